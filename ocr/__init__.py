@@ -1,0 +1,1 @@
+"""The domain: annotations, images, maps, datasets, the detector and its metrics."""

@@ -1,0 +1,1 @@
+"""The engine: stages, stores, fingerprints, runs. It knows nothing of OCR."""

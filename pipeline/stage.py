@@ -1,0 +1,125 @@
+"""What a stage is: a pure function of one sample, with frozen parameters and declared outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+Codec = Literal["none", "zstd", "lz4"]
+
+
+@dataclass(frozen=True)
+class Chunked:
+    """A large array per sample, `shape` and `dtype` fixed: stored as (N, *shape), whole samples a chunk."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    codec: Codec = "zstd"
+    fill: float = 0
+
+
+@dataclass(frozen=True)
+class Row:
+    """A small array per sample (a matrix, a size): stored as (N, *shape) in one chunk."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Ragged:
+    """A small array per sample whose first axis varies: stored end to end with offsets (CSR).
+
+    With `levels=1` a sample's value is one array (M, *shape). With `levels=2` it is a sequence of
+    arrays (M_j, *shape), one per part (a polygon, a text), and parts have offsets of their own.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...] = ()
+    levels: int = 1
+
+
+@dataclass(frozen=True)
+class Text:
+    """A string per sample. With `tally`, the store's attributes count its words (up to an `@`)."""
+
+    name: str
+    tally: bool = False
+
+
+@dataclass(frozen=True)
+class File:
+    """A file per sample, kept under `directory` in the store; its content counts, not its name."""
+
+    name: str
+    directory: str
+
+
+Field = Chunked | Row | Ragged | Text | File
+
+
+@dataclass(frozen=True)
+class FileContent:
+    """The value of a `File` field: `data`, or `link`, an existing file that holds exactly `data`.
+
+    `path` is its name below the field's directory (POSIX, relative, no `..`).
+    """
+
+    path: str
+    data: bytes
+    link: Path | None = None
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a stage reads for one sample: the source's payload, and the declared fields upstream.
+
+    `values["decode"]["image"]` is an array (Chunked, Row, Ragged level 1), a tuple of arrays
+    (Ragged level 2), a string (Text) or a `FileContent` (File).
+    """
+
+    sample_id: str
+    source: Any
+    values: Mapping[str, Mapping[str, Any]]
+
+
+class Parameters(BaseModel):
+    """Frozen, strict, closed: the base of everything that configuration can set."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Stage(Parameters):
+    """One step of the pipeline; its pydantic fields are its parameters.
+
+    `reads` names the upstream stages and the fields of theirs that it may see; an empty mapping
+    means that it reads the source. `version` goes up whenever the same parameters give other bytes.
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[int]
+    store: ClassVar[str]
+    reads: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+
+    def fields(self) -> tuple[Field, ...]:
+        """Declare the outputs; what `compute` returns is checked against them."""
+        raise NotImplementedError
+
+    def libraries(self) -> Mapping[str, str]:
+        """Name and version of every library that decides the bytes of the outputs."""
+        return {}
+
+    def attributes(self) -> Mapping[str, Any]:
+        """Give JSON values for the store's attributes (mean and std, for one)."""
+        return {}
+
+    def compute(self, inputs: Inputs) -> Mapping[str, Any]:
+        """Compute one sample: a value for every declared field, or raise `Quarantine`."""
+        raise NotImplementedError
