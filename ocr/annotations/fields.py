@@ -1,0 +1,104 @@
+"""The values that annotation formats are made of: points, boxes, texts, flags, each checked and reported.
+
+Every function takes the JSON value, the `Problems` to report to and the path of the value. A value
+that cannot be used is reported and an empty one is returned, so that reading goes on to the next.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ocr.annotations.problems import Problems
+from ocr.annotations.words import Points
+
+Where = str | int
+
+NO_POINTS: Points = np.empty((0, 2))
+NO_POINTS.flags.writeable = False
+
+
+def read_points(value: Any, problems: Problems, *where: Where) -> Points:
+    """Read `[[x, y], …]`; `null` and `[]` are a polygon without points."""
+    if value is None:
+        return NO_POINTS
+    if not isinstance(value, list):
+        problems.add(where, "a list of [x, y]", value)
+        return NO_POINTS
+    for index, pair in enumerate(value):
+        if not (isinstance(pair, list) and len(pair) == 2 and _is_number(pair[0]) and _is_number(pair[1])):
+            problems.add((*where, index), "two numbers [x, y]", pair)
+            return NO_POINTS
+    return _array(value, problems, where)
+
+
+def read_flat_points(value: Any, problems: Problems, *where: Where) -> Points:
+    """Read `[x1, y1, x2, y2, …]`."""
+    if not isinstance(value, list) or len(value) % 2:
+        problems.add(where, "an even number of coordinates [x1, y1, x2, y2, …]", value)
+        return NO_POINTS
+    for index, number in enumerate(value):
+        if not _is_number(number):
+            problems.add((*where, index), "a number", number)
+            return NO_POINTS
+    return _array(value, problems, where)
+
+
+def read_box(value: Any, problems: Problems, *where: Where) -> tuple[float, float, float, float]:
+    """Read four numbers; what they mean is the format's business. NaN where they cannot be read."""
+    points = read_flat_points(value, problems, *where)
+    if len(points) != 2:
+        problems.add(where, "four numbers", value)
+        return (np.nan,) * 4
+    (a, b), (c, d) = points.tolist()
+    return a, b, c, d
+
+
+def box_points(left: float, top: float, right: float, bottom: float) -> Points:
+    """Give the four corners of an upright box, clockwise from the top left."""
+    return np.array([[left, top], [right, top], [right, bottom], [left, bottom]])
+
+
+def read_text(value: Any, problems: Problems, *where: Where) -> str:
+    """Read a transcript; `null` is the empty one."""
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        problems.add(where, "a text", value)
+        return ""
+    if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
+        problems.add(where, "Unicode text", value)  # half a surrogate pair has no UTF-8
+        return ""
+    return value
+
+
+def read_flag(value: Any, problems: Problems, *where: Where) -> bool:
+    """Read true or false; 0, 1 and `null` (false) are understood."""
+    if value is None:
+        return False
+    if value in (0, 1):  # also False and True, 0.0 and 1.0
+        return bool(value)
+    problems.add(where, "true or false", value)
+    return False
+
+
+def read_size(height: Any, width: Any) -> tuple[int, int] | None:
+    """Take the size that an annotation states if it is one; it is evidence only, so nothing is reported."""
+    if type(height) is int and type(width) is int and height > 0 and width > 0:
+        return height, width
+    return None
+
+
+def _is_number(value: object) -> bool:
+    return type(value) is float or type(value) is int
+
+
+def _array(value: list[Any], problems: Problems, where: tuple[Where, ...]) -> Points:
+    try:
+        points = np.array(value, dtype=np.float64).reshape(-1, 2)
+    except OverflowError:
+        problems.add(where, "numbers that a float64 can hold", value)
+        return NO_POINTS
+    points.flags.writeable = False
+    return points

@@ -1,0 +1,88 @@
+"""The native format: `{"images": {file: {"words": {id: {"points": [[x, y], …], "text": …, "ignore": …}}}}}`.
+
+UTF-8. `words` may be `null`, `{}` or `[]` (an image without text), or a list of words without ids.
+A word may be `null` or lack `points` (a text that has no place). `illegibility` means `ignore`.
+`img_h` and `img_w` beside `words` state the size of the image that was labelled. Words are ordered
+by id, numbers by value: the order of the keys in the file means nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from ocr.annotations.documents import RepeatedKeys, read_json
+from ocr.annotations.fields import NO_POINTS, read_flag, read_points, read_size, read_text
+from ocr.annotations.problems import AnnotationError, Problems, json_path
+from ocr.annotations.words import AnnotatedImage, Word
+
+
+def read(path: Path, images: Path) -> Iterator[AnnotatedImage]:
+    """Read a native JSON file; images come in the order of the file."""
+    document = read_json(path)
+    listed = document.get("images") if isinstance(document, dict) else None
+    if not isinstance(listed, dict):
+        problems = Problems(str(path))
+        problems.add(("images",), "an object of image names", listed)
+        raise AnnotationError(problems.found())
+    for file, entry in listed.items():
+        yield _image(path, file, entry)
+    for file in getattr(listed, "repeated", ()):
+        yield AnnotatedImage(file, ())
+
+
+def dump(images: Iterable[AnnotatedImage]) -> str:
+    """Write images in the native format, a line each; `read` gives the same words back."""
+    lines = [f"{json.dumps(image.file, ensure_ascii=False)}: {_entry(image)}" for image in images]
+    return '{"images": {\n' + ",\n".join(lines) + "\n}}\n"
+
+
+def _image(path: Path, file: str, entry: Any) -> AnnotatedImage:
+    problems = Problems(str(path), "$" + json_path(("images", file)))
+    if not isinstance(entry, dict) or "words" not in entry:
+        problems.add((), 'an object with "words"', entry)
+        return AnnotatedImage(file, (), problems=problems.found())
+    listed = entry["words"]
+    words: list[Word] = []
+    if isinstance(listed, dict):
+        words = [_word(listed[key], problems, key) for key in sorted(listed, key=_order)]
+        if isinstance(listed, RepeatedKeys):
+            problems.add(("words",), "each id once", list(listed.repeated))
+    elif isinstance(listed, list):
+        words = [_word(word, problems, index) for index, word in enumerate(listed)]
+    elif listed is not None:
+        problems.add(("words",), "an object of words, a list of words or null", listed)
+    size = read_size(entry.get("img_h"), entry.get("img_w"))
+    return AnnotatedImage(file, tuple(words), size, problems.found())
+
+
+def _word(value: Any, problems: Problems, key: str | int) -> Word:
+    if value is None:
+        return Word(NO_POINTS, "", False)
+    if not isinstance(value, dict):
+        problems.add(("words", key), "an object with points, text and ignore", value)
+        return Word(NO_POINTS, "", False)
+    get = value.get
+    ignore = read_flag(get("ignore"), problems, "words", key, "ignore")
+    illegible = read_flag(get("illegibility"), problems, "words", key, "illegibility")
+    return Word(
+        read_points(get("points"), problems, "words", key, "points"),
+        read_text(get("text"), problems, "words", key, "text"),
+        ignore or illegible,
+    )
+
+
+def _order(key: str) -> tuple[bool, int, str]:
+    number = key.isascii() and key.isdecimal()
+    return not number, len(key) if number else 0, key
+
+
+def _entry(image: AnnotatedImage) -> str:
+    words = {
+        str(index): {"points": word.points.tolist(), "text": word.text, "ignore": word.ignore}
+        for index, word in enumerate(image.words)
+    }
+    size = {} if image.size is None else {"img_h": image.size[0], "img_w": image.size[1]}
+    return json.dumps({**size, "words": words}, ensure_ascii=False)

@@ -1,0 +1,58 @@
+"""What every annotation format becomes: images with words, a word being a polygon and its text."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import xxhash
+from numpy.typing import NDArray
+
+from ocr.annotations.problems import Problem
+
+Points = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Word:
+    """A polygon as it was drawn, before any repair.
+
+    `points` is float64 (P, 2), x then y in pixels of the frame that it was drawn in; P may be
+    anything, 0 included (a word that has a text and no place). `ignore` marks a region that neither
+    the loss nor the metric counts.
+    """
+
+    points: Points
+    text: str
+    ignore: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AnnotatedImage:
+    """One image of an annotation file: its name as written there, and its words in order.
+
+    `size` is the (height, width) that the annotation states, if it does: evidence for the frame
+    audit. `problems` says what in these labels could not be understood: such a sample must not be
+    used. `notes` are remarks for a person that change nothing (read as Latin-1).
+    """
+
+    file: str
+    words: tuple[Word, ...]
+    size: tuple[int, int] | None = None
+    problems: tuple[Problem, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def words_digest(words: tuple[Word, ...]) -> bytes:
+    """Give 16 bytes that name the words: xxh3-128 of points, texts, flags and their order.
+
+    `1` and `1.0`, and `0.0` and `-0.0`, are the same value; so are all NaN.
+    """
+    digest = xxhash.xxh3_128()
+    for word in words:
+        points = np.where(np.isnan(word.points), np.nan, word.points) + 0.0
+        text = word.text.encode()
+        digest.update(b"%d %d %d\n" % (len(points), word.ignore, len(text)))
+        digest.update(points.astype("<f8", copy=False).tobytes())
+        digest.update(text)
+    return digest.digest()
