@@ -1,0 +1,47 @@
+"""Public implementations that tests and benchmarks hold ours against, where they are installed.
+
+They are no dependencies: their packages bring large ones along that nobody here needs. To have them:
+`pip install --no-deps cleval Polygon3 openocr-python`.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+
+def load_module(package: str, path: str) -> ModuleType | None:
+    """Load one file of an installed package, without running the package's `__init__`."""
+    package_spec = importlib.util.find_spec(package)
+    if package_spec is None or package_spec.origin is None:
+        return None
+    file = Path(package_spec.origin).parent / path
+    spec = importlib.util.spec_from_file_location(f"referee_{file.stem}", file)
+    if spec is None or spec.loader is None or not file.is_file():
+        return None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def db_post_process() -> Any:
+    """OpenOCR's `DBPostProcess`, which is PaddleOCR's and WenmuZhou's; None where not installed."""
+    module = load_module("openocr", "opendet/postprocess/db_postprocess.py")
+    return module and module.DBPostProcess
+
+
+def iou_evaluator() -> Any:
+    """OpenOCR's `DetectionIoUEvaluator`, ICDAR 2015's protocol as in MhLiao/DB; None where not installed."""
+    module = load_module("openocr", "opendet/metrics/eval_det_iou.py")
+    return module and module.DetectionIoUEvaluator
+
+
+def cleval_metric() -> Any:
+    """The published `CLEvalMetric` (clovaai/CLEval); None where not installed."""
+    if importlib.util.find_spec("cleval") is None or importlib.util.find_spec("Polygon") is None:
+        return None
+    from cleval.torchmetric import CLEvalMetric
+
+    return CLEvalMetric
