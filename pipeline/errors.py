@@ -23,3 +23,7 @@ class Quarantine(Exception):  # noqa: N818 - a verdict on one sample, not a fail
 
     def __str__(self) -> str:
         return f"{self.code}: {self.reason}"
+
+
+class StoreError(PipelineError):
+    """A store is missing, damaged, or not what the reader asked for."""

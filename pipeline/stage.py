@@ -14,13 +14,16 @@ Codec = Literal["none", "zstd", "lz4"]
 
 @dataclass(frozen=True)
 class Chunked:
-    """A large array per sample, `shape` and `dtype` fixed: stored as (N, *shape), whole samples a chunk."""
+    """A large array per sample, `shape` and `dtype` fixed: stored as (N, *shape), whole samples a chunk.
+
+    `dims` names the axes of `shape` for readers that want names (xarray).
+    """
 
     name: str
     dtype: str
     shape: tuple[int, ...]
     codec: Codec = "zstd"
-    fill: float = 0
+    dims: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,7 @@ class Row:
     name: str
     dtype: str
     shape: tuple[int, ...] = ()
+    dims: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,7 @@ class File:
     directory: str
 
 
+SmallField = Row | Ragged | Text
 Field = Chunked | Row | Ragged | Text | File
 
 

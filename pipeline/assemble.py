@@ -1,0 +1,316 @@
+"""Assembling a generation: chunks linked where they exist, packed where they do not, metadata last.
+
+A generation is laid out by its content alone: samples in dataset order, as many a chunk as their
+number asks for. So a rerun that computed one sample and a clean build give the same bytes; what a
+rerun saves is computing and writing, since a chunk whose samples are all unchanged is a hard link.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.codec import decode, encode
+from pipeline.digest import DIGEST_BYTES, digest
+from pipeline.files import link_or_copy, sync, write_aside
+from pipeline.manifest import MANIFEST, Manifest
+from pipeline.plan import REJECTED, StagePlan, Verdict
+from pipeline.stage import Chunked, File, Ragged, Row, SmallField, Text
+from pipeline.store import Store
+from pipeline.values import from_record
+from pipeline.zarr_format import (
+    array_metadata,
+    chunk_key,
+    dump,
+    encode_text,
+    group_metadata,
+    samples_per_chunk,
+)
+
+
+@dataclass(frozen=True)
+class Staged:
+    """A sample that this run computed: its group's key, its slot in the group's chunks, its record."""
+
+    key: str
+    slot: int
+    size: int
+    sample: Mapping[str, Any]
+    chunks: Mapping[str, Any]
+
+
+@dataclass
+class Assembly:
+    """One generation in the making: where each row comes from, and the files written so far."""
+
+    plan: StagePlan
+    staging: Path
+    target: Path
+    indices: list[int]
+    staged: dict[int, Staged]
+    verdicts: list[Verdict]
+    files: dict[str, tuple[int, str]] = field(default_factory=dict)
+    fresh: list[Path] = field(default_factory=list)
+    arrays: dict[str, Any] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    @property
+    def old(self) -> Store:
+        """The old generation; only rows that are reused lead here."""
+        assert self.plan.old is not None
+        return self.plan.old
+
+    def write(self, name: str, data: Any, point: str = "chunk") -> None:
+        """Write a new file of the generation."""
+        path = self.target / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_aside(path, data, point)
+        self.files[name] = (memoryview(data).nbytes, digest(data).hex())
+        self.fresh.append(path)
+
+    def link(self, name: str, source: Path, entry: tuple[int, str], fresh: bool) -> None:
+        """Take over a file that exists; `fresh` ones have not been synced yet."""
+        path = self.target / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        link_or_copy(source, path)
+        self.files[name] = entry
+        if fresh:
+            self.fresh.append(path)
+
+
+def locate(
+    plan: StagePlan, records: Mapping[str, Mapping[str, Any]]
+) -> tuple[dict[int, Staged], dict[int, Verdict]]:
+    """Match the records of this run with the samples that were stale.
+
+    Gives by index what was computed, and the verdicts that the stage gave.
+    """
+    by_sample: dict[tuple[str, str], tuple[str, int, int, Any, Any]] = {}
+    for key, record in records.items():
+        size = sum(1 for sample in record["samples"] if not sample["verdict"])
+        slot = 0
+        for sample in record["samples"]:
+            by_sample[sample["id"], sample["fingerprint"]] = (key, slot, size, sample, record["chunks"])
+            slot += not sample["verdict"]
+    staged: dict[int, Staged] = {}
+    verdicts: dict[int, Verdict] = {}
+    for index in map(int, plan.stale):
+        sample_id, fingerprint = plan.candidates.sample_ids[index], plan.fingerprints[index].tobytes().hex()
+        found = Staged(*by_sample[sample_id, fingerprint])
+        if found.sample["verdict"]:
+            verdicts[index] = {
+                "sample_id": sample_id,
+                "stage": plan.stage.name,
+                **found.sample["verdict"],
+                "fingerprint": fingerprint,
+            }
+        else:
+            staged[index] = found
+    return staged, verdicts
+
+
+def assemble(
+    plan: StagePlan, records: Mapping[str, Mapping[str, Any]], staging: Path, target: Path
+) -> Manifest:
+    """Build a complete, synced generation in the empty folder `target`; gives its manifest."""
+    staged, found = locate(plan, records)
+    indices = [i for i, row in enumerate(plan.reuse) if row != REJECTED and i not in found]
+    build = Assembly(plan, staging, target, indices, staged, plan.verdicts(found))
+    checksums = _checksums(build)
+    tallies: dict[str, Any] = {}
+    for position, declared in enumerate(plan.stage.fields()):
+        if isinstance(declared, Chunked):
+            _write_chunked(build, declared, checksums[:, position])
+        elif isinstance(declared, File):
+            _write_files(build, declared, position, checksums)
+        else:
+            values = _values(build, declared)
+            _write_small(build, declared, values)
+            if isinstance(declared, Text) and declared.tally:
+                words = Counter(word.partition("@")[0] for value in values for word in value.split())
+                tallies[declared.name] = dict(sorted(words.items()))
+    kept = np.array(indices, dtype=np.int64)
+    _write_text(build, "sample_id", [plan.candidates.sample_ids[i] for i in indices])
+    _write_array(build, "fingerprint", plan.fingerprints[kept], ("sample", "byte"))
+    _write_array(build, "input", plan.candidates.inputs[kept], ("sample", "input", "byte"))
+    _write_array(build, "checksum", checksums, ("sample", "field", "byte"))
+    for name, metadata in build.arrays.items():
+        build.write(f"{name}/zarr.json", dump(metadata))
+    build.write("zarr.json", dump(group_metadata(plan.attributes(build.verdicts, tallies), build.arrays)))
+    manifest = Manifest(dict(sorted(build.files.items())))
+    write_aside(target / MANIFEST, manifest.dump(), "manifest")
+    _sync_all(build)
+    return manifest
+
+
+def _sync_all(build: Assembly) -> None:
+    """Flush what is new, and every folder; files taken over from the old generation are on the disk."""
+    folders = {build.target, *(build.target / Path(name).parent for name in build.files)}
+    folders |= {parent for folder in folders for parent in folder.parents if build.target in parent.parents}
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(sync, [*build.fresh, build.target / MANIFEST, *sorted(folders)]))
+
+
+def _checksums(build: Assembly) -> NDArray[np.uint8]:
+    """Digest of every field's value for every row, uint8 (N, F, 16)."""
+    fields = build.plan.stage.fields()
+    checksums = np.zeros((len(build), len(fields), DIGEST_BYTES), dtype=np.uint8)
+    rows, old_rows = _reused(build)
+    if len(rows):
+        names = list(build.old.declared)
+        for position, declared in enumerate(fields):
+            if declared.name in names:
+                checksums[rows, position] = build.old.checksums(declared.name)[old_rows]
+    for row, index in enumerate(build.indices):
+        if index in build.staged:
+            spelled = build.staged[index].sample["checksums"]
+            flat = bytes.fromhex("".join(spelled[declared.name] for declared in fields))
+            checksums[row] = np.frombuffer(flat, dtype=np.uint8).reshape(len(fields), DIGEST_BYTES)
+    return checksums
+
+
+def _reused(build: Assembly) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows of the new generation that come from the old one, and their rows there."""
+    sources = build.plan.reuse[np.array(build.indices, dtype=np.int64)]
+    rows = np.flatnonzero(sources >= 0)
+    return rows, sources[rows]
+
+
+def _write_chunked(build: Assembly, declared: Chunked, checksums: NDArray[np.uint8]) -> None:
+    count, total = samples_per_chunk(len(build)), len(build)
+    dims = ("sample", *(declared.dims or tuple(f"{declared.name}_{i}" for i in range(len(declared.shape)))))
+    build.arrays[declared.name] = array_metadata(
+        (total, *declared.shape), declared.dtype, (count, *declared.shape), dims, declared.codec
+    )
+    old_chunks = _chunks_by_content(build, declared, count)
+    for number, first in enumerate(range(0, total, count)):
+        name = f"{declared.name}/{chunk_key(number, 1 + len(declared.shape))}"
+        rows = range(first, min(first + count, total))
+        old = old_chunks.get(checksums[first : first + count].tobytes())
+        group = _whole_group(build, rows, count)
+        if old:
+            build.link(name, build.old.path / old, build.old.manifest.files[old], fresh=False)
+        elif group:
+            size, check = group.chunks[declared.name]
+            source = build.staging / f"{group.key}.{declared.name}"
+            build.link(name, source, (size, check), fresh=True)
+        else:
+            build.write(name, _pack(build, declared, rows, count))
+
+
+def _chunks_by_content(build: Assembly, declared: Chunked, count: int) -> dict[bytes, str]:
+    """Files of the old generation by the digests of the samples in them, if it stores them alike."""
+    old = build.plan.old
+    if old is None or old.declared.get(declared.name) != declared or old.samples_per_chunk != count:
+        return {}
+    checksums, dims = old.checksums(declared.name), 1 + len(declared.shape)
+    return {
+        checksums[first : first + count].tobytes(): f"{declared.name}/{chunk_key(number, dims)}"
+        for number, first in enumerate(range(0, len(old), count))
+    }
+
+
+def _whole_group(build: Assembly, rows: range, count: int) -> Staged | None:
+    """Find the group of this run whose chunk is exactly these rows, if there is one."""
+    first = build.staged.get(build.indices[rows[0]])
+    if first is None or first.size != count or len(rows) != count:
+        return None
+    for slot, row in enumerate(rows):
+        staged = build.staged.get(build.indices[row])
+        if staged is None or staged.key != first.key or staged.slot != slot:
+            return None
+    return first
+
+
+def _pack(build: Assembly, declared: Chunked, rows: range, count: int) -> Any:
+    """Gather a chunk sample by sample; a last chunk that is not full ends in zeros, as Zarr has it."""
+    chunk = np.zeros((count, *declared.shape), dtype=declared.dtype)
+    for slot, row in enumerate(rows):
+        index = build.indices[row]
+        if index in build.staged:
+            staged = build.staged[index]
+            data = (build.staging / f"{staged.key}.{declared.name}").read_bytes()
+            shape = (staged.size, *declared.shape)
+            chunk[slot] = decode(declared.codec, data, declared.dtype, shape)[staged.slot]
+        else:
+            chunk[slot] = build.old.value(declared.name, int(build.plan.reuse[index]))
+    return encode(declared.codec, chunk)
+
+
+def _write_files(build: Assembly, declared: File, position: int, checksums: NDArray[np.uint8]) -> None:
+    paths = []
+    for row, index in enumerate(build.indices):
+        check = checksums[row, position].tobytes().hex()
+        if index in build.staged:
+            staged = build.staged[index]
+            entry = staged.sample["files"][declared.name]
+            paths.append(entry["path"])
+            source = build.staging / f"{staged.key}.{staged.slot}.{declared.name}"
+            size = entry["size"]
+        else:
+            paths.append(build.old.small(declared.name)[int(build.plan.reuse[index])])
+            source = build.old.path / declared.directory / paths[-1]
+            size = build.old.manifest.files[f"{declared.directory}/{paths[-1]}"][0]
+        fresh = index in build.staged
+        build.link(f"{declared.directory}/{paths[-1]}", source, (size, check), fresh=fresh)
+    _write_text(build, declared.name, paths)
+
+
+def _values(build: Assembly, declared: SmallField) -> list[Any]:
+    """Values of a small field for every row."""
+    rows, _ = _reused(build)
+    old = build.old.small(declared.name) if len(rows) else []
+    return [
+        from_record(declared, build.staged[index].sample["values"][declared.name])
+        if index in build.staged
+        else old[int(build.plan.reuse[index])]
+        for index in build.indices
+    ]
+
+
+def _write_small(build: Assembly, declared: SmallField, values: Sequence[Any]) -> None:
+    name = declared.name
+    if isinstance(declared, Text):
+        _write_text(build, name, values)
+    elif isinstance(declared, Row):
+        stacked = np.array(values, dtype=declared.dtype).reshape(len(values), *declared.shape)
+        dims = declared.dims or tuple(f"{name}_{i}" for i in range(len(declared.shape)))
+        _write_array(build, name, stacked, ("sample", *dims))
+    else:
+        _write_ragged(build, declared, values)
+
+
+def _write_ragged(build: Assembly, declared: Ragged, values: Sequence[Any]) -> None:
+    name, item_dims = declared.name, tuple(f"{declared.name}_{i}" for i in range(len(declared.shape)))
+    _write_array(build, f"{name}_offsets", _offsets(values), (f"{name}_sample_edge",))
+    if declared.levels == 2:
+        values = [part for parts in values for part in parts]
+        _write_array(build, f"{name}_part_offsets", _offsets(values), (f"{name}_part_edge",))
+    empty = np.empty((0, *declared.shape), dtype=declared.dtype)
+    _write_array(build, name, np.concatenate([empty, *values]), (f"{name}_item", *item_dims))
+
+
+def _offsets(values: Sequence[Any]) -> NDArray[np.int64]:
+    return np.concatenate([[0], np.cumsum([len(value) for value in values], dtype=np.int64)]).astype(np.int64)
+
+
+def _write_array(build: Assembly, name: str, array: NDArray[Any], dims: tuple[str, ...]) -> None:
+    chunk = [max(1, length) for length in array.shape]
+    build.arrays[name] = array_metadata(array.shape, array.dtype.name, chunk, dims)
+    if array.size:
+        build.write(f"{name}/{chunk_key(0, array.ndim)}", encode("none", array))
+
+
+def _write_text(build: Assembly, name: str, values: Sequence[str]) -> None:
+    build.arrays[name] = array_metadata((len(values),), "string", (max(1, len(values)),), ("sample",))
+    if values:
+        build.write(f"{name}/{chunk_key(0, 1)}", encode_text(values))

@@ -1,0 +1,88 @@
+"""Files that are whole or not there: written aside, synced where it matters, renamed into place."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.failpoints import reach
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+TEMPORARY = ".tmp"
+
+
+def write_aside(path: Path, data: Buffer, point: str = "chunk") -> None:
+    """Write `data` under a temporary name and rename it to `path`: nobody sees half of it.
+
+    Not synced: what must outlive a power cut is synced at publish. Safe when two tasks write the
+    same file at once, since temporary names differ and renaming is atomic.
+    """
+    temporary = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_native_id()}{TEMPORARY}")
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+        try:
+            _write_all(descriptor, memoryview(data).cast("B"), reach(f"{point}.write") == "short")
+        finally:
+            os.close(descriptor)
+        reach(f"{point}.rename")
+        temporary.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+
+
+def _write_all(descriptor: int, view: memoryview, cut_short: bool) -> None:
+    """Write until all is written: a single `write` may stop early (disk nearly full, signals, 2 GiB)."""
+    while view:
+        part = view[: max(1, len(view) // 2)] if cut_short else view
+        cut_short = False
+        view = view[os.write(descriptor, part) :]
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Hard-link `source` as `target`; copy where the file system cannot link."""
+    reach("assemble.link")
+    try:
+        target.hardlink_to(source)
+    except FileExistsError:
+        raise
+    except OSError as error:
+        if error.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EACCES):
+            raise
+        temporary = target.with_name(f"{target.name}{TEMPORARY}")
+        shutil.copyfile(source, temporary)
+        temporary.replace(target)
+
+
+def sync(path: Path) -> None:
+    """Flush a file or a directory to the disk."""
+    reach("fsync")
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sweep(folder: Path) -> int:
+    """Remove the temporary files that a killed run left below `folder`; gives their number."""
+    swept = 0
+    for path in folder.rglob(f"*{TEMPORARY}"):
+        path.unlink(missing_ok=True)
+        swept += 1
+    return swept
+
+
+def free_bytes(folder: Path) -> int:
+    """Bytes that this user may still write on the file system of `folder` (or its nearest parent)."""
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free

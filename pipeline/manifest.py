@@ -1,0 +1,91 @@
+"""The manifest of a generation: every file with its size and checksum, and so the store's digest.
+
+`manifest.json` is spelled canonically and carries the digest of its own entries: a flipped bit in
+it is found like one in any other file. The digest is the store's name for its bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.digest import canonical_json, digest
+from pipeline.errors import StoreError
+
+MANIFEST = "manifest.json"
+_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """`files` maps a path relative to the generation (POSIX) to its size in bytes and hex checksum."""
+
+    files: Mapping[str, tuple[int, str]]
+
+    @property
+    def digest(self) -> str:
+        """The store's digest: 32 hexadecimal digits."""
+        return digest(canonical_json(self.files)).hex()
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files, without the manifest."""
+        return sum(size for size, _ in self.files.values())
+
+    def dump(self) -> bytes:
+        """Spell the manifest as it is stored."""
+        return canonical_json({"digest": self.digest, "files": self.files, "format": _FORMAT}) + b"\n"
+
+
+def read_manifest(generation: Path) -> Manifest:
+    """Read and check the manifest of a generation.
+
+    Raises StoreError where it is missing, unreadable or not the one that was written.
+    """
+    path = generation / MANIFEST
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise StoreError(
+            f"{path} cannot be read ({error.strerror}): no complete store; run `warmstore repair`"
+        ) from None
+    try:
+        files = {name: (int(size), str(check)) for name, (size, check) in json.loads(data)["files"].items()}
+        manifest = Manifest(files)
+        whole = manifest.dump() == data
+    except (ValueError, KeyError, TypeError, AttributeError):
+        whole = False
+    if not whole:
+        raise StoreError(f"{path} is damaged: it does not match its own digest; run `warmstore repair`")
+    return manifest
+
+
+def checksum(path: Path) -> tuple[int, str]:
+    """Size and hex checksum of a file, read in pieces so that memory stays flat."""
+    import xxhash
+
+    state, size = xxhash.xxh3_128(), 0
+    with path.open("rb", buffering=0) as file:
+        while piece := file.read(1 << 22):
+            state.update(piece)
+            size += len(piece)
+    return size, state.hexdigest()
+
+
+def scan(generation: Path) -> dict[str, int]:
+    """Find every file below a generation but the manifest: relative POSIX path → size in bytes."""
+    found: dict[str, int] = {}
+    pending = [""]
+    while pending:
+        folder = pending.pop()
+        with os.scandir(generation / folder) as entries:
+            for entry in entries:
+                name = f"{folder}{entry.name}"
+                if entry.is_dir(follow_symlinks=False):
+                    pending.append(f"{name}/")
+                elif name != MANIFEST:
+                    found[name] = entry.stat().st_size
+    return found

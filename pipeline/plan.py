@@ -1,0 +1,229 @@
+"""What a stage has to do: which samples are stale and why, which rows can be reused."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.digest import DIGEST_BYTES
+from pipeline.errors import PipelineError
+from pipeline.recipe import fingerprints, full_recipe, input_names, recipe_changes, recipe_of
+from pipeline.source import SourceSample
+from pipeline.stage import File, Stage
+from pipeline.store import FORMAT_VERSION, Store, field_to_json
+from pipeline.zarr_format import samples_per_chunk
+
+COMPUTE = -1
+REJECTED = -2
+
+Verdict = dict[str, Any]  # sample_id, stage, code, reason and, at the stage itself, fingerprint
+
+
+@dataclass
+class Candidates:
+    """Samples that reach a stage, in dataset order, and the verdicts on those that do not.
+
+    `inputs` is uint8 (N, I, 16); `rows[i]` are the upstream rows of sample i, one per store read.
+    """
+
+    sample_ids: list[str]
+    names: tuple[str, ...]
+    inputs: NDArray[np.uint8]
+    rows: NDArray[np.int64]
+    payloads: Sequence[Any]
+    verdicts: list[Verdict]
+
+
+@dataclass
+class StagePlan:
+    """A stage over one split: `reuse[i]` is a row of the old generation, COMPUTE, or REJECTED."""
+
+    stage: Stage
+    recipe: dict[str, Any]
+    candidates: Candidates
+    fingerprints: NDArray[np.uint8]
+    old: Store | None
+    reuse: NDArray[np.int64]
+    known_verdicts: dict[int, Verdict]
+    why: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def stale(self) -> NDArray[np.int64]:
+        """Indices of the samples that must be computed."""
+        return np.flatnonzero(self.reuse == COMPUTE)
+
+    @property
+    def listed(self) -> int:
+        """Number of samples listed in the split."""
+        return len(self.candidates.sample_ids) + len(self.candidates.verdicts)
+
+    def verdicts(self, found: Mapping[int, Verdict]) -> list[Verdict]:
+        """Every verdict on the split: from before this stage, known, and `found` by this run."""
+        here = {**self.known_verdicts, **found}
+        return self.candidates.verdicts + [here[index] for index in sorted(here)]
+
+    def attributes(self, verdicts: list[Verdict], tallies: Mapping[str, Any]) -> dict[str, Any]:
+        """Attributes of the generation that this plan leads to."""
+        return {
+            **self.stage.attributes(),
+            "format_version": FORMAT_VERSION,
+            "stage": self.stage.name,
+            "recipe": self.recipe,
+            "fields": [field_to_json(declared) for declared in self.stage.fields()],
+            "inputs": list(self.candidates.names),
+            "samples_per_chunk": samples_per_chunk(self.listed - len(verdicts)),
+            "counts": {
+                "listed": self.listed,
+                "accepted": self.listed - len(verdicts),
+                "quarantined": len(verdicts),
+            },
+            "quarantined": verdicts,
+            "tallies": dict(tallies),
+        }
+
+    @property
+    def up_to_date(self) -> bool:
+        """Whether the published generation is already what this plan leads to."""
+        if self.old is None or len(self.stale):
+            return False
+        kept = [i for i, row in enumerate(self.reuse) if row != REJECTED]
+        same_order = [self.candidates.sample_ids[i] for i in kept] == list(self.old.sample_ids)
+        attributes = self.attributes(self.verdicts({}), self.old.attributes["tallies"])
+        return same_order and attributes == self.old.attributes
+
+
+def from_source(samples: Sequence[SourceSample], stage: Stage) -> Candidates:
+    """Give the candidates of a stage that reads the source."""
+    accepted = [sample for sample in samples if sample.verdict is None]
+    names = tuple(accepted[0].inputs) if accepted else ()
+    flat = b"".join(sample.inputs[name] for sample in accepted for name in names)
+    return Candidates(
+        sample_ids=[sample.sample_id for sample in accepted],
+        names=input_names(stage, names),
+        inputs=np.frombuffer(flat, dtype=np.uint8).reshape(len(accepted), len(names), DIGEST_BYTES),
+        rows=np.empty((len(accepted), 0), dtype=np.int64),
+        payloads=[sample.payload for sample in accepted],
+        verdicts=[
+            {"sample_id": s.sample_id, "stage": "source", "code": s.verdict.code, "reason": s.verdict.reason}
+            for s in samples
+            if s.verdict is not None
+        ],
+    )
+
+
+def from_stores(stores: Mapping[str, Store], stage: Stage) -> Candidates:
+    """Give the candidates of a stage that reads other stages' stores.
+
+    Raises PipelineError where those stores do not speak of the same samples.
+    """
+    verdicts: dict[str, Verdict] = {}
+    for store in stores.values():
+        for verdict in store.attributes["quarantined"]:
+            kept = {key: value for key, value in verdict.items() if key != "fingerprint"}
+            verdicts.setdefault(verdict["sample_id"], kept)
+    first, *others = stores.values()
+    ids = [sample_id for sample_id in first.sample_ids if sample_id not in verdicts]
+    for store in others:
+        missing = set(ids).symmetric_difference(set(store.sample_ids) - set(verdicts))
+        if missing:
+            raise PipelineError(
+                f"{first.stage} and {store.stage} do not hold the same samples ({len(missing)} differ, "
+                f"{min(missing)} for one); run `warmstore run {first.stage} {store.stage} {stage.name}`"
+            )
+    rows = np.array([[store.rows[i] for store in stores.values()] for i in ids], dtype=np.int64)
+    rows = rows.reshape(len(ids), len(stores))
+    columns = [
+        store.checksums(name)[rows[:, position]]
+        for position, (upstream, store) in enumerate(stores.items())
+        for name in stage.reads[upstream]
+    ]
+    return Candidates(
+        sample_ids=ids,
+        names=input_names(stage),
+        inputs=np.stack(columns, axis=1).reshape(len(ids), len(columns), DIGEST_BYTES),
+        rows=rows,
+        payloads=[None] * len(ids),
+        verdicts=list(verdicts.values()),
+    )
+
+
+def plan_stage(
+    stage: Stage,
+    stages: Sequence[Stage],
+    candidates: Candidates,
+    old: Store | None,
+    retry: bool = False,
+) -> StagePlan:
+    """Compare what a stage would read with what its store was made from.
+
+    With `retry`, samples that the stage quarantined before are computed again.
+    """
+    recipe = full_recipe(stage, stages)
+    wanted = fingerprints(stage, candidates.inputs)
+    reuse = np.full(len(wanted), COMPUTE, dtype=np.int64)
+    known: dict[int, Verdict] = {}
+    if old is not None:
+        keys = [row.tobytes() for row in wanted]
+        owned = any(isinstance(declared, File) for declared in stage.fields())
+        ids = candidates.sample_ids
+        rows: dict[Any, int] = {}
+        for row, key in enumerate(map(bytes, old.fingerprints)):
+            rows[(key, old.sample_ids[row]) if owned else key] = row
+        for index, key in enumerate(keys):
+            reuse[index] = rows.get((key, ids[index]) if owned else key, COMPUTE)
+        if not retry:
+            known = _known_verdicts(old, stage, ids, keys)
+            reuse[list(known)] = REJECTED
+    plan = StagePlan(stage, recipe, candidates, wanted, old, reuse, known)
+    plan.why = _reasons(plan)
+    return plan
+
+
+def _known_verdicts(old: Store, stage: Stage, ids: list[str], keys: list[bytes]) -> dict[int, Verdict]:
+    """Find the samples that the stage has quarantined before, for the very same inputs."""
+    before = {
+        (verdict["sample_id"], verdict["fingerprint"]): verdict
+        for verdict in old.attributes["quarantined"]
+        if verdict["stage"] == stage.name
+    }
+    if not before:
+        return {}
+    found = ((i, before.get((ids[i], key.hex()))) for i, key in enumerate(keys))
+    return {index: verdict for index, verdict in found if verdict is not None}
+
+
+def why_stale(plan: StagePlan, index: int, changes: Sequence[str] | None = None) -> list[str]:
+    """Say why one sample is stale: the recipe's changes, or the inputs that differ."""
+    if plan.old is None:
+        return ["never built"]
+    if changes is None:
+        changes = recipe_changes(plan.old.attributes["recipe"], recipe_of(plan.stage))
+    row = plan.old.rows.get(plan.candidates.sample_ids[index])
+    if row is None:
+        return [*changes, "new"]
+    if list(plan.candidates.names) != plan.old.attributes["inputs"]:
+        return [*changes, "it reads other fields than before"]
+    differs = (plan.old.inputs[row] != plan.candidates.inputs[index]).any(axis=1)
+    named = [name for name, other in zip(plan.candidates.names, differs, strict=True) if other]
+    return [*changes, *(f"{name} changed" for name in named)]
+
+
+def _reasons(plan: StagePlan) -> dict[str, int]:
+    """Count the reasons over all stale samples, and say what changed besides them."""
+    if plan.old is None:
+        return {"never built": len(plan.candidates.sample_ids)}
+    changes = recipe_changes(plan.old.attributes["recipe"], recipe_of(plan.stage))
+    counts: Counter[str] = Counter()
+    for index in plan.stale:
+        counts.update(why_stale(plan, int(index), changes))
+    gone = set(plan.old.sample_ids) - set(plan.candidates.sample_ids)
+    if gone:
+        counts["removed"] = len(gone)
+    if not counts and not plan.up_to_date:
+        counts["order, verdicts or recipes upstream changed"] = 0
+    return dict(counts)

@@ -1,0 +1,309 @@
+"""Reading a store: metadata, small fields as arrays, samples verified, chunks as files or Zarr arrays."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.codec import codec_of, decode
+from pipeline.errors import StoreError
+from pipeline.manifest import Manifest, read_manifest
+from pipeline.stage import Chunked, Field, File, FileContent, Ragged, Row, Text
+from pipeline.values import value_digest
+from pipeline.zarr_format import chunk_key, decode_text
+
+FORMAT_VERSION = 1
+
+_KINDS: dict[str, type[Field]] = {
+    "chunked": Chunked,
+    "row": Row,
+    "ragged": Ragged,
+    "text": Text,
+    "file": File,
+}
+
+
+def field_to_json(field: Field) -> dict[str, Any]:
+    """Spell a field's declaration for the store's attributes."""
+    return {"kind": type(field).__name__.lower(), **json.loads(json.dumps(asdict(field)))}
+
+
+def field_from_json(spelled: Mapping[str, Any]) -> Field:
+    """Read a field's declaration back."""
+    values: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in spelled.items()
+    }
+    del values["kind"]
+    return _KINDS[spelled["kind"]](**values)
+
+
+def open_store(path: str | os.PathLike[str]) -> Store:
+    """Open a store by its name (`work/val/tensors.zarr`) or a generation's directory.
+
+    The generation that is current now is held: publishing another one does not disturb the reader,
+    and `warmstore gc` spares it while it is open.
+
+    Raises StoreError where there is no store, or one of another format version.
+    """
+    return Store(Path(path))
+
+
+class Store:
+    """One generation of a store, read-only.
+
+    Every value that is read is checked against its checksum; a missing or damaged chunk raises
+    StoreError naming the sample and the command that repairs it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.name = path
+        self._lock, self.path = _hold(path)
+        self.metadata = self._metadata()
+        self.attributes: dict[str, Any] = self.metadata["attributes"]
+        version = self.attributes.get("format_version")
+        if version != FORMAT_VERSION:
+            raise StoreError(
+                f"{path} has format version {version} where this warmstore reads {FORMAT_VERSION}; "
+                "rerun the stages that wrote it"
+            )
+        self.declared: dict[str, Field] = {
+            spelled["name"]: field_from_json(spelled) for spelled in self.attributes["fields"]
+        }
+        self.samples_per_chunk: int = self.attributes["samples_per_chunk"]
+        self._small: dict[str, Any] = {}
+        self._last_chunk: dict[str, tuple[int, NDArray[Any]]] = {}
+
+    def __len__(self) -> int:
+        return int(self.attributes["counts"]["accepted"])
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if getattr(self, "_lock", -1) >= 0:
+            self.close()
+
+    def close(self) -> None:
+        """Let go of the generation; what has been mapped stays mapped."""
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+    @property
+    def stage(self) -> str:
+        """Name of the stage that wrote the store."""
+        return str(self.attributes["stage"])
+
+    @property
+    def generation(self) -> int:
+        """Number of the generation; 0 for a copy outside a work folder."""
+        head = self.path.name.partition("-")[0]
+        return int(head) if head.isdigit() else 0
+
+    @cached_property
+    def manifest(self) -> Manifest:
+        """Every file with its size and checksum."""
+        return read_manifest(self.path)
+
+    @property
+    def digest(self) -> str:
+        """The store's digest, as hexadecimal digits: the same for the same bytes."""
+        return self.manifest.digest
+
+    @cached_property
+    def sample_ids(self) -> tuple[str, ...]:
+        """Accepted samples in dataset order; row i of every field belongs to the i-th."""
+        return tuple(self._read_text("sample_id"))
+
+    @cached_property
+    def rows(self) -> dict[str, int]:
+        """Row of each sample."""
+        return {sample_id: row for row, sample_id in enumerate(self.sample_ids)}
+
+    @cached_property
+    def fingerprints(self) -> NDArray[np.uint8]:
+        """Fingerprints, uint8 (N, 16)."""
+        return self._read_small("fingerprint")
+
+    @cached_property
+    def inputs(self) -> NDArray[np.uint8]:
+        """Digests of each sample's inputs, uint8 (N, I, 16), in the order of attribute `inputs`."""
+        return self._read_small("input")
+
+    def checksums(self, name: str) -> NDArray[np.uint8]:
+        """Give xxh3-128 of one field's value for every sample, uint8 (N, 16)."""
+        return self._checksums[:, list(self.declared).index(self._field(name).name)]
+
+    def small(self, name: str) -> Any:
+        """Read a small field whole, or the paths of a File field.
+
+        Row: (N, *shape). Ragged: a list of N values, each an array or (levels=2) a tuple of arrays.
+        Text, File: a list of N strings. Not verified sample by sample: `value` is.
+        """
+        field = self._field(name)
+        if isinstance(field, Row):
+            return self._read_small(name)
+        if isinstance(field, Text | File):
+            return self._read_text(name)
+        return [self._small_value(field, row) for row in range(len(self))]
+
+    def value(self, name: str, row: int) -> Any:
+        """Read one sample's value and check it; arrays are read-only.
+
+        Raises StoreError naming the sample where it is missing or damaged.
+        """
+        field = self._field(name)
+        try:
+            if isinstance(field, Chunked):
+                value = self._chunk(field, row // self.samples_per_chunk)[row % self.samples_per_chunk]
+            else:
+                value = self._small_value(field, row)
+            whole = value_digest(field, value) == self.checksums(name)[row].tobytes()
+        except (OSError, ValueError, IndexError) as error:
+            raise self.damaged(row, f"{name} cannot be read ({error})") from error
+        if not whole:
+            raise self.damaged(row, f"{name} does not match its checksum")
+        return value
+
+    def damaged(self, row: int, problem: str) -> StoreError:
+        """Build the error for a sample that the store no longer holds whole."""
+        return StoreError(
+            f"{self.stage} of {self.sample_ids[row]} in {self.name} is damaged: {problem}; "
+            "run `warmstore repair`"
+        )
+
+    def chunk_file(self, name: str, index: int) -> Path:
+        """Path of one chunk of a Chunked field."""
+        field = self._field(name)
+        dims = len(self.metadata["consolidated_metadata"]["metadata"][field.name]["shape"])
+        return self.path / name / chunk_key(index, dims)
+
+    @cached_property
+    def fields(self) -> Mapping[str, Any]:
+        """Fields as Zarr arrays by array name; reading a chunk that is not there raises StoreError."""
+        from pipeline.zarr_reading import open_arrays
+
+        return open_arrays(self)
+
+    def _metadata(self) -> dict[str, Any]:
+        try:
+            data = json.loads((self.path / "zarr.json").read_bytes())
+            if not isinstance(data["attributes"], dict):
+                raise TypeError("attributes are no object")
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            self.close()
+            raise StoreError(
+                f"{self.name} is no readable store (zarr.json: {error}); run `warmstore repair`, "
+                "or the stage that writes it"
+            ) from None
+        return dict(data)
+
+    def _field(self, name: str) -> Field:
+        try:
+            return self.declared[name]
+        except KeyError:
+            raise StoreError(f"{self.name} has no field {name}; it has {', '.join(self.declared)}") from None
+
+    @cached_property
+    def _checksums(self) -> NDArray[np.uint8]:
+        return self._read_small("checksum")
+
+    def _array_metadata(self, array: str) -> dict[str, Any]:
+        try:
+            return dict(self.metadata["consolidated_metadata"]["metadata"][array])
+        except KeyError:
+            raise StoreError(f"{self.name} has no array {array}; run `warmstore repair`") from None
+
+    def _read_small(self, array: str) -> NDArray[Any]:
+        if array not in self._small:
+            metadata = self._array_metadata(array)
+            shape = tuple(metadata["shape"])
+            data = self._read_chunk(array, len(shape)) if 0 not in shape else b""
+            self._small[array] = self._parse(
+                array, lambda: decode("none", data, metadata["data_type"], shape)
+            )
+        return self._small[array]  # type: ignore[no-any-return]
+
+    def _read_text(self, array: str) -> list[str]:
+        if array not in self._small:
+            data = self._read_chunk(array, 1) if len(self) else b"\0\0\0\0"
+            self._small[array] = self._parse(array, lambda: decode_text(data))
+            if len(self._small[array]) != len(self):
+                raise StoreError(f"{array} in {self.name} is damaged; run `warmstore repair`")
+        return self._small[array]  # type: ignore[no-any-return]
+
+    def _read_chunk(self, array: str, dimensions: int) -> bytes:
+        path = self.path / array / chunk_key(0, dimensions)
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            raise StoreError(f"{path} cannot be read ({error.strerror}); run `warmstore repair`") from None
+
+    def _parse(self, array: str, parse: Any) -> Any:
+        try:
+            return parse()
+        except ValueError as error:
+            raise StoreError(f"{array} in {self.name} is damaged ({error}); run `warmstore repair`") from None
+
+    def _chunk(self, field: Chunked, index: int) -> NDArray[Any]:
+        last = self._last_chunk.get(field.name)
+        if last and last[0] == index:
+            return last[1]
+        codec = codec_of(self._array_metadata(field.name)["codecs"])
+        data = self.chunk_file(field.name, index).read_bytes()
+        chunk = decode(codec, data, field.dtype, (self.samples_per_chunk, *field.shape))
+        if self.samples_per_chunk > 1:
+            self._last_chunk[field.name] = (index, chunk)
+        return chunk
+
+    def _small_value(self, field: Field, row: int) -> Any:
+        if isinstance(field, File):
+            path = self._read_text(field.name)[row]
+            file = self.path / field.directory / path
+            return FileContent(path=path, data=file.read_bytes(), link=file)
+        if isinstance(field, Text):
+            return self._read_text(field.name)[row]
+        values = self._read_small(field.name)
+        if isinstance(field, Row):
+            return values[row]
+        first, last = self._read_small(f"{field.name}_offsets")[row : row + 2]
+        if isinstance(field, Ragged) and field.levels == 2:
+            edges = self._read_small(f"{field.name}_part_offsets")[first : last + 1]
+            return tuple(values[a:b] for a, b in pairwise(edges))
+        return values[first:last]
+
+
+def _hold(path: Path) -> tuple[int, Path]:
+    """Resolve a store's name to the current generation and take its shared lock."""
+    while True:
+        try:
+            resolved = path.resolve(strict=True)
+            descriptor = os.open(resolved, os.O_RDONLY | os.O_DIRECTORY)
+        except OSError as error:
+            raise StoreError(
+                f"there is no store at {path} ({error.strerror}); run the stage that writes it, "
+                "for instance `warmstore run`"
+            ) from None
+        # A file system without locks has no concurrent `gc` to fear either.
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
+        if resolved.is_dir():
+            return descriptor, resolved
+        os.close(descriptor)  # collected between the two steps: the name leads to a newer one by now

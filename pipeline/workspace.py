@@ -1,0 +1,171 @@
+"""Where a split's stores live, which generation is current, and who may change that.
+
+work/.lock                                   held by the run that writes
+work/<split>/maps.zarr                       symlink to the current generation
+work/<split>/images                          symlink to the upright images of canonical.zarr
+work/<split>/.generations/maps/000003-9f…    generations, immutable once they stand here
+work/<split>/.staging/maps/                  finished chunks of a run that has not published yet
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.errors import PipelineError
+from pipeline.failpoints import reach
+from pipeline.files import sync
+from pipeline.stage import File, Stage
+from pipeline.store import Store, open_store
+
+BUILDING = ".building"
+_COLLECTED = ".collected"
+
+
+@contextmanager
+def exclusive(work_dir: Path, purpose: str) -> Iterator[None]:
+    """Be the only run that writes below a work folder.
+
+    The lock is the operating system's: it ends with the process, however that ends.
+    Raises PipelineError where another run holds it.
+    """
+    try:
+        work_dir.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(work_dir / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise PipelineError(
+            f"the work folder {work_dir} cannot be written ({error.strerror}); "
+            "make it writable or set work_dir=… to another one"
+        ) from None
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.read(descriptor, 200).decode(errors="replace").strip() or "another run"
+            raise PipelineError(
+                f"{work_dir} is in use by {holder}; wait for it to end, or set work_dir=… to another folder"
+            ) from None
+        os.truncate(descriptor, 0)
+        os.pwrite(descriptor, f"{purpose} (process {os.getpid()})".encode(), 0)
+        yield
+        os.truncate(descriptor, 0)
+    finally:
+        os.close(descriptor)
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """The folder of one split below a work folder."""
+
+    work_dir: Path
+    split: str
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the split."""
+        return self.work_dir / self.split
+
+    def store_path(self, stage: Stage) -> Path:
+        """Name under which users open the stage's store."""
+        return self.folder / stage.store
+
+    def generations(self, stage: Stage) -> Path:
+        """Folder of the stage's generations."""
+        return self.folder / ".generations" / stage.name
+
+    def staging(self, stage: Stage) -> Path:
+        """Folder of finished chunks that are not published yet."""
+        return self.folder / ".staging" / stage.name
+
+    def open(self, stage: Stage) -> Store | None:
+        """Open the current generation, or give None where the stage never ran here."""
+        path = self.store_path(stage)
+        return open_store(path) if path.is_symlink() or path.exists() else None
+
+    def listed(self, stage: Stage) -> list[Path]:
+        """Generations of a stage, oldest first."""
+        folder = self.generations(stage)
+        if not folder.is_dir():
+            return []
+        return sorted(path for path in folder.iterdir() if path.name[0] != ".")
+
+    def begin(self, stage: Stage) -> Path:
+        """Make an empty folder to build the next generation in; drops what a killed run left there."""
+        building = self.generations(stage) / BUILDING
+        shutil.rmtree(building, ignore_errors=True)
+        building.mkdir(parents=True)
+        return building
+
+    def publish(self, stage: Stage, building: Path, digest: str) -> Path:
+        """Make a built generation the current one: one atomic rename of a symlink.
+
+        Everything in `building` must have been synced.
+        """
+        listed = self.listed(stage)
+        number = int(listed[-1].name.partition("-")[0]) + 1 if listed else 1
+        final = building.with_name(f"{number:06d}-{digest[:16]}")
+        building.rename(final)
+        sync(final.parent)
+        self._point(self.store_path(stage), final)
+        for field in stage.fields():
+            if isinstance(field, File):
+                self._point(self.folder / field.directory, self.store_path(stage) / field.directory)
+        return final
+
+    def _point(self, link: Path, target: Path) -> None:
+        """Swap a symlink atomically; relative, so that a work folder can be moved."""
+        relative = os.path.relpath(target, link.parent)
+        if link.is_symlink() and str(link.readlink()) == relative:
+            return
+        if link.exists() and not link.is_symlink():
+            raise PipelineError(f"{link} is in the way: it is no link of warmstore's; move it elsewhere")
+        aside = link.with_name(f".{link.name}.next")
+        aside.unlink(missing_ok=True)
+        aside.symlink_to(relative)
+        reach("publish.rename")
+        aside.replace(link)
+        sync(link.parent)
+
+    def collect(self, stage: Stage, keep: int, dry_run: bool) -> tuple[list[Path], list[Path]]:
+        """Remove generations that are neither current, in use, nor among the `keep` newest others.
+
+        Gives what was removed (or would be) and what is in use.
+        """
+        folder = self.generations(stage)
+        if not folder.is_dir():
+            return [], []
+        link = self.store_path(stage)
+        current = link.resolve() if link.exists() else None
+        others = [path for path in self.listed(stage) if path.resolve() != current]
+        removed, in_use = [], []
+        for path in others[: len(others) - keep] if keep else others:
+            if not _unused(path):
+                in_use.append(path)
+                continue
+            if not dry_run:
+                aside = path.with_name(f"{_COLLECTED}-{path.name}")
+                path.rename(aside)
+            removed.append(path)
+        if not dry_run:
+            for orphan in folder.iterdir():
+                if orphan.name.startswith((_COLLECTED, BUILDING)):
+                    reach("gc.unlink")
+                    shutil.rmtree(orphan)
+        return removed, in_use
+
+
+def _unused(generation: Path) -> bool:
+    """Tell whether no reader holds a generation (readers hold a shared lock on its folder)."""
+    descriptor = os.open(generation, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True

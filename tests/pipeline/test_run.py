@@ -1,0 +1,227 @@
+"""Runs: what is computed, what is reused, what the stores hold."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray
+import zarr
+
+from pipeline.errors import PipelineError, StoreError
+from pipeline.executors import ExecutorConfig
+from pipeline.stage import Chunked
+from pipeline.store import open_store
+from tests.pipeline.toy import STAGES, make_pipeline, run, tree, write
+
+TEXTS = {"a": "one\ntwo", "b": "12345", "c": "bad luck", "d": "a longer line of text", "e": ""}
+
+
+@pytest.fixture
+def raw(tmp_path: Path) -> Path:
+    folder = tmp_path / "raw"
+    write(folder, **TEXTS)
+    return folder
+
+
+def test_counts_add_up(raw: Path, tmp_path: Path) -> None:
+    results = run(raw, tmp_path / "work")
+    for result in results.values():
+        assert (result.samples, result.accepted, result.quarantined) == (5, 3, 2)
+    assert (results["read"].computed, results["pack"].computed) == (4, 3)
+    store = open_store(tmp_path / "work/val/pack.zarr")
+    assert store.sample_ids == ("a.txt", "b.txt", "d.txt")
+    verdicts = {v["sample_id"]: (v["stage"], v["code"]) for v in store.attributes["quarantined"]}
+    assert verdicts == {"c.txt": ("read", "bad"), "e.txt": ("source", "empty")}
+    assert open_store(tmp_path / "work/val/read.zarr").attributes["tallies"] == {
+        "kind": {"digits": 1, "letters": 2, "long": 1}
+    }
+
+
+def test_zarr_and_xarray_open_every_store(raw: Path, tmp_path: Path) -> None:
+    run(raw, tmp_path / "work")
+    for name in STAGES:
+        path = tmp_path / f"work/val/{name}.zarr"
+        group = zarr.open_group(path, mode="r")
+        assert list(group["sample_id"][:]) == ["a.txt", "b.txt", "d.txt"]
+        assert set(dict(group.members())) == set(dict(group.arrays()))
+        dataset = xarray.open_zarr(path)
+        assert dataset.sizes["sample"] == 3
+        dataset.load()
+    store, group = open_store(path), zarr.open_group(path, mode="r")
+    for row in range(3):
+        assert np.array_equal(store.value("picture", row), group["picture"][row])
+        assert np.array_equal(store.value("shade", row), store.fields["shade"][row])
+    read = zarr.open_group(tmp_path / "work/val/read.zarr", mode="r")
+    lines, parts = read["lines"][:], read["lines_part_offsets"][:]
+    first, last = read["lines_offsets"][:2]
+    assert [bytes(lines[a:b]) for a, b in itertools.pairwise(parts[first : last + 1])] == [b"one", b"two"]
+
+
+def test_nothing_to_do_publishes_nothing(raw: Path, tmp_path: Path) -> None:
+    first = run(raw, tmp_path / "work")
+    second = run(raw, tmp_path / "work")
+    for name in STAGES:
+        assert second[name].computed == 0
+        assert second[name].generation == first[name].generation == 1
+
+
+@pytest.mark.parametrize(
+    ("edit", "computed"),
+    [
+        ({"a": "one\nthree"}, (1, 1, 1)),
+        ({"a": "one\nTWO"}, (1, 1, 0)),  # the same picture: it stops there
+        ({"a": "one\r\ntwo"}, (1, 0, 1)),  # the same lines, and paint reads nothing else
+        ({"c": "good luck"}, (1, 1, 1)),
+        ({"a": "bad now"}, (1, 0, 0)),
+        ({"aa": "new in the middle"}, (1, 1, 1)),
+        ({"b": "bad", "d": "bad"}, (2, 0, 0)),
+    ],
+)
+def test_edit_recomputes_one_sample(
+    raw: Path, tmp_path: Path, edit: dict[str, str], computed: tuple[int, int, int]
+) -> None:
+    run(raw, tmp_path / "work")
+    write(raw, **edit)
+    results = run(raw, tmp_path / "work")
+    assert tuple(results[name].computed for name in STAGES) == computed
+    _same_as_clean(raw, tmp_path)
+
+
+def test_removed_sample_computes_nothing(raw: Path, tmp_path: Path) -> None:
+    run(raw, tmp_path / "work")
+    (raw / "a.txt").unlink()
+    results = run(raw, tmp_path / "work")
+    assert [results[name].computed for name in STAGES] == [0, 0, 0]
+    assert results["pack"].accepted == 2
+    _same_as_clean(raw, tmp_path)
+
+
+def test_changed_parameter_reruns_from_its_stage_on(raw: Path, tmp_path: Path) -> None:
+    run(raw, tmp_path / "work")
+    before = open_store(tmp_path / "work/val/pack.zarr").path
+    results = run(raw, tmp_path / "work", ink=2)
+    assert [results[name].computed for name in STAGES] == [0, 3, 3]
+    _same_as_clean(raw, tmp_path, ink=2)
+    plan = make_pipeline(raw, tmp_path / "work", ink=3)
+    assert plan.plan(plan.stage("paint")).why == {"stages.paint.ink 2 → 3": 3}
+    assert before.is_dir()
+
+
+def test_unchanged_chunks_are_the_same_files(raw: Path, tmp_path: Path) -> None:
+    run(raw, tmp_path / "work")
+    old = open_store(tmp_path / "work/val/pack.zarr")
+    write(raw, a="another\nstart")
+    run(raw, tmp_path / "work")
+    new = open_store(tmp_path / "work/val/pack.zarr")
+    for name in ("picture", "shade"):
+        kept = [new.chunk_file(name, i).samefile(old.chunk_file(name, i)) for i in range(3)]
+        assert kept == [False, True, True]
+
+
+@pytest.mark.parametrize("kind", ["serial", "threads", "processes", "dask"])
+def test_executors_give_the_same_bytes(raw: Path, tmp_path: Path, kind: str) -> None:
+    write(raw, **{f"n{i}": f"sample {i}\n" * (i % 5 + 1) for i in range(20)})
+    run(raw, tmp_path / "reference")
+    executor = ExecutorConfig(kind=kind, workers=2, batch=3)
+    run(raw, tmp_path / "work", executor=executor)
+    for name in STAGES:
+        assert tree(tmp_path / f"work/val/{name}.zarr") == tree(tmp_path / f"reference/val/{name}.zarr")
+
+
+@pytest.mark.parametrize(
+    ("text", "code"), [("crash", "crashed"), ("hang", "timed_out"), ("eat", "out_of_memory")]
+)
+def test_a_sample_that_takes_its_worker_is_quarantined_alone(
+    raw: Path, tmp_path: Path, text: str, code: str
+) -> None:
+    write(raw, ab=f"{text} now")
+    executor = ExecutorConfig(kind="processes", workers=2, batch=4, timeout=0.5)
+    results = run(raw, tmp_path / "work", executor=executor)
+    assert (results["pack"].accepted, results["pack"].quarantined) == (3, 3)
+    verdicts = open_store(tmp_path / "work/val/read.zarr").attributes["quarantined"]
+    assert {v["sample_id"]: v["code"] for v in verdicts}["ab.txt"] == code
+
+
+def test_unforeseen_exception_is_a_verdict_that_names_it(raw: Path, tmp_path: Path) -> None:
+    write(raw, ab="odd one")
+    run(raw, tmp_path / "work")
+    verdicts = open_store(tmp_path / "work/val/read.zarr").attributes["quarantined"]
+    reason = next(v["reason"] for v in verdicts if v["code"] == "stage_error")
+    assert reason == "read failed with ValueError: the stage did not foresee this"
+
+
+def test_stage_alone_refuses_a_stale_or_missing_upstream(raw: Path, tmp_path: Path) -> None:
+    with pytest.raises(PipelineError, match="run `warmstore run read paint`"):
+        run(raw, tmp_path / "work", ["paint"])
+    run(raw, tmp_path / "work")
+    write(raw, a="edited")
+    with pytest.raises(PipelineError, match=r"stale read \(text changed\)"):
+        run(raw, tmp_path / "work", ["paint"])
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_missing_or_damaged_chunk_is_an_error(raw: Path, tmp_path: Path, name: str) -> None:
+    run(raw, tmp_path / "work")
+    path = tmp_path / f"work/val/{name}.zarr"
+    arrays = [file for file in tree(path) if file.rpartition("/")[2].startswith("c.")]
+    for file in arrays:
+        target = path.resolve() / file
+        data = target.read_bytes()
+        target.unlink()
+        with pytest.raises(StoreError, match="warmstore repair"):
+            open_store(path).fields[file.partition("/")[0]][:]
+        with pytest.raises(StoreError, match="warmstore repair"):
+            _read_all(path)
+        target.write_bytes(data[:-1])
+        if not file.startswith(("fingerprint", "input", "sample_id")):
+            with pytest.raises(StoreError, match="warmstore repair"):
+                _read_all(path)
+        target.write_bytes(data)
+    _read_all(path)
+
+
+def test_larger_sets_share_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.zarr_format.MAX_CHUNKS", 3)
+    raw = tmp_path / "raw"
+    write(raw, **{f"n{i:02}": f"sample {i}" for i in range(10)})
+    run(raw, tmp_path / "work")
+    assert open_store(tmp_path / "work/val/pack.zarr").samples_per_chunk == 4
+    for edit in ({"n03": "edited"}, {"n031": "inserted"}, {"n05": "bad"}):
+        write(raw, **edit)
+        run(raw, tmp_path / "work")
+        _same_as_clean(raw, tmp_path)
+
+
+def _read_all(path: Path) -> None:
+    store = open_store(path)
+    assert store.fingerprints.shape == (len(store), 16)
+    assert len(store.inputs) == len(store.sample_ids) == len(store)
+    for name, row in itertools.product(store.declared, range(len(store))):
+        store.value(name, row)
+
+
+def _same_as_clean(raw: Path, tmp_path: Path, **parameters: object) -> None:
+    """Incremental = clean build, byte for byte."""
+    clean = tmp_path / "clean"
+    run(raw, clean, **parameters)
+    for name in STAGES:
+        assert tree(tmp_path / f"work/val/{name}.zarr") == tree(clean / f"val/{name}.zarr")
+    _remove(clean)
+
+
+def _remove(folder: Path) -> None:
+    import shutil
+
+    shutil.rmtree(folder)
+
+
+def test_declared_fields_survive_the_attributes(raw: Path, tmp_path: Path) -> None:
+    run(raw, tmp_path / "work")
+    pipeline = make_pipeline(raw, tmp_path / "work")
+    for stage in pipeline.stages:
+        store = open_store(pipeline.workspace.store_path(stage))
+        assert tuple(store.declared.values()) == stage.fields()
+    assert isinstance(store.declared["picture"], Chunked)

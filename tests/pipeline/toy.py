@@ -1,0 +1,183 @@
+"""A pipeline of three cheap stages over text files, with every kind of field."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from pipeline.digest import digest
+from pipeline.errors import Quarantine
+from pipeline.executors import ExecutorConfig
+from pipeline.runner import Pipeline, StageResult, run_stages
+from pipeline.source import FileHashes, SourceSample
+from pipeline.stage import Chunked, Field, File, FileContent, Inputs, Ragged, Row, Stage, Text
+from pipeline.workspace import Workspace
+
+SIDE = 8
+
+
+class Read(Stage):
+    """Reads a text file; lines are the parts of a ragged field."""
+
+    name = "read"
+    version = 1
+    store = "read.zarr"
+    upper: bool = False
+
+    def fields(self) -> tuple[Field, ...]:
+        return (
+            File("copy", "copies"),
+            Row("length", "int32"),
+            Ragged("lines", "uint8", levels=2),
+            Ragged("words", "int16"),
+            Text("kind", tally=True),
+        )
+
+    def compute(self, inputs: Inputs) -> Mapping[str, Any]:
+        path = inputs.source
+        data = path.read_bytes()
+        text = data.decode()
+        if text.startswith("bad"):
+            raise Quarantine("bad", f"{inputs.sample_id} starts with bad")
+        if text.startswith("odd"):
+            raise ValueError("the stage did not foresee this")
+        if text.startswith("crash"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        if text.startswith("hang"):
+            time.sleep(3600)
+        if text.startswith("eat"):
+            bytearray(1 << 40)
+        if self.upper:
+            text = text.upper()
+        return {
+            "copy": FileContent(inputs.sample_id, data, path),
+            "length": np.array(len(text), dtype=np.int32),
+            "lines": [np.frombuffer(line.encode(), dtype=np.uint8) for line in text.splitlines()],
+            "words": np.array([len(word) for word in text.split()], dtype=np.int16),
+            "kind": "digits" if text.strip().isdigit() else "letters long@3" if len(text) > 9 else "letters",
+        }
+
+
+class Paint(Stage):
+    """Paints a picture of the lines."""
+
+    name = "paint"
+    version = 1
+    store = "paint.zarr"
+    reads: ClassVar[Mapping[str, tuple[str, ...]]] = {"read": ("lines",)}
+    ink: int = 1
+
+    def fields(self) -> tuple[Field, ...]:
+        return (Chunked("picture", "uint8", (1, SIDE, SIDE)), Chunked("shade", "float16", (1, SIDE, SIDE)))
+
+    def compute(self, inputs: Inputs) -> Mapping[str, Any]:
+        picture = np.zeros((1, SIDE, SIDE), dtype=np.uint8)
+        for number, line in enumerate(inputs.values["read"]["lines"]):
+            picture[0, number % SIDE, : len(line)] = self.ink
+        return {"picture": picture, "shade": np.full((1, SIDE, SIDE), picture.mean(), dtype=np.float16)}
+
+
+class Pack(Stage):
+    """Brings both together for reading."""
+
+    name = "pack"
+    version = 1
+    store = "pack.zarr"
+    reads: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "read": ("length", "words"),
+        "paint": ("picture", "shade"),
+    }
+
+    def fields(self) -> tuple[Field, ...]:
+        return (
+            Chunked("picture", "uint8", (1, SIDE, SIDE), codec="none"),
+            Chunked("shade", "float16", (1, SIDE, SIDE), codec="none"),
+            Row("length", "int32"),
+            Ragged("words", "int16"),
+        )
+
+    def attributes(self) -> Mapping[str, Any]:
+        return {"mean": [0.5]}
+
+    def compute(self, inputs: Inputs) -> Mapping[str, Any]:
+        return {**inputs.values["paint"], **inputs.values["read"]}
+
+
+STAGES = ("read", "paint", "pack")
+
+
+@dataclass
+class TextSource:
+    """Files of a folder in the order of their names."""
+
+    folder: Path
+
+    def samples(self, hashes: FileHashes) -> Sequence[SourceSample]:
+        found = []
+        for path in sorted(self.folder.glob("*.txt")):
+            if path.stat().st_size == 0:
+                verdict = Quarantine("empty", f"{path.name} is empty")
+                found.append(SourceSample(path.name, {}, verdict=verdict))
+            else:
+                inputs = {"text": hashes(path), "name": digest(path.suffix.encode())}
+                found.append(SourceSample(path.name, inputs, path))
+        return found
+
+
+class Silent:
+    """A reporter that counts what it is told."""
+
+    def __init__(self) -> None:
+        self.advanced: dict[str, int] = {}
+
+    def begin(self, split: str, stage: str, samples: int) -> Callable[[int], None]:
+        def advance(count: int) -> None:
+            self.advanced[stage] = self.advanced.get(stage, 0) + count
+
+        return advance
+
+
+def make_pipeline(raw: Path, work: Path, **parameters: Any) -> Pipeline:
+    """Build the toy pipeline over the text files of `raw`."""
+    stages = (
+        Read(upper=parameters.get("upper", False)),
+        Paint(ink=parameters.get("ink", 1)),
+        Pack(),
+    )
+    workspace = Workspace(work, "val")
+    hashes = FileHashes(workspace.folder / ".hashes", raw, parameters.get("rehash", False))
+    return Pipeline(workspace, stages, TextSource(raw), hashes, parameters.get("retry", False))
+
+
+def run(
+    raw: Path,
+    work: Path,
+    names: Sequence[str] = STAGES,
+    executor: ExecutorConfig | None = None,
+    **parameters: Any,
+) -> dict[str, StageResult]:
+    """Run stages of the toy pipeline; gives the result of each."""
+    config = executor or ExecutorConfig(kind="serial")
+    return dict(run_stages(make_pipeline(raw, work, **parameters), names, config, Silent()))
+
+
+def write(folder: Path, **texts: str) -> None:
+    """Write text files: `write(raw, a="one")` makes a.txt."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in texts.items():
+        (folder / f"{name}.txt").write_text(text)
+
+
+def tree(store: Path) -> dict[str, bytes]:
+    """Every file of a store with its bytes."""
+    root = store.resolve()
+    return {
+        path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file()
+    }
