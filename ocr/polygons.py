@@ -62,9 +62,9 @@ def repair_polygons(
 ) -> tuple[list[Polygon], list[str]]:
     """Repair the polygons of an upright image of `height` × `width` pixels.
 
-    Returns the polygons that remain, in order, and the repairs as words `code@index`. Points keep
-    their direction, clockwise or not, and start where they started, as near as a repair allows. Coordinates run over [0, width]
-    and [0, height]: the image's border belongs to it. Changes nothing that it is given.
+    Returns the polygons that remain, in order, and the repairs as words `code@index`. Coordinates run
+    over [0, width] and [0, height]: the image's border belongs to it. Points keep their direction,
+    clockwise or not, and start where they started, as near as a repair allows.
     """
     kept: list[Polygon] = []
     repairs: list[str] = []

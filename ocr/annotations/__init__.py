@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ocr.annotations import icdar, native
+from ocr.annotations import coco, icdar, labelme, mmocr, native, paddleocr
+from ocr.annotations.detect import detect
 from ocr.annotations.problems import AnnotationError, Problem
 from ocr.annotations.words import AnnotatedImage, Word, words_digest
 from pipeline.errors import ConfigError
@@ -41,7 +42,12 @@ FORMATS = {
     "native": Format(native.read, ("images{",)),
     "icdar": Format(icdar.read),
     "receipts": Format(icdar.read),
+    "paddleocr": Format(paddleocr.read),
+    "mmocr": Format(mmocr.read, ("data_list[",)),
+    "coco": Format(coco.read, ("images[", "annotations[", "imgs{", "anns{")),
+    "labelme": Format(labelme.read, ("shapes[",)),
 }
+_MARKS = {mark: name for name, format in FORMATS.items() for mark in format.marks}
 
 
 @dataclass(frozen=True)
@@ -56,6 +62,11 @@ class Annotations:
         """All that could not be understood, in the order of the images."""
         return tuple(problem for image in self.images for problem in image.problems)
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """All remarks for a person, each once."""
+        return tuple(dict.fromkeys(note for image in self.images for note in image.notes))
+
 
 def read_annotations(path: Path, images: Path, format: str = "auto") -> Annotations:
     """Read the annotations at `path` of the images under the folder `images`.
@@ -67,5 +78,5 @@ def read_annotations(path: Path, images: Path, format: str = "auto") -> Annotati
         raise ConfigError(f"there are no annotations at {path}: check data.splits.<split>.annotations")
     if format not in ("auto", *FORMATS):
         raise ConfigError(f"annotation format {format!r} is not known: use auto, {', '.join(FORMATS)}")
-    name = ("icdar" if path.is_dir() else "native") if format == "auto" else format
+    name = detect(path, _MARKS) if format == "auto" else format
     return Annotations(name, tuple(FORMATS[name].read(path, images)))

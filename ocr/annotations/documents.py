@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ocr.annotations.problems import AnnotationError, Problem
+from ocr.annotations.problems import failure
 
 MAX_BYTES = 2 << 30  # a JSON file takes about ten times its size in memory while it is read
 
@@ -22,10 +22,10 @@ def read_bytes(path: Path) -> bytes:
     try:
         size = path.stat().st_size
         if size > MAX_BYTES:
-            raise _failure(path, "the file", f"at most {MAX_BYTES:,} bytes", f"{size:,}")
+            raise failure(path, "the file", f"at most {MAX_BYTES:,} bytes", f"{size:,}")
         return path.read_bytes()
     except OSError as error:
-        raise _failure(path, "the file", "a readable file", error.strerror or str(error)) from error
+        raise failure(path, "the file", "a readable file", error.strerror or str(error)) from error
 
 
 def read_lines(path: Path) -> tuple[list[str], tuple[str, ...]]:
@@ -49,7 +49,7 @@ def read_json(path: Path) -> Any:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise _failure(path, f"byte {error.start}", "UTF-8", f"the byte 0x{data[error.start]:02x}") from error
+        raise failure(path, f"byte {error.start}", "UTF-8", f"the byte 0x{data[error.start]:02x}") from error
     return parse_json(text, path, "")
 
 
@@ -62,11 +62,11 @@ def parse_json(text: str, path: Path, start: str) -> Any:
         return json.loads(text, object_pairs_hook=_object)
     except json.JSONDecodeError as error:
         line = "" if start else f"line {error.lineno} "
-        raise _failure(path, f"{start}{line}column {error.colno}", "JSON", error.msg) from error
+        raise failure(path, f"{start}{line}column {error.colno}", "JSON", error.msg) from error
     except RecursionError as error:
-        raise _failure(path, f"{start}the file", "JSON nested less deeply", "over 900 levels") from error
+        raise failure(path, f"{start}the file", "JSON nested less deeply", "over 900 levels") from error
     except ValueError as error:  # an integer longer than Python will convert
-        raise _failure(path, f"{start}the file", "numbers of a sensible length", str(error)) from error
+        raise failure(path, f"{start}the file", "numbers of a sensible length", str(error)) from error
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -77,7 +77,3 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     repeated = RepeatedKeys(value)
     repeated.repeated = tuple(key for key in value if keys.count(key) > 1)
     return repeated
-
-
-def _failure(path: Path, where: str, expected: str, found: str) -> AnnotationError:
-    return AnnotationError([Problem(str(path), where, expected, found)])

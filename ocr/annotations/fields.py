@@ -90,6 +90,12 @@ def read_size(height: Any, width: Any) -> tuple[int, int] | None:
     return None
 
 
+def by_number(key: str) -> tuple[bool, int, str]:
+    """Sort keys such as ids: numbers by value and before all others, which go by their letters."""
+    number = key.isascii() and key.isdecimal()
+    return not number, len(key) if number else 0, key
+
+
 def _is_number(value: object) -> bool:
     return type(value) is float or type(value) is int
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from ocr.annotations.problems import AnnotationError, Problem
+from ocr.annotations.problems import failure
 
 IMAGE_SUFFIXES = frozenset(["jpg", "jpeg", "jpe", "jfif", "mpo", "png", "webp", "tif", "tiff", "bmp"])
 
@@ -43,6 +43,6 @@ def label_files(path: Path, suffixes: tuple[str, ...]) -> Iterator[tuple[Path, s
     names = [name for name in walk_files(path) if name.lower().endswith(suffixes)]
     if not names:
         expected = " or ".join(f"*{suffix}" for suffix in suffixes)
-        raise AnnotationError([Problem(str(path), "the folder", f"label files {expected}", "none")])
+        raise failure(path, "the folder", f"label files {expected}", "none")
     for name in names:
         yield path / name, name.rpartition(".")[0]

@@ -34,6 +34,11 @@ def read(path: Path, images: Path) -> Iterator[AnnotatedImage]:
         yield _image(file, stem, by_stem)
 
 
+def is_word(line: str) -> bool:
+    """Say whether a line is a word of this format."""
+    return bool(_quad(line) or _box(line))
+
+
 def _image(file: Path, stem: str, by_stem: Mapping[str, list[str]]) -> AnnotatedImage:
     problems = Problems(str(file), "")
     names = by_stem.get(stem) or by_stem.get(_without_prefix(stem)) or [_without_prefix(stem)]

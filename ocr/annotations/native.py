@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from ocr.annotations.documents import RepeatedKeys, read_json
-from ocr.annotations.fields import NO_POINTS, read_flag, read_points, read_size, read_text
-from ocr.annotations.problems import AnnotationError, Problems, json_path
+from ocr.annotations.fields import NO_POINTS, by_number, read_flag, read_points, read_size, read_text
+from ocr.annotations.problems import Problems, failure, json_path, show
 from ocr.annotations.words import AnnotatedImage, Word
 
 
@@ -24,9 +24,7 @@ def read(path: Path, images: Path) -> Iterator[AnnotatedImage]:
     document = read_json(path)
     listed = document.get("images") if isinstance(document, dict) else None
     if not isinstance(listed, dict):
-        problems = Problems(str(path))
-        problems.add(("images",), "an object of image names", listed)
-        raise AnnotationError(problems.found())
+        raise failure(path, "$.images", "an object of image names", show(listed))
     for file, entry in listed.items():
         yield _image(path, file, entry)
     for file in getattr(listed, "repeated", ()):
@@ -47,7 +45,7 @@ def _image(path: Path, file: str, entry: Any) -> AnnotatedImage:
     listed = entry["words"]
     words: list[Word] = []
     if isinstance(listed, dict):
-        words = [_word(listed[key], problems, key) for key in sorted(listed, key=_order)]
+        words = [_word(listed[key], problems, key) for key in sorted(listed, key=by_number)]
         if isinstance(listed, RepeatedKeys):
             problems.add(("words",), "each id once", list(listed.repeated))
     elif isinstance(listed, list):
@@ -72,11 +70,6 @@ def _word(value: Any, problems: Problems, key: str | int) -> Word:
         read_text(get("text"), problems, "words", key, "text"),
         ignore or illegible,
     )
-
-
-def _order(key: str) -> tuple[bool, int, str]:
-    number = key.isascii() and key.isdecimal()
-    return not number, len(key) if number else 0, key
 
 
 def _entry(image: AnnotatedImage) -> str:

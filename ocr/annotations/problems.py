@@ -41,6 +41,11 @@ def describe(problems: tuple[Problem, ...], shown: int = SHOWN) -> str:
     return "\n".join(lines)
 
 
+def failure(file: object, where: str, expected: str, found: str) -> AnnotationError:
+    """Give the error of a file that has one problem."""
+    return AnnotationError([Problem(str(file), where, expected, found)])
+
+
 class Problems:
     """Collects the problems of one image (or one file); the first `KEPT` are kept.
 

@@ -1,0 +1,74 @@
+"""Telling a format by content: the outermost keys of JSON, the first line of text, the files in a folder."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from ocr.annotations import icdar
+from ocr.annotations.documents import parse_json, read_lines
+from ocr.annotations.folders import walk_files
+from ocr.annotations.problems import failure
+
+_KEY = re.compile(r'\s*[{,]\s*("(?:[^"\\]|\\.)*")\s*:\s*')
+_LOOKED_AT = 20  # files of a folder that are opened to tell the format
+
+
+def detect(path: Path, marks: Mapping[str, str]) -> str:
+    """Name the format of a file or folder. `marks` gives the format for each mark, such as `images{`.
+
+    Raises `AnnotationError` where no format, or none for certain, can be told.
+    """
+    return _folder(path, marks) if path.is_dir() else _file(path, marks)
+
+
+def _file(path: Path, marks: Mapping[str, str]) -> str:
+    lines, _ = read_lines(path)
+    first = next((line for line in lines if line.strip()), "")
+    if first.lstrip().startswith("{"):
+        return _json("\n".join(lines), path, marks)
+    if first.partition("\t")[2].lstrip().startswith("["):
+        return "paddleocr"
+    if icdar.is_word(first):
+        return "icdar"
+    raise failure(path, "the file", "a known annotation format", repr(first[:60]))
+
+
+def _json(text: str, path: Path, marks: Mapping[str, str]) -> str:
+    seen = []
+    try:
+        for mark in _outline(text):
+            if mark in marks:
+                return marks[mark]
+            seen.append(mark[:-1])
+    except (ValueError, RecursionError):
+        pass  # told below, with the place
+    parse_json(text, path, "")
+    keys = ", ".join(repr(key[:20]) for key in seen[:8])
+    raise failure(path, "$", "the keys of a known annotation format", keys or "none")
+
+
+def _outline(text: str) -> Iterator[str]:
+    """Give each key of the outermost object with the first character of its value."""
+    decoder = json.JSONDecoder()
+    at = 0
+    while key := _KEY.match(text, at):
+        at = key.end()
+        yield json.loads(key[1]) + text[at : at + 1]
+        _, at = decoder.raw_decode(text, at)
+
+
+def _folder(path: Path, marks: Mapping[str, str]) -> str:
+    names = list(walk_files(path))
+    texts = [path / name for name in names if name.lower().endswith(icdar.SUFFIXES)]
+    jsons = [path / name for name in names if name.lower().endswith(".json")]
+    for file in texts[:_LOOKED_AT]:
+        if any(icdar.is_word(line) for line in read_lines(file)[0]):
+            return "icdar"
+    if jsons:
+        return _file(jsons[0], marks)
+    if texts:
+        return "icdar"
+    raise failure(path, "the folder", "label files: *.txt, *.csv or *.json", f"{len(names)} other files")
