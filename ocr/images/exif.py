@@ -1,0 +1,123 @@
+"""EXIF: the orientation in a block, and a block with its orientation set to 1.
+
+An EXIF block is a TIFF file without pixels, so the directory reader here serves TIFF files too.
+Orientation in XMP is ignored: EXIF is what cameras write and what viewers obey.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+ORIENTATION = 0x0112
+_INTEGERS = {1: "B", 3: "H", 4: "I"}
+"""TIFF's types of unsigned integers: BYTE, SHORT, LONG."""
+
+
+class CorruptError(ValueError):
+    """A TIFF structure that points outside itself or is none at all."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One entry of a directory: its tag, its first value where that is an integer, and where that lies."""
+
+    tag: int
+    value: int | None
+    position: int
+    format: str
+
+
+@dataclass(frozen=True)
+class Orientation:
+    """The value of the tag, 1 where there is none, and why that was not read plainly (else None)."""
+
+    value: int = 1
+    note: str | None = None
+
+
+def byte_order(block: bytes) -> str:
+    """Give `struct`'s sign for the order of bytes in a TIFF structure, or raise `CorruptError`."""
+    try:
+        return {b"II*\0": "<", b"MM\0*": ">"}[block[:4]]
+    except KeyError:
+        raise CorruptError("no TIFF structure") from None
+
+
+def first_directory(block: bytes) -> int:
+    """Give the offset of directory 0, or raise `CorruptError`."""
+    if len(block) < 8:
+        raise CorruptError("shorter than its own header")
+    return int(struct.unpack_from(byte_order(block) + "I", block, 4)[0])
+
+
+def entries(block: bytes, offset: int) -> Iterator[Entry]:
+    """Give the entries of the directory at `offset`; raises `CorruptError` where it leaves the block."""
+    order = byte_order(block)
+    if not 8 <= offset <= len(block) - 2:
+        raise CorruptError(f"a directory at byte {offset} of {len(block)}")
+    (count,) = struct.unpack_from(order + "H", block, offset)
+    for start in range(offset + 2, offset + 2 + 12 * count, 12):
+        if start + 12 > len(block):
+            raise CorruptError(f"{count} entries promised, and the block ends before the last")
+        tag, kind, _ = struct.unpack_from(order + "HHI", block, start)
+        form = order + _INTEGERS[kind] if kind in _INTEGERS else ""
+        value = struct.unpack_from(form, block, start + 8)[0] if form else None
+        yield Entry(tag, value, start + 8, form)
+
+
+def next_directory(block: bytes, offset: int) -> int:
+    """Give the offset of the directory after the one at `offset`, 0 where there is none."""
+    order = byte_order(block)
+    (count,) = struct.unpack_from(order + "H", block, offset)
+    end = offset + 2 + 12 * count
+    return int(struct.unpack_from(order + "I", block, end)[0]) if end + 4 <= len(block) else 0
+
+
+def read_orientation(blocks: list[bytes]) -> Orientation:
+    """Find the orientation in the EXIF blocks of a file: the first one found wins, whatever follows.
+
+    Notes: `exif_corrupt` (a block cannot be read to its end), `exif_duplicate` (the tag is there more
+    than once, with different values), `orientation_invalid` (not 1 to 8, taken as 1).
+    """
+    found: list[int | None] = []
+    note = None
+    for block in blocks:
+        try:
+            found += [e.value for e in entries(block, first_directory(block)) if e.tag == ORIENTATION]
+        except CorruptError:
+            note = "exif_corrupt"
+            found += _readable(block)
+    if not found:
+        return Orientation(1, note)
+    if len(set(found)) > 1:
+        note = "exif_duplicate"
+    value = found[0]
+    if value is None or not 1 <= value <= 8:
+        return Orientation(1, "orientation_invalid")
+    return Orientation(value, note)
+
+
+def _readable(block: bytes) -> list[int | None]:
+    """Give the orientations that stand in a damaged block before the damage."""
+    found = []
+    try:
+        for entry in entries(block, first_directory(block)):
+            if entry.tag == ORIENTATION:
+                found.append(entry.value)  # noqa: PERF401 - the loop is left by an exception
+    except CorruptError:
+        pass
+    return found
+
+
+def set_upright(block: bytes) -> bytes:
+    """Give a copy of an EXIF block whose orientation is 1 wherever the tag stands."""
+    upright = bytearray(block)
+    try:
+        for entry in entries(block, first_directory(block)):
+            if entry.tag == ORIENTATION and entry.format:
+                struct.pack_into(entry.format, upright, entry.position, 1)
+    except CorruptError:
+        pass
+    return bytes(upright)

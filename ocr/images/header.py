@@ -1,0 +1,207 @@
+"""What a file is, told by its content and before anything is decoded, within limits."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from ocr.geometry import Size, upright_size
+from ocr.images import exif, jpeg, png
+from ocr.images.jpeg import Damage, Jpeg
+from ocr.images.png import Png
+from pipeline.errors import Quarantine
+from pipeline.stage import Parameters
+
+Format = Literal["jpeg", "png", "webp", "tiff", "bmp"]
+
+_WIDTH, _HEIGHT, _XMP, _EXIF, _GPS = 256, 257, 700, 34665, 34853
+
+
+class Limits(Parameters):
+    """What an image may cost; each is checked on the header, before memory is taken."""
+
+    max_bytes: Annotated[int, Field(ge=1)] = 256 * 2**20
+    max_pixels: Annotated[int, Field(ge=1)] = 50_000_000
+    max_frames: Annotated[int, Field(ge=1)] = 100
+    max_scans: Annotated[int, Field(ge=1)] = 100
+
+
+@dataclass(frozen=True)
+class Header:
+    """What is known of an image without decoding it.
+
+    `height`, `width`: as stored, before `orientation` (EXIF, 1 to 8) is applied. `metadata`: the
+    file holds EXIF, XMP or IPTC. `notes`: words on what was not plain (`exif_corrupt` …). `damage`:
+    what is wrong with the file though it may decode. `structure`: the walked file, for JPEG and PNG.
+    """
+
+    format: Format
+    height: int
+    width: int
+    orientation: int = 1
+    frames: int = 1
+    metadata: bool = False
+    notes: tuple[str, ...] = ()
+    damage: Damage | None = None
+    structure: Jpeg | Png | None = field(default=None, repr=False)
+
+    @property
+    def size(self) -> Size:
+        """Height and width as stored."""
+        return self.height, self.width
+
+    @property
+    def upright_size(self) -> Size:
+        """Height and width once the orientation is applied."""
+        return upright_size(self.size, self.orientation)
+
+
+def read_header(data: bytes, limits: Limits) -> Header:
+    """Read what an image file says of itself, by its content whatever its name.
+
+    Raises `Quarantine`: `empty`, `too_many_bytes`, `unsupported_format`, `too_many_pixels`,
+    `too_many_frames`, `too_many_scans`, `corrupt`, `truncated`, `unsupported_jpeg`.
+    """
+    if not data:
+        raise Quarantine("empty", "the file has no bytes")
+    if len(data) > limits.max_bytes:
+        raise Quarantine("too_many_bytes", f"{len(data)} bytes; the limit is max_bytes={limits.max_bytes}")
+    header = _reader(data)(data, limits)
+    if header.height * header.width > limits.max_pixels:
+        raise Quarantine(
+            "too_many_pixels",
+            f"{header.width} × {header.height} pixels; the limit is max_pixels={limits.max_pixels}",
+        )
+    if header.frames > limits.max_frames:
+        raise Quarantine("too_many_frames", f"more frames than max_frames={limits.max_frames}")
+    return header
+
+
+def accepted(damage: Damage) -> str:
+    """Give the word that records damage which was accepted: `accepted_corrupt@Premature-end-of-…`."""
+    return f"accepted_{damage.code}@{'-'.join(damage.reason.split())}"
+
+
+def _reader(data: bytes) -> Callable[[bytes, Limits], Header]:
+    """Choose by the first bytes."""
+    if data.startswith(b"\xff\xd8\xff"):
+        return _jpeg
+    if data.startswith(png.SIGNATURE):
+        return _png
+    if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
+        return _webp
+    if data.startswith((b"II*\0", b"MM\0*")):
+        return _tiff
+    if data.startswith(b"BM"):
+        return _bmp
+    raise Quarantine(
+        "unsupported_format",
+        f"neither JPEG, PNG, WebP, TIFF nor BMP; the file begins with {data[:12]!r}",
+    )
+
+
+def _oriented(blocks: list[bytes]) -> tuple[int, tuple[str, ...]]:
+    found = exif.read_orientation(blocks)
+    return found.value, (found.note,) if found.note else ()
+
+
+def _jpeg(data: bytes, limits: Limits) -> Header:
+    found = jpeg.parse(data, limits.max_scans)
+    orientation, notes = _oriented(jpeg.exif_blocks(data, found))
+    return Header(
+        "jpeg",
+        found.height,
+        found.width,
+        orientation,
+        metadata=jpeg.has_metadata(data, found),
+        notes=notes,
+        damage=found.damage,
+        structure=found,
+    )
+
+
+def _png(data: bytes, limits: Limits) -> Header:
+    found = png.parse(data)
+    orientation, notes = _oriented(png.exif_blocks(data, found))
+    return Header(
+        "png",
+        found.height,
+        found.width,
+        orientation,
+        found.frames,
+        png.has_metadata(data, found),
+        notes,
+        found.damage,
+        found,
+    )
+
+
+def _webp(data: bytes, limits: Limits) -> Header:
+    """Read the chunks of a WebP file (RFC 9649)."""
+    size: tuple[int, int] | None = None
+    blocks, frames, metadata, damage, position = [], 0, False, None, 12
+    end = 8 + int.from_bytes(data[4:8], "little")
+    if end > len(data):
+        damage = Damage("truncated", f"{end} bytes promised, {len(data)} there")
+    while position + 8 <= min(end, len(data)):
+        kind, length = struct.unpack_from("<4sI", data, position)
+        body = data[position + 8 : position + 8 + min(length, 10)]
+        size = size or _webp_size(kind, body)
+        frames += kind == b"ANMF"
+        metadata |= kind in (b"EXIF", b"XMP ")
+        if kind == b"EXIF":
+            blocks.append(data[position + 8 : position + 8 + length].removeprefix(jpeg.EXIF))
+        position += 8 + length + length % 2
+    if size is None:
+        raise Quarantine(*(damage or Damage("corrupt", "no image chunk (VP8X, VP8L or VP8)")))
+    orientation, notes = _oriented(blocks)
+    return Header("webp", size[1], size[0], orientation, max(frames, 1), metadata, notes, damage)
+
+
+def _webp_size(kind: bytes, body: bytes) -> tuple[int, int] | None:
+    """Give (width, height) from the chunk that begins with `body`, or None where it does not tell."""
+    if len(body) < (5 if kind == b"VP8L" else 10):
+        return None
+    if kind == b"VP8X":
+        return 1 + int.from_bytes(body[4:7], "little"), 1 + int.from_bytes(body[7:10], "little")
+    if kind == b"VP8L" and body[0] == 0x2F:
+        bits = int.from_bytes(body[1:5], "little")
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    if kind == b"VP8 " and body[3:6] == b"\x9d\x01\x2a":
+        width, height = struct.unpack_from("<HH", body, 6)
+        return width & 0x3FFF, height & 0x3FFF
+    return None
+
+
+def _tiff(data: bytes, limits: Limits) -> Header:
+    """Read the first directory of a TIFF file, and count the others."""
+    try:
+        offset = exif.first_directory(data)
+        tags = {entry.tag: entry.value for entry in exif.entries(data, offset)}
+        frames = 0
+        while offset and frames <= limits.max_frames:
+            frames, offset = frames + 1, exif.next_directory(data, offset)
+    except (exif.CorruptError, struct.error) as error:
+        raise Quarantine("corrupt", f"TIFF: {error}") from None
+    height, width = tags.get(_HEIGHT), tags.get(_WIDTH)
+    if not height or not width:
+        raise Quarantine("corrupt", "TIFF: no width or height in the first directory")
+    orientation, notes = _oriented([data])
+    metadata = not tags.keys().isdisjoint((_XMP, _EXIF, _GPS))
+    return Header("tiff", height, width, orientation, frames, metadata, notes)
+
+
+def _bmp(data: bytes, limits: Limits) -> Header:
+    """Read the size from the header of a BMP file; the height is negative where rows run downwards."""
+    try:
+        (length,) = struct.unpack_from("<I", data, 14)
+        width, height = struct.unpack_from("<HH" if length == 12 else "<ii", data, 18)
+    except struct.error:
+        raise Quarantine("truncated", "BMP: the file ends inside its header") from None
+    if width <= 0 or height == 0:
+        raise Quarantine("corrupt", f"BMP: an image header of {width} × {height} pixels")
+    return Header("bmp", abs(height), width)

@@ -1,0 +1,190 @@
+"""The structure of a JPEG file: its markers, walked without decoding (ITU-T T.81, annex B)."""
+
+from __future__ import annotations
+
+import re
+import struct
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from ocr.images.exif import set_upright
+from pipeline.errors import Quarantine
+
+_SOI, _EOI, _SOS, _DHP = 0xD8, 0xD9, 0xDA, 0xDE
+_APP1, _APP2, _APP13, _APP14 = 0xE1, 0xE2, 0xED, 0xEE
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_ALONE = frozenset({0x01, *range(0xD0, 0xD8)})
+
+_MARKER = re.compile(rb"\xff+([^\x00\xff])")
+_AFTER_SCAN = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")
+_MAX_SEGMENTS = 20_000
+
+EXIF = b"Exif\0\0"
+_ICC = b"ICC_PROFILE\0"
+_MPF = b"MPF\0"
+
+
+class Damage(NamedTuple):
+    """What is wrong with a file that could perhaps still be decoded: a quarantine's code and reason."""
+
+    code: str
+    reason: str
+
+
+class Segment(NamedTuple):
+    """A marker with its parameters: `data[start:end]` is the whole, `data[body:end]` the parameters."""
+
+    marker: int
+    start: int
+    body: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Jpeg:
+    """What the markers say. `end` is the offset after the last byte of the (first) image."""
+
+    height: int
+    width: int
+    precision: int
+    components: int
+    process: int
+    scans: int
+    segments: tuple[Segment, ...]
+    end: int
+    damage: Damage | None
+
+    @property
+    def to_rgb(self) -> bool:
+        """Whether TurboJPEG can give RGB: 8 bits a sample, and neither CMYK nor YCCK."""
+        return self.precision == 8 and self.components in (1, 3)
+
+
+def parse(data: bytes, max_scans: int = 1000) -> Jpeg:
+    """Walk the markers of a JPEG file.
+
+    Damage that a decoder may work round is told in the result. Raises `Quarantine`: `corrupt`,
+    `truncated` (before the first scan), `too_many_scans`, `unsupported_jpeg`.
+    """
+    segments: list[Segment] = []
+    frame: Segment | None = None
+    damage: Damage | None = None
+    scans, position, pattern = 0, 2, _MARKER
+    while True:
+        found = pattern.search(data, position)
+        if found is None:
+            damage = damage or Damage(
+                "truncated", f"the file ends after {len(data)} bytes with no EOI marker"
+            )
+            end = len(data)
+            break
+        if pattern is _MARKER and found.start() > position:
+            damage = damage or Damage("corrupt", f"stray bytes before the marker at byte {found.start()}")
+        marker, body = found[1][0], found.end()
+        pattern, position = _MARKER, body
+        if marker == _EOI:
+            end = body
+            break
+        if marker in _ALONE:
+            continue
+        if marker == _SOI or 0x02 <= marker <= 0xBF or len(segments) >= _MAX_SEGMENTS:
+            damage = damage or Damage("corrupt", f"unexpected marker {marker:#04x} at byte {found.start()}")
+            end = len(data)
+            break
+        end = body + int.from_bytes(data[body : body + 2]) if body + 2 <= len(data) else len(data) + 1
+        if end > len(data):
+            damage = damage or Damage("truncated", f"the file ends inside the marker at byte {found.start()}")
+            end = len(data)
+            break
+        segments.append(Segment(marker, found.start(), body + 2, end))
+        position = max(end, body + 2)
+        if marker in _FRAMES:
+            if frame is not None:
+                raise Quarantine("corrupt", f"a second image header (SOF) at byte {found.start()}")
+            frame = segments[-1]
+        elif marker == _DHP:
+            raise Quarantine("unsupported_jpeg", "hierarchical JPEG is not supported")
+        elif marker == _SOS:
+            scans, pattern = scans + 1, _AFTER_SCAN
+            if scans > max_scans:
+                raise Quarantine("too_many_scans", f"more than {max_scans} scans; the limit is max_scans")
+    return _jpeg(data, segments, frame, scans, end, damage)
+
+
+def _jpeg(
+    data: bytes, segments: list[Segment], frame: Segment | None, scans: int, end: int, damage: Damage | None
+) -> Jpeg:
+    if frame is None or frame.end - frame.body < 6 or not scans:
+        raise Quarantine(*(damage or Damage("corrupt", "no image header (SOF) or no scan (SOS)")))
+    precision, height, width, components = struct.unpack_from(">BHHB", data, frame.body)
+    if height == 0:
+        raise Quarantine("unsupported_jpeg", "the height is given after the first scan (DNL)")
+    if width == 0 or components == 0:
+        raise Quarantine("corrupt", f"an image header of {width} columns and {components} components")
+    return Jpeg(
+        height, width, precision, components, frame.marker, scans, tuple(segments), end, damage
+    )  # fmt: skip
+
+
+def exif_blocks(data: bytes, jpeg: Jpeg) -> list[bytes]:
+    """Give the EXIF blocks, each a TIFF structure."""
+    return [data[s.body + len(EXIF) : s.end] for s in jpeg.segments if _is(data, s, _APP1, EXIF)]
+
+
+def icc_profile(data: bytes, jpeg: Jpeg) -> bytes | None:
+    """Give the ICC profile, whose pieces number themselves (ICC.1:2010, annex B.4), or None."""
+    pieces = {
+        data[s.body + len(_ICC)]: data[s.body + len(_ICC) + 2 : s.end]
+        for s in jpeg.segments
+        if _is(data, s, _APP2, _ICC) and s.end - s.body > len(_ICC) + 2
+    }
+    return b"".join(pieces[number] for number in sorted(pieces)) or None
+
+
+def has_metadata(data: bytes, jpeg: Jpeg) -> bool:
+    """Tell whether the file holds EXIF, XMP, IPTC or further pictures."""
+    return any(_private(data, segment) for segment in jpeg.segments)
+
+
+def clean(data: bytes, jpeg: Jpeg, keep_metadata: bool) -> bytes:
+    """Drop EXIF, XMP, IPTC, further pictures (MPF) and what follows the image; not a scan changes.
+
+    With `keep_metadata`, only set EXIF's orientation to 1, and drop XMP that names an orientation.
+    Gives `data` itself where there is nothing to change.
+    """
+    change = _with_orientation_1 if keep_metadata else _without_private
+    changed = {}
+    for segment in jpeg.segments:
+        replacement = change(data, segment)
+        if replacement is not None:
+            changed[segment] = replacement
+    if not changed:
+        return data
+    pieces, position = [], 0
+    for segment, replacement in changed.items():
+        pieces += [data[position : segment.start], replacement]
+        position = segment.end
+    return b"".join([*pieces, data[position : jpeg.end]])
+
+
+def _without_private(data: bytes, segment: Segment) -> bytes | None:
+    """Give nothing in the place of a private segment, and None (as it is) for any other."""
+    return b"" if _private(data, segment) else None
+
+
+def _with_orientation_1(data: bytes, segment: Segment) -> bytes | None:
+    """Give what shall stand in the place of a segment that tells another orientation, else None."""
+    whole = data[segment.start : segment.end]
+    if _is(data, segment, _APP1, EXIF):
+        head = segment.body - segment.start + len(EXIF)
+        upright = whole[:head] + set_upright(whole[head:])
+        return upright if upright != whole else None
+    return b"" if segment.marker == _APP1 and b"Orientation" in whole else None
+
+
+def _private(data: bytes, segment: Segment) -> bool:
+    return segment.marker in (_APP1, _APP13) or _is(data, segment, _APP2, _MPF)
+
+
+def _is(data: bytes, segment: Segment, marker: int, name: bytes) -> bool:
+    return segment.marker == marker and data.startswith(name, segment.body, segment.end)

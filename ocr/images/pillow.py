@@ -1,0 +1,141 @@
+"""Pillow, fenced in: only the format that the content shows, no global switched, every failure a verdict."""
+
+from __future__ import annotations
+
+import io
+import threading
+import warnings
+from collections.abc import Callable
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageCms
+
+from ocr.images.header import Header
+from pipeline.errors import Quarantine
+
+Colour = tuple[int, int, int]
+Result = TypeVar("Result")
+
+_BAND = 256
+"""Rows converted at a time: the whole image is never held in a second pixel format."""
+
+_opening = threading.Lock()
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def open_image(data: bytes, header: Header) -> Image.Image:
+    """Open and load the first frame, as stored. Raises `Quarantine`: `corrupt`, `too_many_pixels`."""
+    image = _verdict(lambda: _open(data, header))
+    if image.size[::-1] != header.size:
+        raise Quarantine("corrupt", f"the header says {header.size} and the decoder {image.size[::-1]}")
+    _verdict(image.load)
+    return image
+
+
+def _open(data: bytes, header: Header) -> Image.Image:
+    """Parse the file; Pillow's warnings about metadata are noise here, that about bombs is an error."""
+    with _opening, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        return Image.open(io.BytesIO(data), formats=(header.format.upper(),))
+
+
+def _verdict(action: Callable[[], Result]) -> Result:
+    """Run a call into Pillow; its plugins raise almost any exception on damaged data."""
+    try:
+        return action()
+    except MemoryError:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise Quarantine("too_many_pixels", f"Pillow's own limit: {error}") from error
+    except Exception as error:
+        code = "truncated" if "truncated" in str(error).lower() else "corrupt"
+        raise Quarantine(code, f"Pillow: {type(error).__name__}: {error}") from error
+
+
+def turn(image: Image.Image, orientation: int) -> Image.Image:
+    """Turn an image upright; its mode, palette and transparency stay."""
+    return image.transpose(_TURNS[orientation]) if orientation in _TURNS else image
+
+
+def to_png(image: Image.Image, exif: bytes | None = None) -> bytes:
+    """Write an image losslessly, its ICC profile kept, and nothing else but `exif` where it is given.
+
+    CMYK and YCbCr, which PNG has not, are converted to RGB first (without the profile).
+    """
+    if image.mode not in ("1", "L", "LA", "I", "I;16", "P", "RGB", "RGBA"):
+        image = _verdict(lambda: image.convert("RGBA" if "A" in image.getbands() else "RGB"))
+        image.info.pop("icc_profile", None)
+    output = io.BytesIO()
+    extra = {"exif": exif} if exif else {}
+    icc_profile = image.info.get("icc_profile")
+    image.save(output, "PNG", compress_level=6, icc_profile=icc_profile, **extra)
+    return output.getvalue()
+
+
+def to_rgb(image: Image.Image, background: Colour, srgb: bool = False) -> NDArray[np.uint8]:
+    """Convert a loaded image to RGB, uint8 (H, W, 3).
+
+    Transparency is laid over `background`; of 16 bits the high byte is kept; CMYK goes through its
+    ICC profile with `srgb`, and through Pillow's plain formula otherwise. Raises `Quarantine`
+    (`unsupported_pixels`) for floating-point and 32-bit images.
+    """
+    if image.mode == "F" or (image.mode == "I" and image.format != "PNG"):
+        raise Quarantine("unsupported_pixels", f"pixels of Pillow's mode {image.mode!r} have no fixed range")
+    transform = _cmyk_transform(image) if srgb and image.mode == "CMYK" else None
+    rgb = np.empty((image.height, image.width, 3), dtype=np.uint8)
+    for top in range(0, image.height, _BAND):
+        band = image.crop((0, top, image.width, min(top + _BAND, image.height)))
+        rgb[top : top + _BAND] = _band_to_rgb(band, background, transform)
+    return rgb
+
+
+def _band_to_rgb(
+    band: Image.Image, background: Colour, transform: ImageCms.ImageCmsTransform | None
+) -> NDArray[np.uint8]:
+    if transform is not None:
+        return np.asarray(ImageCms.applyTransform(band, transform))
+    if band.mode.startswith("I"):
+        gray = (np.asarray(band).astype(np.uint32) >> 8).clip(0, 255).astype(np.uint8)
+        return np.repeat(gray[..., None], 3, axis=2)
+    if "transparency" in band.info or "A" in band.getbands() or band.mode in ("La", "RGBa"):
+        under = Image.new("RGBA", band.size, (*background, 255))
+        band = Image.alpha_composite(under, band.convert("RGBA"))
+    return np.asarray(band.convert("RGB"))
+
+
+def _cmyk_transform(image: Image.Image) -> ImageCms.ImageCmsTransform | None:
+    profile = image.info.get("icc_profile")
+    return None if profile is None else _transform(profile, "CMYK")
+
+
+def to_srgb(rgb: NDArray[np.uint8], profile: bytes) -> NDArray[np.uint8]:
+    """Bring RGB (or gray as three equal channels), uint8 (H, W, 3), from an ICC profile to sRGB.
+
+    Perceptual intent, by LittleCMS. Raises `Quarantine` (`bad_icc_profile`) where the profile cannot be used.
+    """
+    gray = profile[16:20] == b"GRAY"
+    image = Image.fromarray(np.ascontiguousarray(rgb[..., 0]) if gray else rgb)
+    if profile[16:20] == b"CMYK":
+        return rgb
+    transform = _transform(profile, "L" if gray else "RGB")
+    return np.asarray(ImageCms.applyTransform(image, transform))
+
+
+def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform:
+    try:
+        return ImageCms.buildTransform(
+            ImageCms.ImageCmsProfile(io.BytesIO(profile)), ImageCms.createProfile("sRGB"), mode, "RGB"
+        )
+    except (ImageCms.PyCMSError, OSError, ValueError) as error:
+        raise Quarantine("bad_icc_profile", f"the ICC profile cannot be used: {error}") from error

@@ -1,0 +1,239 @@
+"""TurboJPEG through ctypes: decode, check and turn JPEGs, with every warning of libjpeg seen.
+
+PyTurboJPEG finds the library; the calls go straight to it, because PyTurboJPEG makes a handle per
+image, gives libjpeg's warnings to Python (which shows each once per process), and has no lossless
+transform. The functions used here are in libjpeg-turbo 2.x and 3.x alike, so that PyTurboJPEG 1.8
+and 2.x both serve.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import platform
+import re
+import threading
+from ctypes import POINTER, byref, c_char_p, c_int, c_ubyte, c_ulong, c_void_p
+from ctypes.util import find_library
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+# Values from libjpeg-turbo's turbojpeg.h.
+_RGB, _CMYK = 0, 11
+_LIMIT_SCANS = 32768
+_WARNING = 0
+_PERFECT = 1
+# EXIF orientation → operation (TJXOP) that makes the image upright.
+_OPERATIONS = {2: 1, 3: 6, 4: 2, 5: 3, 6: 5, 7: 4, 8: 7}
+
+
+class TurboError(Exception):
+    """libjpeg-turbo gave up on the data, with its own words for why."""
+
+
+class TurboUnavailableError(Exception):
+    """No usable TurboJPEG library on this machine; the text says what was looked for."""
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """Decoded pixels, uint8 (H, W, channels), and libjpeg's warning if it gave one."""
+
+    array: NDArray[np.uint8]
+    warning: str | None
+
+
+class _Rectangle(ctypes.Structure):
+    _fields_ = [("x", c_int), ("y", c_int), ("w", c_int), ("h", c_int)]
+
+
+class _Transform(ctypes.Structure):
+    _fields_ = [
+        ("region", _Rectangle),
+        ("operation", c_int),
+        ("options", c_int),
+        ("data", c_void_p),
+        ("filter", c_void_p),
+    ]
+
+
+class _Factor(ctypes.Structure):
+    _fields_ = [("numerator", c_int), ("denominator", c_int)]
+
+
+class _Symbol(ctypes.Structure):
+    _fields_ = [
+        ("file", c_char_p),
+        ("base", c_void_p),
+        ("name", c_char_p),
+        ("address", c_void_p),
+    ]
+
+
+class Library:
+    """The TurboJPEG shared library, with one decompressor and one transformer for each thread."""
+
+    def __init__(self, name: str) -> None:
+        self._dll = ctypes.CDLL(name)
+        self._local = threading.local()
+        handle, data = c_void_p, c_char_p
+        for symbol, result, arguments in (
+            ("tjInitDecompress", handle, []),
+            ("tjInitTransform", handle, []),
+            ("tjDestroy", c_int, [handle]),
+            ("tjGetErrorCode", c_int, [handle]),
+            ("tjGetErrorStr2", c_char_p, [handle]),
+            ("tjGetScalingFactors", POINTER(_Factor), [POINTER(c_int)]),
+            ("tjDecompressHeader3", c_int, [handle, data, c_ulong, *[POINTER(c_int)] * 4]),
+            ("tjDecompress2", c_int, [handle, data, c_ulong, c_void_p, *[c_int] * 5]),
+            ("tjTransform", c_int, [handle, data, c_ulong, c_int, POINTER(POINTER(c_ubyte)),
+                                    POINTER(c_ulong), POINTER(_Transform), c_int]),
+            ("tjFree", None, [c_void_p]),
+        ):  # fmt: skip
+            function = getattr(self._dll, symbol)
+            function.restype, function.argtypes = result, arguments
+
+    @cached_property
+    def path(self) -> Path:
+        """The file that was loaded."""
+        found = _Symbol()
+        ctypes.CDLL(None).dladdr(self._dll.tjDecompress2, byref(found))
+        return Path((found.file or b"").decode())
+
+    @cached_property
+    def version(self) -> str:
+        """The version of libjpeg-turbo: no function tells it, but the file holds it as text."""
+        found = re.search(rb"libjpeg-turbo version (\d[\w.]*)", self.path.read_bytes())
+        return found[1].decode() if found else "unknown"
+
+    @cached_property
+    def eighths(self) -> tuple[int, ...]:
+        """The M for which decoding at M/8 of the size is offered, up to 8, ascending."""
+        count = c_int()
+        factors = self._dll.tjGetScalingFactors(byref(count))
+        offered = {8 * factors[i].numerator / factors[i].denominator for i in range(count.value)}
+        return tuple(sorted(int(m) for m in offered if m <= 8 and m == int(m)))
+
+    def decode(self, data: bytes, size: tuple[int, int], eighths: int = 8, cmyk: bool = False) -> Pixels:
+        """Decode a JPEG of a known (height, width) to RGB (or CMYK as stored), at `eighths`/8 of its size.
+
+        Raises `TurboError` where the library gives up, or where the stream is not of that size.
+        Damage that it works round is told in `Pixels.warning`.
+        """
+        handle = self._decompressor
+        width, height, subsampling, space = c_int(), c_int(), c_int(), c_int()
+        status = self._dll.tjDecompressHeader3(
+            handle, data, len(data), byref(width), byref(height), byref(subsampling), byref(space)
+        )
+        warning = self._check(handle, status)
+        if (height.value, width.value) != size:
+            raise TurboError(f"two sizes in one file: {size} and {(height.value, width.value)}")
+        scaled = tuple(-(-side * eighths // 8) for side in size)
+        pixels = np.empty((*scaled, 4 if cmyk else 3), dtype=np.uint8)
+        status = self._dll.tjDecompress2(
+            handle, data, len(data), pixels.ctypes.data, scaled[1], 0, scaled[0],
+            _CMYK if cmyk else _RGB, _LIMIT_SCANS,
+        )  # fmt: skip
+        return Pixels(pixels, self._check(handle, status) or warning)
+
+    def transform(self, data: bytes, orientation: int) -> tuple[bytes | None, str | None]:
+        """Turn a JPEG upright without touching a coefficient, and give libjpeg's warning if there was one.
+
+        The bytes are None where the turn would not be exact: the image is no whole number of MCUs along
+        a mirrored edge. All markers are copied. Raises `TurboError` where the library gives up.
+        """
+        handle = self._transformer
+        request = _Transform(_Rectangle(), _OPERATIONS[orientation], _PERFECT, None, None)
+        output, length = POINTER(c_ubyte)(), c_ulong()
+        try:
+            status = self._dll.tjTransform(
+                handle, data, len(data), 1, byref(output), byref(length), byref(request), _LIMIT_SCANS
+            )
+            warning = self._check(handle, status)
+            return ctypes.string_at(output, length.value), warning
+        except TurboError as error:
+            if "not perfect" in str(error):
+                return None, None
+            raise
+        finally:
+            self._dll.tjFree(output)
+
+    def _check(self, handle: int, status: int) -> str | None:
+        """Give the text of a warning, raise an error, or None when all was well."""
+        if status == 0:
+            return None
+        message: str = self._dll.tjGetErrorStr2(handle).decode(errors="replace")
+        if self._dll.tjGetErrorCode(handle) != _WARNING:
+            raise TurboError(message)
+        return message
+
+    @property
+    def _decompressor(self) -> int:
+        return self._handle("decompressor", self._dll.tjInitDecompress)
+
+    @property
+    def _transformer(self) -> int:
+        return self._handle("transformer", self._dll.tjInitTransform)
+
+    def _handle(self, kind: str, make: ctypes._NamedFuncPointer) -> int:
+        owner: _Handle | None = getattr(self._local, kind, None)
+        if owner is None:
+            owner = _Handle(make(), self._dll.tjDestroy)
+            setattr(self._local, kind, owner)
+        return owner.address
+
+
+class _Handle:
+    """Owns a handle of TurboJPEG, which goes when its thread does."""
+
+    def __init__(self, address: int | None, destroy: ctypes._NamedFuncPointer) -> None:
+        if not address:
+            raise TurboUnavailableError("TurboJPEG could not make a handle: out of memory")
+        self.address = address
+        self._destroy = destroy
+
+    def __del__(self) -> None:
+        if address := getattr(self, "address", None):
+            self._destroy(address)
+
+
+def load() -> Library:
+    """Give the library that PyTurboJPEG would load, loaded once per process.
+
+    Raises `TurboUnavailableError`, which says why there is none.
+    """
+    library = _load()
+    if isinstance(library, str):
+        raise TurboUnavailableError(library)
+    return library
+
+
+@cache
+def _load() -> Library | str:
+    """Give the library, or why there is none: the search starts a process, so both are remembered."""
+    name = _find()
+    if name is None:
+        return "no libturbojpeg on this system (Debian: apt install libturbojpeg0)"
+    try:
+        return Library(name)
+    except OSError as error:
+        return f"{name} cannot be loaded: {error}"
+    except AttributeError as error:
+        return f"{name} lacks what libjpeg-turbo has since 2.0: {error}"
+
+
+def _find() -> str | None:
+    """Search as PyTurboJPEG does: the system's linker first, then its list of usual places."""
+    if name := find_library("turbojpeg"):
+        return name
+    try:
+        from turbojpeg import DEFAULT_LIB_PATHS
+    except ImportError:
+        DEFAULT_LIB_PATHS = {}  # noqa: N806 - PyTurboJPEG's own name
+    for path in DEFAULT_LIB_PATHS.get(platform.system(), ()):
+        if Path(path).exists():
+            return str(path)
+    return None

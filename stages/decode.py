@@ -1,0 +1,37 @@
+"""Stage decode: upright image file → pixels on the canvas."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from ocr.decoding import DecodeParams, decode_upright
+from ocr.images.libraries import libjpeg_turbo, pillow, torch
+from pipeline.stage import Chunked, Field, Inputs, Row, Stage, Text
+
+
+class Decode(Stage, DecodeParams):
+    """Decode, resize by the longest side, and place on the canvas."""
+
+    name: ClassVar[str] = "decode"
+    version: ClassVar[int] = 1
+    store: ClassVar[str] = "decode.zarr"
+    reads: ClassVar[Mapping[str, tuple[str, ...]]] = {"canonicalize": ("upright", "size")}
+
+    def fields(self) -> tuple[Field, ...]:
+        """Declare the pixels, the matrix, and the decoder that was used."""
+        return (
+            Chunked("image", "uint8", (3, *self.canvas), codec="zstd"),
+            Row("matrix", "float64", (3, 3)),
+            Text("decoder", tally=True),
+        )
+
+    def libraries(self) -> Mapping[str, str]:
+        """TurboJPEG decodes JPEG, Pillow the rest, torch resizes."""
+        versions = {"Pillow": pillow(), "torch": torch()}
+        return {"libjpeg-turbo": libjpeg_turbo(), **versions} if self.use_turbojpeg else versions
+
+    def compute(self, inputs: Inputs) -> Mapping[str, Any]:
+        """Decode the sample's upright file."""
+        decoded = decode_upright(inputs.values["canonicalize"]["upright"].data, self)
+        return {"image": decoded.image, "matrix": decoded.matrix, "decoder": decoded.decoder}
