@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 ORIENTATION = 0x0112
+_HARMLESS = frozenset({ORIENTATION, 282, 283, 296, 531})
+"""Orientation, X and Y resolution and its unit, YCbCr positioning: no person, place, time or device."""
 _INTEGERS = {1: "B", 3: "H", 4: "I"}
 """TIFF's types of unsigned integers: BYTE, SHORT, LONG."""
 
@@ -97,6 +99,17 @@ def read_orientation(blocks: list[bytes]) -> Orientation:
     if value is None or not 1 <= value <= 8:
         return Orientation(1, "orientation_invalid")
     return Orientation(value, note)
+
+
+def is_harmless(block: bytes) -> bool:
+    """Tell whether an EXIF block may stay in an upright file: technical tags only, the orientation 1."""
+    try:
+        first = first_directory(block)
+        found = list(entries(block, first))
+    except CorruptError:
+        return False
+    upright = all(entry.value == 1 for entry in found if entry.tag == ORIENTATION)
+    return upright and _HARMLESS.issuperset(e.tag for e in found) and not next_directory(block, first)
 
 
 def _readable(block: bytes) -> list[int | None]:

@@ -34,9 +34,10 @@ class Limits(Parameters):
 class Header:
     """What is known of an image without decoding it.
 
-    `height`, `width`: as stored, before `orientation` (EXIF, 1 to 8) is applied. `metadata`: the
-    file holds EXIF, XMP or IPTC. `notes`: words on what was not plain (`exif_corrupt` …). `damage`:
-    what is wrong with the file though it may decode. `structure`: the walked file, for JPEG and PNG.
+    `height`, `width`: as stored, before `orientation` (EXIF, 1 to 8) is applied. `metadata`: the file
+    holds EXIF beyond technical tags, XMP or IPTC. `notes`: words on what was not plain (`exif_corrupt`
+    …). `damage`: what is wrong with the file though it may decode. `structure`: the walked file, for
+    JPEG and PNG.
     """
 
     format: Format
@@ -152,9 +153,10 @@ def _webp(data: bytes, limits: Limits) -> Header:
         body = data[position + 8 : position + 8 + min(length, 10)]
         size = size or _webp_size(kind, body)
         frames += kind == b"ANMF"
-        metadata |= kind in (b"EXIF", b"XMP ")
+        metadata |= kind == b"XMP "
         if kind == b"EXIF":
             blocks.append(data[position + 8 : position + 8 + length].removeprefix(jpeg.EXIF))
+            metadata |= not exif.is_harmless(blocks[-1])
         position += 8 + length + length % 2
     if size is None:
         raise Quarantine(*(damage or Damage("corrupt", "no image chunk (VP8X, VP8L or VP8)")))

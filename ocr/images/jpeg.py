@@ -7,17 +7,18 @@ import struct
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from ocr.images.exif import set_upright
+from ocr.images.exif import is_harmless, set_upright
 from pipeline.errors import Quarantine
 
 _SOI, _EOI, _SOS, _DHP = 0xD8, 0xD9, 0xDA, 0xDE
-_APP1, _APP2, _APP13, _APP14 = 0xE1, 0xE2, 0xED, 0xEE
+_APP1, _APP2, _APP13 = 0xE1, 0xE2, 0xED
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _ALONE = frozenset({0x01, *range(0xD0, 0xD8)})
 
-_MARKER = re.compile(rb"\xff+([^\x00\xff])")
-_AFTER_SCAN = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")
-_MAX_SEGMENTS = 20_000
+# One 0xff and no `+` after it: that searches with memchr, eight times as fast.
+_MARKER = re.compile(rb"\xff([^\x00\xff])")
+_AFTER_SCAN = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])")
+_MAX_MARKERS = 20_000
 
 EXIF = b"Exif\0\0"
 _ICC = b"ICC_PROFILE\0"
@@ -48,7 +49,6 @@ class Jpeg:
     width: int
     precision: int
     components: int
-    process: int
     scans: int
     segments: tuple[Segment, ...]
     end: int
@@ -66,64 +66,56 @@ def parse(data: bytes, max_scans: int = 1000) -> Jpeg:
     Damage that a decoder may work round is told in the result. Raises `Quarantine`: `corrupt`,
     `truncated` (before the first scan), `too_many_scans`, `unsupported_jpeg`.
     """
-    segments: list[Segment] = []
-    frame: Segment | None = None
-    damage: Damage | None = None
-    scans, position, pattern = 0, 2, _MARKER
-    while True:
-        found = pattern.search(data, position)
-        if found is None:
-            damage = damage or Damage(
-                "truncated", f"the file ends after {len(data)} bytes with no EOI marker"
-            )
-            end = len(data)
-            break
-        if pattern is _MARKER and found.start() > position:
-            damage = damage or Damage("corrupt", f"stray bytes before the marker at byte {found.start()}")
-        marker, body = found[1][0], found.end()
-        pattern, position = _MARKER, body
-        if marker == _EOI:
-            end = body
-            break
-        if marker in _ALONE:
-            continue
-        if marker == _SOI or 0x02 <= marker <= 0xBF or len(segments) >= _MAX_SEGMENTS:
-            damage = damage or Damage("corrupt", f"unexpected marker {marker:#04x} at byte {found.start()}")
-            end = len(data)
-            break
-        end = body + int.from_bytes(data[body : body + 2]) if body + 2 <= len(data) else len(data) + 1
-        if end > len(data):
-            damage = damage or Damage("truncated", f"the file ends inside the marker at byte {found.start()}")
-            end = len(data)
-            break
-        segments.append(Segment(marker, found.start(), body + 2, end))
-        position = max(end, body + 2)
-        if marker in _FRAMES:
-            if frame is not None:
-                raise Quarantine("corrupt", f"a second image header (SOF) at byte {found.start()}")
-            frame = segments[-1]
-        elif marker == _DHP:
-            raise Quarantine("unsupported_jpeg", "hierarchical JPEG is not supported")
-        elif marker == _SOS:
-            scans, pattern = scans + 1, _AFTER_SCAN
-            if scans > max_scans:
-                raise Quarantine("too_many_scans", f"more than {max_scans} scans; the limit is max_scans")
-    return _jpeg(data, segments, frame, scans, end, damage)
-
-
-def _jpeg(
-    data: bytes, segments: list[Segment], frame: Segment | None, scans: int, end: int, damage: Damage | None
-) -> Jpeg:
-    if frame is None or frame.end - frame.body < 6 or not scans:
+    segments, end, damage = _walk(data, max_scans)
+    frames = [segment for segment in segments if segment.marker in _FRAMES]
+    scans = sum(segment.marker == _SOS for segment in segments)
+    if any(segment.marker == _DHP for segment in segments):
+        raise Quarantine("unsupported_jpeg", "hierarchical JPEG is not supported")
+    if not frames or not scans or frames[0].end - frames[0].body < 6:
         raise Quarantine(*(damage or Damage("corrupt", "no image header (SOF) or no scan (SOS)")))
-    precision, height, width, components = struct.unpack_from(">BHHB", data, frame.body)
+    if len(frames) > 1:
+        raise Quarantine("corrupt", f"a second image header (SOF) at byte {frames[1].start}")
+    precision, height, width, components = struct.unpack_from(">BHHB", data, frames[0].body)
     if height == 0:
         raise Quarantine("unsupported_jpeg", "the height is given after the first scan (DNL)")
     if width == 0 or components == 0:
         raise Quarantine("corrupt", f"an image header of {width} columns and {components} components")
-    return Jpeg(
-        height, width, precision, components, frame.marker, scans, tuple(segments), end, damage
-    )  # fmt: skip
+    return Jpeg(height, width, precision, components, scans, tuple(segments), end, damage)
+
+
+def _walk(data: bytes, max_scans: int) -> tuple[list[Segment], int, Damage | None]:
+    """Give the segments up to the end of the image, where that is, and the first damage met."""
+    segments: list[Segment] = []
+    damage: Damage | None = None
+    scans, position, pattern = 0, 2, _MARKER
+    for _ in range(_MAX_MARKERS):
+        found = pattern.search(data, position)
+        if found is None:
+            return segments, len(data), damage or Damage("truncated", f"no EOI marker in {len(data)} bytes")
+        if pattern is _MARKER and data[position : found.start()].strip(b"\xff"):
+            damage = damage or Damage("corrupt", f"stray bytes at byte {position}, where a marker belongs")
+        marker, position, pattern = found[1][0], found.end(), _MARKER
+        if marker == _EOI:
+            return segments, position, damage
+        if marker in _ALONE:
+            continue
+        if marker == _SOI or marker < 0xC0:
+            return segments, len(data), damage or Damage("corrupt", f"unexpected marker {marker:#04x}")
+        segment = Segment(marker, found.start(), position + 2, position + _length(data, position))
+        if segment.end > len(data):
+            return segments, len(data), damage or Damage("truncated", f"ends inside the marker {marker:#04x}")
+        segments.append(segment)
+        position = segment.end
+        if marker == _SOS:
+            scans, pattern = scans + 1, _AFTER_SCAN
+            if scans > max_scans:
+                raise Quarantine("too_many_scans", f"more than {max_scans} scans; the limit is max_scans")
+    return segments, len(data), damage or Damage("corrupt", f"more than {_MAX_MARKERS} markers")
+
+
+def _length(data: bytes, position: int) -> int:
+    """Give the length of the parameters at `position`, which counts its own two bytes."""
+    return max(2, int.from_bytes(data[position : position + 2]))
 
 
 def exif_blocks(data: bytes, jpeg: Jpeg) -> list[bytes]:
@@ -142,13 +134,14 @@ def icc_profile(data: bytes, jpeg: Jpeg) -> bytes | None:
 
 
 def has_metadata(data: bytes, jpeg: Jpeg) -> bool:
-    """Tell whether the file holds EXIF, XMP, IPTC or further pictures."""
+    """Tell whether the file holds EXIF (beyond technical tags), XMP, IPTC or further pictures."""
     return any(_private(data, segment) for segment in jpeg.segments)
 
 
 def clean(data: bytes, jpeg: Jpeg, keep_metadata: bool) -> bytes:
     """Drop EXIF, XMP, IPTC, further pictures (MPF) and what follows the image; not a scan changes.
 
+    EXIF stays where it has only technical tags and an orientation of 1, so that most files need no copy.
     With `keep_metadata`, only set EXIF's orientation to 1, and drop XMP that names an orientation.
     Gives `data` itself where there is nothing to change.
     """
@@ -183,6 +176,8 @@ def _with_orientation_1(data: bytes, segment: Segment) -> bytes | None:
 
 
 def _private(data: bytes, segment: Segment) -> bool:
+    if _is(data, segment, _APP1, EXIF):
+        return not is_harmless(data[segment.body + len(EXIF) : segment.end])
     return segment.marker in (_APP1, _APP13) or _is(data, segment, _APP2, _MPF)
 
 

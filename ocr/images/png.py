@@ -7,7 +7,7 @@ import zlib
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from ocr.images.exif import set_upright
+from ocr.images.exif import is_harmless, set_upright
 from ocr.images.jpeg import Damage
 from pipeline.errors import Quarantine
 
@@ -66,7 +66,7 @@ def exif_blocks(data: bytes, png: Png) -> list[bytes]:
 
 
 def has_metadata(data: bytes, png: Png) -> bool:
-    """Tell whether the file holds EXIF or XMP."""
+    """Tell whether the file holds EXIF (beyond technical tags) or XMP."""
     return any(_private(data, chunk) for chunk in png.chunks)
 
 
@@ -90,6 +90,6 @@ def clean(data: bytes, png: Png, keep_metadata: bool) -> bytes:
 
 
 def _private(data: bytes, chunk: Chunk) -> bool:
-    return chunk.kind == b"eXIf" or (
-        chunk.kind in _TEXT and data.startswith(_PRIVATE_TEXT, chunk.start + 8, chunk.end)
-    )
+    if chunk.kind == b"eXIf":
+        return not is_harmless(data[chunk.start + 8 : chunk.end - 4])
+    return chunk.kind in _TEXT and data.startswith(_PRIVATE_TEXT, chunk.start + 8, chunk.end)

@@ -37,7 +37,7 @@ def make_upright(data: bytes, header: Header, keep_metadata: bool) -> Upright:
     if header.orientation == 1:
         cleaned = _clean(data, header, keep_metadata)
         if cleaned is not None:
-            return Upright(cleaned, "link" if cleaned is data else "cleaned")
+            return Upright(cleaned, "link" if cleaned == data else "cleaned")
     elif isinstance(header.structure, Jpeg):
         turned = _turn_coefficients(data, header, keep_metadata)
         if turned is not None:
