@@ -1,0 +1,143 @@
+"""Batches of a store's samples: views where samples adjoin in memory, gathered into buffers elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ocr.datasets.buffers import BufferPool
+from ocr.datasets.collate import ARRAYS, LISTS, ROWS, Batch, Deferred, Sample
+from pipeline.errors import ConfigError, StoreError
+from pipeline.mapped import MappedArray
+from pipeline.store import Store
+
+Rows = range | NDArray[np.int64]
+
+_STORED_AS = {"inverse_matrix": "matrix", "polygons": "points"}
+
+
+class StoreReader:
+    """The chosen fields of one generation; nothing else of it is read.
+
+    Raises ConfigError for a name that is no field of a sample, StoreError where the store lacks one.
+    """
+
+    def __init__(self, store: Store, fields: Sequence[str], pool: BufferPool) -> None:
+        self.store, self.fields, self._pool = store, tuple(fields), pool
+        known = (*ARRAYS, *ROWS, *LISTS)
+        for name in self.fields:
+            if name not in known:
+                raise ConfigError(f"{name} is no field of a sample; choose from {', '.join(known)}")
+            if name != "sample_id" and _STORED_AS.get(name, name) not in store.declared:
+                raise StoreError(
+                    f"{store.name} has no field {_STORED_AS.get(name, name)} ({name} of a sample); "
+                    f"it has {', '.join(store.declared)}: leave it out of fields, or rerun the stage"
+                )
+        self.arrays = {name: MappedArray(store, name) for name in self.fields if name in ARRAYS}
+        self.sample_bytes = sum(array.sample_bytes for array in self.arrays.values())
+        self._tensors: dict[str, torch.Tensor | None] = {}
+        self.remap()
+
+    def remap(self) -> None:
+        """Take note of how the arrays lie in memory, after a cache changed that."""
+        for name, array in self.arrays.items():
+            whole = array.view(0, len(array))
+            self._tensors[name] = None if whole is None else _as_tensor(whole)
+
+    @property
+    def why_copied(self) -> str | None:
+        """Why batches are copies, in words, by field; None where they are views."""
+        reasons = {name: array.why_copied for name, array in self.arrays.items()}
+        return "; ".join(f"{name} is {why}" for name, why in reasons.items() if why) or None
+
+    def resident(self, rows: range) -> int:
+        """Ask the kernel how many bytes of consecutive samples are in memory, to the page."""
+        return sum(array.resident(rows.start, rows.stop) for array in self.arrays.values())
+
+    def sample(self, row: int) -> Sample:
+        """One sample; its arrays are views where they can be."""
+        sample: Sample = {}
+        for name in self.fields:
+            if name in ARRAYS:
+                sample[name] = self._range(name, row, row + 1)[0]
+            elif name in ROWS:
+                sample[name] = self._rows(name, slice(row, row + 1))[0]
+            elif name != "sample_id":
+                sample[name] = self._reader(name)(row)
+        sample["sample_id"] = self.store.sample_ids[row]
+        return sample
+
+    def batch(self, rows: Rows) -> Batch:
+        """A batch of samples: views for a range of rows, copies in lent buffers for any others."""
+        run = rows if isinstance(rows, range) else None
+        index: slice | Rows = slice(run.start, run.stop) if run is not None else rows
+        batch: Batch = {}
+        for name in self.fields:
+            if name in ARRAYS:
+                gathered = (
+                    self._range(name, run.start, run.stop) if run is not None else self._gather(name, rows)
+                )
+                batch[ARRAYS[name]] = gathered
+            elif name in ROWS:
+                batch[name] = self._rows(name, index)
+            elif name != "sample_id":
+                batch[name] = Deferred(rows, self._reader(name))
+        ids = self.store.sample_ids
+        batch["sample_id"] = (
+            list(ids[run.start : run.stop]) if run is not None else [ids[row] for row in rows]
+        )
+        return batch
+
+    def _range(self, name: str, start: int, stop: int) -> torch.Tensor:
+        tensor = self._tensors[name]
+        if tensor is not None:
+            return tensor[start:stop]
+        view = self.arrays[name].view(start, stop)
+        return self._gather(name, range(start, stop)) if view is None else _as_tensor(view)
+
+    def _gather(self, name: str, rows: Rows) -> torch.Tensor:
+        array, tensor = self.arrays[name], self._tensors[name]
+        out = self._pool.take((len(rows), *array.shape[1:]), _tensor_dtype(array.dtype))
+        if tensor is not None:
+            torch.index_select(tensor, 0, torch.as_tensor(rows), out=out)
+        else:
+            array.gather(rows, out.view(torch.uint8).numpy().view(array.dtype))
+        return out
+
+    def _rows(self, name: str, index: slice | Rows) -> torch.Tensor:
+        return self._small[name][index]
+
+    @cached_property
+    def _small(self) -> dict[str, torch.Tensor]:
+        small = {}
+        for name in self.fields:
+            if name in ROWS:
+                values = np.array(self.store.small(_STORED_AS.get(name, name)))
+                small[name] = torch.from_numpy(np.linalg.inv(values) if name == "inverse_matrix" else values)
+        return small
+
+    def _reader(self, name: str) -> Callable[[int], Any]:
+        return {"polygons": self._polygons, "ignore": self._ignore, "text": self._text}[name]
+
+    def _polygons(self, row: int) -> list[NDArray[np.float32]]:
+        return [np.array(points) for points in self.store.value("points", row)]
+
+    def _ignore(self, row: int) -> NDArray[np.uint8]:
+        return np.array(self.store.value("ignore", row))
+
+    def _text(self, row: int) -> list[str]:
+        return [part.tobytes().decode() for part in self.store.value("text", row)]
+
+
+def _tensor_dtype(dtype: np.dtype[Any]) -> torch.dtype:
+    """Find the dtype of a tensor over stored values; uint16 is how bfloat16 is stored."""
+    return torch.bfloat16 if dtype == np.uint16 else torch.from_numpy(np.empty(0, dtype)).dtype
+
+
+def _as_tensor(array: NDArray[Any]) -> torch.Tensor:
+    return torch.from_numpy(array).view(_tensor_dtype(array.dtype))

@@ -1,0 +1,107 @@
+"""What reading cost, counted across all processes that read."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from dataclasses import asdict, dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.pages import PAGE, Region
+from pipeline.shared import Handle, SharedMemory
+
+_PROCESSES = 512
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Counts since the dataset was opened, or between two moments (`later - earlier`).
+
+    A hit is a sample whose bytes were all in memory when it was asked for; `bytes_ram` and
+    `bytes_disk` split what was read accordingly, to the page. `wait_s` is the time that consumers
+    spent waiting for a batch, in seconds.
+    """
+
+    hits: int = 0
+    misses: int = 0
+    bytes_ram: int = 0
+    bytes_disk: int = 0
+    wait_s: float = 0.0
+
+    @property
+    def samples(self) -> int:
+        """Samples read."""
+        return self.hits + self.misses
+
+    @property
+    def hit_rate(self) -> float:
+        """Share of samples that were in memory; 1.0 before the first."""
+        return self.hits / self.samples if self.samples else 1.0
+
+    def __sub__(self, earlier: Statistics) -> Statistics:
+        mine, theirs = asdict(self), asdict(earlier)
+        return Statistics(**{name: mine[name] - theirs[name] for name in mine})
+
+    def __str__(self) -> str:
+        return (
+            f"{self.hits:,} hits, {self.misses:,} misses ({self.hit_rate:.1%} in memory), "
+            f"{self.bytes_ram / 1e9:.2f} GB from memory, {self.bytes_disk / 1e9:.2f} GB from disk, "
+            f"{self.wait_s:.2f} s waiting for data"
+        )
+
+
+_NAMES = tuple(field.name for field in fields(Statistics))
+
+
+class Counters:
+    """Statistics in shared memory: workers add to them, whoever started them, and the total is read anywhere.
+
+    Each process adds to a row of its own, so no addition is lost and none needs a lock. Travels by
+    pickle as a handle; where nobody holds the memory any more, counting starts anew.
+    """
+
+    def __init__(self, handle: Handle | None = None) -> None:
+        memory = SharedMemory.attach(handle) if handle else None
+        size = len(_NAMES) * 8 * _PROCESSES // PAGE * PAGE
+        self._memory = memory or SharedMemory.create("warmstore-statistics", size)
+        region = Region(size)
+        region.place(0, self._memory.descriptor, size, shared=True)
+        self._rows: NDArray[np.float64] = (
+            region.bytes().view(np.float64)[: size // 8].reshape(-1, len(_NAMES))
+        )
+        self._row: NDArray[np.float64] = self._rows[0]
+        self._owner = -1
+
+    def add(self, hits: int, misses: int, bytes_ram: int, bytes_disk: int) -> None:
+        """Count samples read by this process."""
+        self._mine()[:4] += (hits, misses, bytes_ram, bytes_disk)
+
+    def waited(self, seconds: float) -> None:
+        """Count time that a consumer in this process waited."""
+        self._mine()[4] += seconds
+
+    def total(self) -> Statistics:
+        """Sum over all processes."""
+        sums = self._rows.sum(axis=0).tolist()
+        hits, misses, bytes_ram, bytes_disk = map(int, sums[:4])
+        return Statistics(hits, misses, bytes_ram, bytes_disk, sums[4])
+
+    def __reduce__(self) -> tuple[type[Counters], tuple[Handle]]:
+        return Counters, (self._memory.handle,)
+
+    def _mine(self) -> NDArray[np.float64]:
+        """This process's row, claimed by a lock on one byte that ends with the process."""
+        if self._owner != os.getpid():
+            for index in range(len(self._rows) - 1):
+                try:
+                    fcntl.lockf(self._memory.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, index)
+                except OSError:
+                    continue
+                break
+            else:
+                index = len(self._rows) - 1
+            self._row = self._rows[index]
+            self._owner = os.getpid()
+        return self._row

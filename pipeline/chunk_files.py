@@ -1,0 +1,127 @@
+"""The chunk files of one field: where they are, how they are encoded, how one is read."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import StoreError
+from pipeline.stage import Chunked
+from pipeline.store import Store
+
+Samples = NDArray[Any]
+
+
+class ChunkFiles:
+    """What a Chunked field's own metadata says of its chunks, whoever wrote them.
+
+    `not_raw` is None where each file holds whole samples as they are in memory, and else says why not.
+
+    Raises StoreError where the field is missing, or is not what the store declares.
+    """
+
+    def __init__(self, store: Store, name: str) -> None:
+        field = store.declared.get(name)
+        if not isinstance(field, Chunked):
+            have = ", ".join(f.name for f in store.declared.values() if isinstance(f, Chunked))
+            raise StoreError(f"{store.name} has no array field {name}; it has {have or 'none'}")
+        self.store, self.name = store, name
+        self.directory = store.path / name
+        self._metadata = _read_metadata(store, name)
+        self.dtype = np.dtype(field.dtype)
+        self.shape = (len(store), *field.shape)
+        stored = (self._metadata["data_type"], tuple(self._metadata["shape"]))
+        if stored != (str(self.dtype), self.shape):
+            raise StoreError(
+                f"{name} in {store.name} is {stored[0]} {stored[1]} where the store declares "
+                f"{field.dtype} {self.shape}; run `warmstore repair`"
+            )
+        self.sample_bytes: int = self.dtype.itemsize * math.prod(field.shape)
+        self.samples_per_chunk, self.not_raw, self._read = self._layout()
+        self.chunk_bytes = self.samples_per_chunk * self.sample_bytes
+        self.chunk_shape = (self.samples_per_chunk, *field.shape)
+
+    def __len__(self) -> int:
+        return -(-self.shape[0] // self.samples_per_chunk)
+
+    def key(self, chunk: int) -> str:
+        """Name of a chunk's file below the array's directory."""
+        encoding = self._metadata["chunk_key_encoding"]
+        default = encoding["name"] == "default"
+        separator: str = encoding.get("configuration", {}).get("separator", "/" if default else ".")
+        parts = [str(chunk), *["0"] * (len(self.shape) - 1)]
+        return separator.join(["c", *parts] if default else parts)
+
+    def read(self, chunk: int, out: Samples) -> None:
+        """Read a chunk's samples into `out`, (k, *shape).
+
+        Raises StoreError naming the first of its samples where it is missing or damaged.
+        """
+        try:
+            self._read(chunk, out)
+        except (OSError, ValueError, RuntimeError) as error:
+            raise self.problem(chunk, f"cannot be read ({error})") from error
+
+    def problem(self, chunk: int, what: str) -> StoreError:
+        """Build the error for a chunk that is not as it was written."""
+        return self.store.damaged(chunk * self.samples_per_chunk, f"{self.name} {what}")
+
+    def _layout(self) -> tuple[int, str | None, Callable[[int, Samples], None]]:
+        """Samples in a chunk, why its files are not raw samples, and how to read one."""
+        count, *rest = self._metadata["chunk_grid"]["configuration"]["chunk_shape"]
+        codecs = self._metadata["codecs"]
+        names = [codec["name"] for codec in codecs]
+        plain = codecs[0].get("configuration", {}).get("endian", "little") == "little"
+        if tuple(rest) != self.shape[1:]:
+            return 1, f"in chunks of {(count, *rest)}, parts of a sample", self._read_by_zarr
+        if plain and names == ["bytes"]:
+            return count, None, self._read_raw
+        if plain and names in (["bytes", "zstd"], ["bytes", "blosc"]):
+            return count, f"compressed ({names[1]})", self._decoder(names[1])
+        return count, f"encoded ({', '.join(names)})", self._read_by_zarr
+
+    def _read_raw(self, chunk: int, out: Samples) -> None:
+        with (self.directory / self.key(chunk)).open("rb", buffering=0) as file:
+            if file.readinto(_bytes(out).data) != out.nbytes or file.read(1):
+                raise ValueError(f"its file has not the {out.nbytes} bytes of its samples")
+
+    def _decoder(self, codec: str) -> Callable[[int, Samples], None]:
+        import numcodecs
+
+        library = numcodecs.Zstd() if codec == "zstd" else numcodecs.Blosc()
+
+        def read(chunk: int, out: Samples) -> None:
+            library.decode((self.directory / self.key(chunk)).read_bytes(), _bytes(out))
+
+        return read
+
+    def _read_by_zarr(self, chunk: int, out: Samples) -> None:
+        rows = self.store.fields[self.name][chunk * len(out) : (chunk + 1) * len(out)]
+        out[: len(rows)] = rows
+
+
+def _bytes(array: Samples) -> NDArray[np.uint8]:
+    return array.reshape(-1).view(np.uint8)
+
+
+def _read_metadata(store: Store, name: str) -> dict[str, Any]:
+    """Read an array's own metadata; the group's copy of it has to agree."""
+    path: Path = store.path / name / "zarr.json"
+    try:
+        own: dict[str, Any] = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{path} cannot be read ({error}); run `warmstore repair`") from None
+    group = (store.metadata.get("consolidated_metadata") or {}).get("metadata", {}).get(name, own)
+    for key in ("shape", "data_type", "chunk_grid", "chunk_key_encoding", "codecs"):
+        if own.get(key) != group.get(key):
+            raise StoreError(
+                f"{name} in {store.name} was rewritten: its {key} is not what the group's metadata says; "
+                "run `zarr.consolidate_metadata` on the store, or `warmstore repair`"
+            )
+    return own

@@ -1,0 +1,118 @@
+"""One copy of a store's chunks in shared memory, filled by whoever comes first, found by everybody else.
+
+The kernel keeps the register: the memory carries the name of what it holds, any process that has it
+leads others to it, and it is gone with the last of them, however they end. A lock on the store's
+`zarr.json` lets one process fill it at a time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.chunk_files import Samples
+from pipeline.digest import canonical_json, digest
+from pipeline.mapped import MappedArray
+from pipeline.pages import HUGE_PAGE, Region
+from pipeline.shared import Handle, SharedMemory
+
+Chunks = NDArray[np.int64]
+Fill = Callable[[Sequence[tuple[MappedArray, int, Samples]]], None]
+
+_COMPLETE, _COUNT = 0, 1
+
+
+class SharedChunks:
+    """Chunks `chunks[:count]` of some arrays of one store, in shared memory.
+
+    The first bytes say whether all of them have been filled, and how many they are; then come the
+    arrays, each from a multiple of the huge page's size.
+    """
+
+    def __init__(self, memory: SharedMemory, arrays: Sequence[MappedArray], chunks: Chunks) -> None:
+        self.memory = memory
+        self._region = Region(memory.size)
+        self._region.place(0, memory.descriptor, memory.size, shared=True)
+        self._header = self._region.bytes()[:16].view(np.int64)
+        self.arrays = arrays
+        self.chunks = chunks[: int(self._header[_COUNT])]
+
+    @classmethod
+    def obtain(cls, arrays: Sequence[MappedArray], chunks: Chunks, count: int, fill: Fill) -> SharedChunks:
+        """Attach to what another process has filled, or make it from the first `count` chunks.
+
+        `fill` gets the slots to fill: an array, a chunk, and the memory for its samples.
+        Raises OSError where there is too little memory, and whatever `fill` raises.
+        """
+        name = _name(arrays, chunks)
+        with _alone(arrays[0].files.store.path):
+            for found in SharedMemory.find(name):
+                shared = cls(found, arrays, chunks)
+                if shared._header[_COMPLETE]:
+                    return shared
+            memory = SharedMemory.create(name, sum(_sizes(arrays, count), HUGE_PAGE))
+            os.pwrite(memory.descriptor, np.array([0, count], np.int64).tobytes(), 0)
+            shared = cls(memory, arrays, chunks)
+            fill(list(shared._slots()))
+            shared._region.collapse(0, memory.size)
+            shared._header[_COMPLETE] = 1
+            return shared
+
+    @classmethod
+    def attach(cls, handle: Handle, arrays: Sequence[MappedArray], chunks: Chunks) -> SharedChunks | None:
+        """Attach to what the process of `handle` holds; None where it is gone."""
+        memory = SharedMemory.attach(handle)
+        return cls(memory, arrays, chunks) if memory else None
+
+    def place(self, shared: bool = False) -> None:
+        """Put the arrays' chunks in this memory; privately, unless `shared` (for a device to reach them)."""
+        for array, start in zip(self.arrays, self._starts(), strict=True):
+            position = 0
+            for run in np.split(self.chunks, np.flatnonzero(np.diff(self.chunks) != 1) + 1):
+                at = start + position * array.slot_bytes
+                array.place(int(run[0]), len(run), self.memory.descriptor, at, shared)
+                position += len(run)
+
+    def _starts(self) -> list[int]:
+        sizes = [HUGE_PAGE, *_sizes(self.arrays, len(self.chunks))]
+        return [sum(sizes[: position + 1]) for position in range(len(self.arrays))]
+
+    def _slots(self) -> Iterator[tuple[MappedArray, int, Samples]]:
+        """Every slot, chunk by chunk, as the files of a sample lie on the disk."""
+        memory, starts = self._region.bytes(), self._starts()
+        for position, chunk in enumerate(self.chunks.tolist()):
+            for array, start in zip(self.arrays, starts, strict=True):
+                at = start + position * array.slot_bytes
+                flat = memory[at : at + array.files.chunk_bytes]
+                yield array, chunk, flat.view(array.dtype).reshape(array.files.chunk_shape)
+
+
+def _sizes(arrays: Sequence[MappedArray], count: int) -> list[int]:
+    return [-(-count * array.slot_bytes // HUGE_PAGE) * HUGE_PAGE for array in arrays]
+
+
+def _name(arrays: Sequence[MappedArray], chunks: Chunks) -> str:
+    """Name what the memory holds: the generation, its arrays, the chunks that were asked for."""
+    path = arrays[0].files.store.path
+    status = path.stat()
+    what = [str(path), status.st_dev, status.st_ino, [(array.name, array.slot_bytes) for array in arrays]]
+    return f"warmstore-{digest(canonical_json(what), chunks.tobytes()).hex()}"
+
+
+@contextlib.contextmanager
+def _alone(generation: Path) -> Iterator[None]:
+    """Hold a lock that every process over the same generation sees; works on read-only file systems."""
+    descriptor = os.open(generation / "zarr.json", os.O_RDONLY)
+    try:
+        # Without locks (some network file systems) every process fills a copy of its own.
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
