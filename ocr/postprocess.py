@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import cv2
 import numpy as np
@@ -22,6 +22,7 @@ from ocr.geometry import transform_points
 from pipeline.errors import PipelineError
 from pipeline.stage import Parameters
 
+F = TypeVar("F", bound=np.floating[Any])
 Floats = NDArray[np.float32]
 Contour = NDArray[np.int32]
 ProbabilityMaps = torch.Tensor | NDArray[np.floating[Any]]
@@ -132,7 +133,7 @@ class BoxDecoder:
             if min(sides) >= params.min_size + GROWN_MARGIN:
                 boxes.append(cv2.boxPoints((centre, sides, angle)))
                 scores.append(score)
-        return _clockwise(boxes), scores
+        return list(clockwise(np.array(boxes, dtype=np.float32).reshape(-1, 4, 2))), scores
 
     def _outlines(self, prob_map: Floats, contours: Sequence[Contour]) -> tuple[list[Floats], list[float]]:
         """Give the grown outlines, each (P, 2) with P >= 4, and their scores.
@@ -199,19 +200,15 @@ def _grow(outline: NDArray[Any], ratio: float) -> list[Floats]:
     return [(np.array(path) / SUBPIXELS).astype(np.float32) for path in paths]
 
 
-def _clockwise(boxes: list[Floats]) -> list[Floats]:
-    """Order the corners of each box: top left, top right, bottom right, bottom left.
+def clockwise(corners: NDArray[F]) -> NDArray[F]:
+    """Order the corners of boxes (N, 4, 2): top left, top right, bottom right, bottom left.
 
-    The two corners with the least x are the left ones, as in the reference.
+    The two with the least x are the left ones, as in the reference.
     """
-    if not boxes:
-        return []
-    corners = np.stack(boxes)
     by_x = np.take_along_axis(corners, np.argsort(corners[..., :1], axis=1, kind="stable"), axis=1)
-    left, right = by_x[:, :2], by_x[:, 2:]
-    left = np.take_along_axis(left, np.argsort(left[..., 1:], axis=1, kind="stable"), axis=1)
-    right = np.take_along_axis(right, np.argsort(right[..., 1:], axis=1, kind="stable"), axis=1)
-    return list(np.stack([left[:, 0], right[:, 0], right[:, 1], left[:, 1]], axis=1))
+    sides = by_x.reshape(-1, 2, 2, 2)
+    by_y = np.take_along_axis(sides, np.argsort(sides[..., 1:], axis=2, kind="stable"), axis=2)
+    return np.stack([by_y[:, 0, 0], by_y[:, 1, 0], by_y[:, 1, 1], by_y[:, 0, 1]], axis=1)
 
 
 def _to_upright(

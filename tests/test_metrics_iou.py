@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from ocr.metrics import IouHmean
-from ocr.metrics.iou import count_matches
 from tests.referees import iou_evaluator
 
 
@@ -60,7 +59,7 @@ CASES = {
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
 def test_protocol(case):
     predictions, targets, ignore, expected = case
-    counts = count_matches(predictions, targets, ignore)
+    counts = IouHmean().measure(predictions, targets, ignore=ignore)
     assert (counts.matched, counts.targets, counts.predictions) == expected
 
 
@@ -102,7 +101,7 @@ def test_equals_an_independent_implementation():
             [{"points": points, "ignore": flag} for points, flag in zip(targets, ignore, strict=True)],
             [{"points": points} for points in predictions],
         )
-        counts = count_matches(predictions, targets, ignore)
+        counts = IouHmean().measure(predictions, targets, ignore=ignore)
         assert (counts.matched, counts.targets, counts.predictions) == (
             result["detMatched"],
             result["gtCare"],
@@ -141,7 +140,7 @@ def test_splitting_the_set_over_ranks_changes_nothing():
     for index, (predictions, targets, ignore) in enumerate(images):
         for metric in (whole, parts[index % 2]):
             metric.update([predictions], [targets], ignore=[ignore])
-    for name in ("counts", "image_sums"):
+    for name in ("images", "totals", "image_sums"):
         setattr(parts[0], name, parts[0]._reductions[name](torch.stack([getattr(p, name) for p in parts])))
     assert parts[0].compute() == pytest.approx(whole.compute(), abs=1e-12)
 
