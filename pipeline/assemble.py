@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from pipeline.codec import decode, encode
 from pipeline.digest import DIGEST_BYTES, digest
+from pipeline.errors import PipelineError
 from pipeline.files import link_or_copy, sync, write_aside
 from pipeline.manifest import MANIFEST, Manifest
 from pipeline.plan import REJECTED, StagePlan, Verdict
@@ -105,6 +106,11 @@ def locate(
     verdicts: dict[int, Verdict] = {}
     for index in map(int, plan.stale):
         sample_id, fingerprint = plan.candidates.sample_ids[index], plan.fingerprints[index].tobytes().hex()
+        if (sample_id, fingerprint) not in by_sample:
+            raise PipelineError(
+                f"{plan.stage.name} of {sample_id} was computed and is gone from the staging folder; "
+                "leave work/<split>/.staging alone while a run goes on, and run again"
+            )
         found = Staged(*by_sample[sample_id, fingerprint])
         if found.sample["verdict"]:
             verdicts[index] = {
@@ -213,10 +219,11 @@ def _chunks_by_content(build: Assembly, declared: Chunked, count: int) -> dict[b
     if old is None or old.declared.get(declared.name) != declared or old.samples_per_chunk != count:
         return {}
     checksums, dims = old.checksums(declared.name), 1 + len(declared.shape)
-    return {
+    names = {
         checksums[first : first + count].tobytes(): f"{declared.name}/{chunk_key(number, dims)}"
         for number, first in enumerate(range(0, len(old), count))
     }
+    return {content: name for content, name in names.items() if name not in build.plan.damaged}
 
 
 def _whole_group(build: Assembly, rows: range, count: int) -> Staged | None:

@@ -41,7 +41,10 @@ class Candidates:
 
 @dataclass
 class StagePlan:
-    """A stage over one split: `reuse[i]` is a row of the old generation, COMPUTE, or REJECTED."""
+    """A stage over one split: `reuse[i]` is a row of the old generation, COMPUTE, or REJECTED.
+
+    `damaged` names files of the old generation that must not be taken over.
+    """
 
     stage: Stage
     recipe: dict[str, Any]
@@ -51,6 +54,7 @@ class StagePlan:
     reuse: NDArray[np.int64]
     known_verdicts: dict[int, Verdict]
     why: dict[str, int] = field(default_factory=dict)
+    damaged: frozenset[str] = frozenset()
 
     @property
     def stale(self) -> NDArray[np.int64]:

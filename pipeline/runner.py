@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -9,11 +10,13 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
+import numpy as np
+
 from pipeline.assemble import assemble
 from pipeline.errors import PipelineError
 from pipeline.executors import ExecutorConfig, WorkerLost, open_executor
 from pipeline.files import free_bytes, sweep
-from pipeline.plan import StagePlan, from_source, from_stores, plan_stage
+from pipeline.plan import Candidates, StagePlan, from_source, from_stores, plan_stage
 from pipeline.source import FileHashes, Source
 from pipeline.stage import Chunked, Stage
 from pipeline.store import Store
@@ -68,19 +71,24 @@ class Pipeline:
 
         Raises PipelineError where a store that it reads is missing.
         """
-        if stage.reads:
-            candidates = from_stores(self._upstream(stage), stage)
-        else:
-            samples = self.source.samples(self.hashes)
-            self.hashes.save()
-            candidates = from_source(samples, stage)
+        candidates = self.candidates(stage)
         return plan_stage(stage, self.stages, candidates, self.workspace.open(stage), self.retry)
+
+    def candidates(self, stage: Stage) -> Candidates:
+        """List what reaches a stage. Raises PipelineError where a store that it reads is missing."""
+        if stage.reads:
+            return from_stores(self.upstream(stage), stage)
+        samples = self.source.samples(self.hashes)
+        with suppress(OSError):  # a work folder that cannot be written only costs hashing again
+            self.hashes.save()
+        return from_source(samples, stage)
 
     def stage(self, name: str) -> Stage:
         """Find a stage by name."""
         return next(stage for stage in self.stages if stage.name == name)
 
-    def _upstream(self, stage: Stage) -> dict[str, Store]:
+    def upstream(self, stage: Stage) -> dict[str, Store]:
+        """Open the stores that a stage reads. Raises PipelineError where one is missing."""
         stores = {}
         for name in stage.reads:
             store = self.workspace.open(self.stage(name))
@@ -145,16 +153,11 @@ def run_stage(pipeline: Pipeline, stage: Stage, config: ExecutorConfig, reporter
     )
 
 
-def predicted_bytes(plan: StagePlan) -> int:
-    """Bytes that a run of the plan may write: raw for fields without codec, a third of that otherwise."""
-    per_sample = 0
-    for field in plan.stage.fields():
-        if isinstance(field, Chunked):
-            import numpy as np
-
-            raw = int(np.prod(field.shape, dtype=np.int64)) * np.dtype(field.dtype).itemsize
-            per_sample += raw if field.codec == "none" else raw // 3
-    return per_sample * len(plan.stale)
+def predicted_bytes(stage: Stage) -> int:
+    """Bytes a sample that a stage is likely to write; compressed fields are taken at a third."""
+    fields = [field for field in stage.fields() if isinstance(field, Chunked)]
+    raw = {f.name: math.prod(f.shape) * np.dtype(f.dtype).itemsize for f in fields}
+    return sum(raw[f.name] if f.codec == "none" else raw[f.name] // 3 for f in fields)
 
 
 def _refuse_stale(pipeline: Pipeline, stage: Stage, names: Sequence[str]) -> None:
@@ -176,29 +179,42 @@ def _refuse_stale(pipeline: Pipeline, stage: Stage, names: Sequence[str]) -> Non
 def _build(pipeline: Pipeline, plan: StagePlan, config: ExecutorConfig, reporter: Reporter) -> float:
     """Compute, assemble and publish; gives the seconds spent inside the stage's function."""
     workspace, stage = pipeline.workspace, plan.stage
-    staging = workspace.staging(stage)
-    staging.mkdir(parents=True, exist_ok=True)
-    sweep(staging)
-    _check_space(workspace, plan)
-    groups = _groups(pipeline, plan, config)
-    advance = reporter.begin(workspace.split, stage.name, len(plan.stale))
-    finished = [group for group in groups if read_record(staging, group.key)]
-    advance(sum(len(group.items) for group in finished))
-    done = {group.key for group in finished}
-    todo = [group for group in groups if group.key not in done]
-    seconds, keys = _compute(pipeline, plan, config, todo, advance) if todo else (0.0, set())
-    records = {key: record for key in done | keys if (record := read_record(staging, key))}
+    records, seconds = compute_plan(pipeline, plan, config, reporter)
     building = workspace.begin(stage)
-    manifest = assemble(plan, records, staging, building)
+    manifest = assemble(plan, records, workspace.staging(stage), building)
     if plan.old is not None and manifest.digest == plan.old.digest:
         shutil.rmtree(building)
     else:
         workspace.publish(stage, building, manifest.digest)
-    shutil.rmtree(staging)
+    shutil.rmtree(workspace.staging(stage))
     return seconds
 
 
-def _groups(pipeline: Pipeline, plan: StagePlan, config: ExecutorConfig) -> list[Group]:
+def compute_plan(
+    pipeline: Pipeline, plan: StagePlan, config: ExecutorConfig, reporter: Reporter
+) -> tuple[dict[str, Any], float]:
+    """Compute what is stale into the staging folder, continuing what a killed run began.
+
+    Gives the records by group, and the seconds spent inside the stage's function.
+    """
+    workspace, stage = pipeline.workspace, plan.stage
+    staging = workspace.staging(stage)
+    staging.mkdir(parents=True, exist_ok=True)
+    sweep(staging)
+    _check_space(workspace, plan)
+    advance = reporter.begin(workspace.split, stage.name, len(plan.stale))
+    groups = _groups(plan)
+    finished = {group.key: record for group in groups if (record := read_record(staging, group.key))}
+    advance(sum(len(record["samples"]) for record in finished.values()))
+    todo = [group for group in groups if group.key not in finished]
+    if not todo:
+        return finished, 0.0
+    seconds, keys = _compute(pipeline, plan, config, todo, advance)
+    computed = {key: record for key in keys if (record := read_record(staging, key))}
+    return {**finished, **computed}, seconds
+
+
+def _groups(plan: StagePlan) -> list[Group]:
     """Group stale samples by the chunk that they will share, were none of them quarantined."""
     candidates = plan.candidates
     count = samples_per_chunk(len(candidates.sample_ids))
@@ -224,7 +240,7 @@ def _compute(
     """Run groups as tasks; a task whose worker is lost is halved until the sample at fault is found."""
     workspace, stage, seconds = pipeline.workspace, plan.stage, 0.0
     staging = workspace.staging(stage)
-    upstream = tuple(store.path for store in pipeline._upstream(stage).values())
+    upstream = tuple(store.path for store in pipeline.upstream(stage).values())
     keys = {group.key for group in groups}
     tasks = [Task(stage, staging.absolute(), upstream, batch) for batch in _batches(groups, config.batch)]
     with open_executor(config) as executor:
@@ -271,7 +287,7 @@ def _halves(task: Task) -> list[Task]:
 
 
 def _check_space(workspace: Workspace, plan: StagePlan) -> None:
-    needed = predicted_bytes(plan)
+    needed = predicted_bytes(plan.stage) * len(plan.stale)
     with suppress(OSError):
         free = free_bytes(workspace.folder)
         if needed > free:

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.codec import codec_of, decode
+from pipeline.digest import digest
 from pipeline.errors import StoreError
 from pipeline.manifest import Manifest, read_manifest
 from pipeline.stage import Chunked, Field, File, FileContent, Ragged, Row, Text
@@ -49,15 +50,15 @@ def field_from_json(spelled: Mapping[str, Any]) -> Field:
     return _KINDS[spelled["kind"]](**values)
 
 
-def open_store(path: str | os.PathLike[str]) -> Store:
+def open_store(path: str | os.PathLike[str], *, hold: bool = True) -> Store:
     """Open a store by its name (`work/val/tensors.zarr`) or a generation's directory.
 
     The generation that is current now is held: publishing another one does not disturb the reader,
-    and `warmstore gc` spares it while it is open.
+    and `warmstore gc` spares it while it is open (not with `hold=False`, for who is safe from `gc`).
 
     Raises StoreError where there is no store, or one of another format version.
     """
-    return Store(Path(path))
+    return Store(Path(path), hold)
 
 
 class Store:
@@ -67,9 +68,11 @@ class Store:
     StoreError naming the sample and the command that repairs it.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, hold: bool = True) -> None:
         self.name = path
         self._lock, self.path = _hold(path)
+        if not hold:
+            self.close()
         self.metadata = self._metadata()
         self.attributes: dict[str, Any] = self.metadata["attributes"]
         version = self.attributes.get("format_version")
@@ -204,16 +207,16 @@ class Store:
 
     def _metadata(self) -> dict[str, Any]:
         try:
-            data = json.loads((self.path / "zarr.json").read_bytes())
-            if not isinstance(data["attributes"], dict):
-                raise TypeError("attributes are no object")
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            data = (self.path / "zarr.json").read_bytes()
+            if self.manifest.files["zarr.json"][1] != digest(data).hex():
+                raise ValueError("it does not match its checksum")
+            return dict(json.loads(data))
+        except (OSError, ValueError, KeyError, StoreError) as error:
             self.close()
             raise StoreError(
-                f"{self.name} is no readable store (zarr.json: {error}); run `warmstore repair`, "
+                f"{self.name} is no whole store (zarr.json: {error}); run `warmstore repair`, "
                 "or the stage that writes it"
             ) from None
-        return dict(data)
 
     def _field(self, name: str) -> Field:
         try:
@@ -250,11 +253,16 @@ class Store:
         return self._small[array]  # type: ignore[no-any-return]
 
     def _read_chunk(self, array: str, dimensions: int) -> bytes:
-        path = self.path / array / chunk_key(0, dimensions)
+        name = f"{array}/{chunk_key(0, dimensions)}"
         try:
-            return path.read_bytes()
+            data = (self.path / name).read_bytes()
         except OSError as error:
-            raise StoreError(f"{path} cannot be read ({error.strerror}); run `warmstore repair`") from None
+            raise StoreError(
+                f"{self.path / name} cannot be read ({error.strerror}); run `warmstore repair`"
+            ) from None
+        if self.manifest.files.get(name, (0, ""))[1] != digest(data).hex():
+            raise StoreError(f"{self.path / name} does not match its checksum; run `warmstore repair`")
+        return data
 
     def _parse(self, array: str, parse: Any) -> Any:
         try:

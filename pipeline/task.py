@@ -124,7 +124,7 @@ def read_record(staging: Path, key: str) -> dict[str, Any] | None:
 
 @lru_cache(maxsize=16)
 def _shared_store(path: Path) -> Store:
-    return open_store(path)
+    return open_store(path, hold=False)  # the run excludes `gc`; a worker may outlive the run
 
 
 def _run_group(stage: Stage, group: Group, stores: Mapping[str, Store], staging: Path) -> float:

@@ -169,9 +169,10 @@ def run(
 
 
 def write(folder: Path, **texts: str) -> None:
-    """Write text files: `write(raw, a="one")` makes a.txt."""
+    """Write text files, as new files where they exist: `write(raw, a="one")` makes a.txt."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in texts.items():
+        (folder / f"{name}.txt").unlink(missing_ok=True)
         (folder / f"{name}.txt").write_text(text)
 
 

@@ -1,0 +1,170 @@
+"""Looking ahead and explaining: what a run would do, whether stores are fresh, why a sample is stale."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import PipelineError
+from pipeline.files import write_aside
+from pipeline.plan import REJECTED, StagePlan, why_stale
+from pipeline.recipe import recipe_changes, recipe_of
+from pipeline.runner import Pipeline, StageResult, predicted_bytes
+from pipeline.stage import Stage
+from pipeline.store import Store
+
+
+@dataclass(frozen=True)
+class Preview:
+    """One stage of one split: what is published, whether it is fresh, what a run would compute.
+
+    Where a stage upstream is stale, `compute` is an upper bound: unchanged results stop there.
+    `predicted_seconds` is None where the stage was never run in this work folder.
+    """
+
+    generation: int
+    digest: str
+    samples: int
+    accepted: int
+    quarantined: int
+    bytes: int
+    age_seconds: float | None
+    fresh: bool
+    why: list[str]
+    compute: int
+    predicted_bytes: int
+    predicted_seconds: float | None
+    tallies: dict[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        """Give the preview as JSON values."""
+        return asdict(self)
+
+
+def preview(pipeline: Pipeline) -> Iterator[tuple[str, Preview]]:
+    """Look ahead over all stages; writes nothing but the memory of file hashes."""
+    rates = read_rates(pipeline.workspace.work_dir)
+    pending: dict[str, set[str]] = {}
+    for stage in pipeline.stages:
+        unbuilt = [name for name in stage.reads if pipeline.workspace.open(pipeline.stage(name)) is None]
+        plan, problem = (None, "") if unbuilt else _try_plan(pipeline, stage)
+        upstream = set().union(*(pending[name] for name in stage.reads))
+        if plan is None:
+            pending[stage.name] = upstream
+            why = [problem] if problem else [f"{' and '.join(unbuilt)} is not built"]
+        else:
+            ids = plan.candidates.sample_ids
+            pending[stage.name] = upstream | {ids[i] for i in plan.stale}
+            why = [f"{reason} ({count})" if count else reason for reason, count in plan.why.items()]
+        why += [f"{name} is stale" for name in stage.reads if pending[name] and name not in unbuilt]
+        yield stage.name, _describe(pipeline, stage, plan, why, len(pending[stage.name]), rates)
+
+
+def explain(pipeline: Pipeline, sample_id: str) -> Iterator[dict[str, Any]]:
+    """Give for each stage the parts of a sample's fingerprint, and which differ from what is stored.
+
+    Raises PipelineError where no stage knows the sample.
+    """
+    known = False
+    for stage in pipeline.stages:
+        plan, problem = _try_plan(pipeline, stage)
+        if plan is None:
+            yield {"stage": stage.name, "state": "unknown", "why": [problem]}
+            continue
+        verdicts = {v["sample_id"]: v for v in plan.verdicts({})}
+        if sample_id in verdicts:
+            known = True
+            verdict = verdicts[sample_id]
+            why = [f"{verdict['stage']}: {verdict['code']}: {verdict['reason']}"]
+            yield {"stage": stage.name, "state": "quarantined", "why": why}
+        elif sample_id in plan.candidates.sample_ids:
+            known = True
+            yield _explain(plan, plan.candidates.sample_ids.index(sample_id))
+    if not known:
+        raise PipelineError(
+            f"split {pipeline.workspace.split} lists no sample {sample_id}; "
+            "a sample's id is its image's path below the split's image folder"
+        )
+
+
+def _explain(plan: StagePlan, index: int) -> dict[str, Any]:
+    stage, candidates = plan.stage, plan.candidates
+    row = plan.old.rows.get(candidates.sample_ids[index]) if plan.old else None
+    stale = int(plan.reuse[index]) < 0 and int(plan.reuse[index]) != REJECTED
+    stored: list[str | None] = [None] * len(candidates.names)
+    if plan.old is not None and row is not None and plan.old.attributes["inputs"] == list(candidates.names):
+        stored = [part.tobytes().hex() for part in plan.old.inputs[row]]
+    return {
+        "stage": stage.name,
+        "state": "stale" if stale else "fresh",
+        "why": [f"{stage.name} is stale: {reason}" for reason in why_stale(plan, index)] if stale else [],
+        "fingerprint": plan.fingerprints[index].tobytes().hex(),
+        "stored_fingerprint": None
+        if plan.old is None or row is None
+        else plan.old.fingerprints[row].tobytes().hex(),
+        "recipe": recipe_of(stage),
+        "recipe_changes": recipe_changes(plan.old.attributes["recipe"], recipe_of(stage)) if plan.old else [],
+        "inputs": {
+            name: {"now": now.tobytes().hex(), "stored": before}
+            for name, now, before in zip(candidates.names, candidates.inputs[index], stored, strict=True)
+        },
+    }
+
+
+def _try_plan(pipeline: Pipeline, stage: Stage) -> tuple[StagePlan | None, str]:
+    """Plan a stage, or say why that is not possible yet; a source that cannot be read passes."""
+    try:
+        return pipeline.plan(stage), ""
+    except PipelineError as error:
+        if not stage.reads:
+            raise
+        return None, str(error)
+
+
+def _describe(
+    pipeline: Pipeline,
+    stage: Stage,
+    plan: StagePlan | None,
+    why: list[str],
+    compute: int,
+    rates: dict[str, float],
+) -> Preview:
+    store: Store | None = pipeline.workspace.open(stage)
+    counts = store.attributes["counts"] if store else {"listed": 0, "accepted": 0, "quarantined": 0}
+    per_sample = predicted_bytes(stage)
+    return Preview(
+        generation=store.generation if store else 0,
+        digest=store.digest if store else "",
+        samples=counts["listed"],
+        accepted=counts["accepted"],
+        quarantined=counts["quarantined"],
+        bytes=store.manifest.size if store else 0,
+        age_seconds=time.time() - store.path.stat().st_mtime if store else None,
+        fresh=plan is not None and plan.up_to_date and not why,
+        why=why,
+        compute=compute,
+        predicted_bytes=per_sample * compute,
+        predicted_seconds=rates[stage.name] * compute if stage.name in rates else None,
+        tallies=store.attributes["tallies"] if store else {},
+    )
+
+
+def read_rates(work_dir: Path) -> dict[str, float]:
+    """Read seconds a sample by stage, from the last runs in a work folder."""
+    try:
+        return {
+            str(name): float(rate) for name, rate in json.loads((work_dir / ".rates").read_bytes()).items()
+        }
+    except (OSError, ValueError, AttributeError, TypeError):
+        return {}
+
+
+def remember_rate(work_dir: Path, stage: str, result: StageResult) -> None:
+    """Remember how long a stage took per sample, for the next plan."""
+    if result.computed:
+        rates = {**read_rates(work_dir), stage: result.seconds / result.computed}
+        write_aside(work_dir / ".rates", json.dumps(rates).encode(), "record")

@@ -1,0 +1,121 @@
+"""Repairing a store in place: exactly the files that are damaged, until its digest is the original's."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.assemble import assemble
+from pipeline.errors import PipelineError, StoreError
+from pipeline.executors import ExecutorConfig
+from pipeline.files import sync, write_aside
+from pipeline.manifest import MANIFEST, Manifest, checksum, read_manifest, scan
+from pipeline.plan import COMPUTE, StagePlan, plan_stage
+from pipeline.runner import Pipeline, Reporter, compute_plan
+from pipeline.stage import Stage
+from pipeline.store import Store
+from pipeline.verify import Damage, verify_store
+
+
+@dataclass(frozen=True)
+class Repair:
+    """What a repair did to one store."""
+
+    damaged: int
+    repaired: int
+    recomputed: int
+    digest: str
+
+
+def repair_stage(pipeline: Pipeline, stage: Stage, config: ExecutorConfig, reporter: Reporter) -> Repair:
+    """Rebuild the damaged files of a stage's current generation.
+
+    Raises PipelineError where the source or the recipe has changed since the store was written:
+    then the original bytes cannot be had again, and a run is what is wanted.
+    """
+    path = pipeline.workspace.store_path(stage)
+    damaged = verify_store(path).damaged
+    generation = path.resolve()
+    if not damaged:
+        return Repair(0, 0, 0, read_manifest(generation).digest)
+    if [damage.file for damage in damaged] == [MANIFEST]:
+        manifest = _manifest_from_files(generation)
+        if manifest:
+            write_aside(generation / MANIFEST, manifest.dump(), "manifest")
+            sync(generation / MANIFEST)
+            return Repair(1, 1, 0, manifest.digest)
+    return _rebuild(pipeline, stage, generation, damaged, config, reporter)
+
+
+def _rebuild(
+    pipeline: Pipeline,
+    stage: Stage,
+    generation: Path,
+    damaged: Sequence[Damage],
+    config: ExecutorConfig,
+    reporter: Reporter,
+) -> Repair:
+    plan = _plan(pipeline, stage, damaged)
+    workspace = pipeline.workspace
+    records, _ = compute_plan(pipeline, plan, config, reporter)
+    building = workspace.begin(stage)
+    try:
+        manifest = assemble(plan, records, workspace.staging(stage), building)
+        if not generation.name.endswith(f"-{manifest.digest[:16]}"):
+            raise PipelineError(
+                f"{stage.name} of split {workspace.split} cannot be repaired: its source or its recipe has "
+                f"changed since it was written; run `warmstore run {stage.name}` for a new generation"
+            )
+        replaced = _replace(building, generation, manifest)
+    finally:
+        shutil.rmtree(building)
+        shutil.rmtree(workspace.staging(stage), ignore_errors=True)
+    return Repair(len(damaged), replaced, len(plan.stale), manifest.digest)
+
+
+def _plan(pipeline: Pipeline, stage: Stage, damaged: Sequence[Damage]) -> StagePlan:
+    """Plan to recompute the samples in damaged files; all of them where the index itself is damaged."""
+    candidates = pipeline.candidates(stage)
+    old: Store | None = None
+    if all(damage.samples or damage.stranger for damage in damaged):
+        old = pipeline.workspace.open(stage)
+    plan = plan_stage(stage, pipeline.stages, candidates, old)
+    lost = {sample_id for damage in damaged for sample_id in damage.samples}
+    for index, sample_id in enumerate(candidates.sample_ids):
+        if sample_id in lost:
+            plan.reuse[index] = COMPUTE
+    plan.damaged = frozenset(damage.file for damage in damaged)
+    return plan
+
+
+def _replace(building: Path, generation: Path, manifest: Manifest) -> int:
+    """Move good files over bad ones, remove strangers; readers that mapped a file keep theirs."""
+    replaced, folders = 0, {generation}
+    for name, entry in manifest.files.items():
+        target = generation / name
+        if not target.is_file() or checksum(target) != entry:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            (building / name).replace(target)
+            folders.add(target.parent)
+            replaced += 1
+    for name in set(scan(generation)) - set(manifest.files):
+        (generation / name).unlink()
+        replaced += 1
+    try:
+        whole = read_manifest(generation).digest == manifest.digest
+    except StoreError:
+        whole = False
+    if not whole:
+        (building / MANIFEST).replace(generation / MANIFEST)
+        replaced += 1
+    for folder in folders:
+        sync(folder)
+    return replaced
+
+
+def _manifest_from_files(generation: Path) -> Manifest | None:
+    """Rebuild a lost manifest from files that are all intact: the generation's name proves it."""
+    manifest = Manifest({name: checksum(generation / name) for name in sorted(scan(generation))})
+    return manifest if generation.name.endswith(f"-{manifest.digest[:16]}") else None

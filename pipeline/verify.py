@@ -1,0 +1,218 @@
+"""Checking stores: every file against its checksum, and samples against what the source gives now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import Quarantine, StoreError
+from pipeline.manifest import MANIFEST, Manifest, checksum, read_manifest, scan
+from pipeline.runner import Pipeline
+from pipeline.source import SourceSample
+from pipeline.stage import Chunked, File, Inputs, Stage
+from pipeline.store import Store, open_store
+from pipeline.task import compute_sample
+from pipeline.values import value_digest
+
+_MISSING = "is missing"
+_STRANGER = "is not in the manifest"
+
+
+@dataclass(frozen=True)
+class Damage:
+    """A file that is not what was written; `samples` is empty where it serves all of them."""
+
+    file: str
+    problem: str
+    samples: tuple[str, ...] = ()
+
+    @property
+    def stranger(self) -> bool:
+        """Whether the file does not belong there at all."""
+        return self.problem == _STRANGER
+
+    def to_json(self) -> dict[str, Any]:
+        """Give the damage as JSON values."""
+        return {"file": self.file, "problem": self.problem, "samples": list(self.samples)}
+
+
+@dataclass
+class Verification:
+    """What a check found: files checked, bytes read, files damaged, samples that differ."""
+
+    checked: int = 0
+    bytes: int = 0
+    damaged: list[Damage] = field(default_factory=list)
+    recomputed: int = 0
+    differs: list[dict[str, str]] = field(default_factory=list)
+
+    @property
+    def passed(self) -> bool:
+        """Whether everything is as it should be."""
+        return not self.damaged and not self.differs
+
+    def to_json(self) -> dict[str, Any]:
+        """Give the result as JSON values."""
+        return {
+            "checked": self.checked,
+            "bytes": self.bytes,
+            "damaged": [damage.to_json() for damage in self.damaged],
+            "recomputed": self.recomputed,
+            "differs_from_source": self.differs,
+        }
+
+
+def verify_store(path: Path, workers: int = 4) -> Verification:
+    """Check every file of a store's current generation against the manifest.
+
+    Raises StoreError where there is no generation to check.
+    """
+    try:
+        generation = path.resolve(strict=True)
+    except OSError as error:
+        raise StoreError(
+            f"there is no store at {path} ({error.strerror}); run the stage that writes it"
+        ) from None
+    try:
+        manifest = read_manifest(generation)
+    except StoreError as error:
+        return Verification(checked=1, damaged=[Damage(MANIFEST, str(error))])
+    owners = _Owners(generation)
+    with ThreadPoolExecutor(workers) as pool:
+        problems = pool.map(lambda name: _check(generation, name, manifest), manifest.files)
+        damaged = [
+            Damage(name, problem + owners.hint(name, problem), owners.of(name))
+            for name, problem in zip(manifest.files, problems, strict=True)
+            if problem
+        ]
+    extra = sorted(set(scan(generation)) - set(manifest.files))
+    damaged += [Damage(name, _STRANGER) for name in extra]
+    return Verification(len(manifest.files), manifest.size, damaged)
+
+
+def compare_with_source(
+    pipeline: Pipeline, names: Sequence[str], only: frozenset[str] = frozenset()
+) -> Iterator[tuple[str, Verification]]:
+    """Recompute samples from the source, in memory, and compare them with the stores bit for bit.
+
+    `only` restricts the comparison to some samples. Yields a result per stage named.
+    """
+    samples = pipeline.source.samples(pipeline.hashes)
+    chosen = [sample for sample in samples if not only or sample.sample_id in only]
+    unknown = only - {sample.sample_id for sample in chosen}
+    if unknown:
+        raise StoreError(
+            f"split {pipeline.workspace.split} lists no sample {min(unknown)}; `warmstore inspect` lists them"
+        )
+    stores = {name: open_store(pipeline.workspace.store_path(pipeline.stage(name))) for name in names}
+    results = {name: Verification(recomputed=len(chosen)) for name in names}
+    for sample in chosen:
+        outcome = compute_chain(pipeline.stages, sample)
+        for name, store in stores.items():
+            found = _differences(pipeline.stage(name), store, sample.sample_id, outcome)
+            results[name].differs += [{"sample_id": sample.sample_id, "problem": text} for text in found]
+    for name, store in stores.items():
+        listed = {sample.sample_id for sample in samples}
+        results[name].differs += [
+            {"sample_id": i, "problem": "is stored and not listed any more"}
+            for i in store.sample_ids
+            if i not in listed and not only
+        ]
+    yield from results.items()
+
+
+def compute_chain(stages: Sequence[Stage], sample: SourceSample) -> Mapping[str, dict[str, Any] | Quarantine]:
+    """Compute a sample through all stages in memory: the online path.
+
+    Gives by stage its outputs, or the verdict that ended the sample there or before.
+    """
+    outcome: dict[str, dict[str, Any] | Quarantine] = {}
+    for stage in stages:
+        try:
+            if sample.verdict is not None:
+                raise sample.verdict
+            values = {}
+            for upstream, names in stage.reads.items():
+                given = outcome[upstream]
+                if isinstance(given, Quarantine):
+                    raise given
+                values[upstream] = {name: given[name] for name in names}
+            outcome[stage.name] = compute_sample(stage, Inputs(sample.sample_id, sample.payload, values))
+        except Quarantine as verdict:
+            outcome[stage.name] = verdict
+    return outcome
+
+
+def _differences(
+    stage: Stage, store: Store, sample_id: str, outcome: Mapping[str, dict[str, Any] | Quarantine]
+) -> Iterator[str]:
+    """Say what is stored otherwise than it was just computed."""
+    computed, row = outcome[stage.name], store.rows.get(sample_id)
+    if isinstance(computed, Quarantine):
+        verdicts = {v["sample_id"]: v["code"] for v in store.attributes["quarantined"]}
+        if verdicts.get(sample_id) != computed.code:
+            stored = verdicts.get(sample_id, "accepted" if row is not None else "not there")
+            yield f"is stored as {stored} and the source gives {computed}"
+        return
+    if row is None:
+        yield "is not stored, and the source gives it"
+        return
+    for declared in stage.fields():
+        try:
+            stored = value_digest(declared, store.value(declared.name, row))
+        except StoreError as error:
+            yield str(error)
+            continue
+        if stored != value_digest(declared, computed[declared.name]):
+            yield f"{declared.name} differs"
+
+
+def _check(generation: Path, name: str, manifest: Manifest) -> str:
+    """Say what is wrong with a file, or nothing."""
+    try:
+        found = checksum(generation / name)
+    except OSError as error:
+        return _MISSING if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
+    if found[0] != manifest.files[name][0]:
+        return f"has {found[0]} bytes where {manifest.files[name][0]} were written"
+    return "" if found[1] == manifest.files[name][1] else "does not match its checksum"
+
+
+class _Owners:
+    """Finds the samples that a file of a generation belongs to, as far as the store still tells."""
+
+    def __init__(self, generation: Path) -> None:
+        self._store: Store | None
+        try:
+            self._store = open_store(generation)
+            self._ids: tuple[str, ...] = self._store.sample_ids
+        except StoreError:
+            self._store, self._ids = None, ()
+
+    def hint(self, name: str, problem: str) -> str:
+        """Say more of a file that may be a link to a raw file."""
+        declared = self._store.declared.values() if self._store else ()
+        linked = any(isinstance(f, File) and name.startswith(f"{f.directory}/") for f in declared)
+        if not linked or problem == _MISSING:
+            return ""
+        return " (if the linked raw file was edited, `warmstore run` makes a new generation)"
+
+    def of(self, name: str) -> tuple[str, ...]:
+        """Samples in a file; none where it serves all."""
+        folder, _, file = name.rpartition("/")
+        declared = self._store.declared if self._store else {}
+        if self._store and isinstance(declared.get(folder), Chunked) and file.startswith("c."):
+            first = int(file.split(".")[1]) * self._store.samples_per_chunk
+            return self._ids[first : first + self._store.samples_per_chunk]
+        for owner in declared.values():
+            if self._store and isinstance(owner, File) and name.startswith(f"{owner.directory}/"):
+                try:
+                    paths = self._store.small(owner.name)
+                except StoreError:
+                    return ()
+                path = name.removeprefix(f"{owner.directory}/")
+                return tuple(self._ids[row] for row, other in enumerate(paths) if other == path)
+        return ()

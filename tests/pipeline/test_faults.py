@@ -1,0 +1,358 @@
+"""Kills and broken disks at every scripted place: old or new, never half, and the rerun finishes."""
+
+from __future__ import annotations
+
+import fcntl
+import multiprocessing
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipeline import failpoints
+from pipeline.errors import PipelineError
+from pipeline.executors import ExecutorConfig
+from pipeline.repair import repair_stage
+from pipeline.store import open_store
+from pipeline.verify import verify_store
+from pipeline.workspace import exclusive
+from tests.pipeline.toy import STAGES, Silent, make_pipeline, run, tree, write
+
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(["tests.pipeline.toy"])
+RUN_POINTS = [point for point in failpoints.POINTS if point != "gc.unlink"]
+VISITS = 26
+
+
+@pytest.fixture
+def raw(tmp_path: Path) -> Path:
+    folder = tmp_path / "raw"
+    write(folder, a="one\ntwo", b="12345", c="bad luck", d="a longer line of text")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _disarm() -> Iterator[None]:
+    yield
+    failpoints.arm("")
+
+
+def _edit(raw: Path) -> None:
+    write(raw, a="edited\nlines", bb="new", c="good luck")
+
+
+def _clean_digests(raw: Path, work: Path) -> dict[str, str]:
+    return {name: result.digest for name, result in run(raw, work).items()}
+
+
+def _published_is_whole(work: Path) -> None:
+    for name in STAGES:
+        path = work / f"val/{name}.zarr"
+        if path.exists():
+            assert verify_store(path).passed
+
+
+def _killed(script: str, raw: Path, work: Path) -> None:
+    failpoints.arm(script)
+    run(raw, work)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("point", RUN_POINTS)
+def test_kill_at_every_visit(raw: Path, tmp_path: Path, point: str) -> None:
+    base = tmp_path / "base"
+    run(raw, base)
+    _edit(raw)
+    wanted = _clean_digests(raw, tmp_path / "clean")
+    struck = 0
+    for visit in range(1, VISITS + 1):
+        work = tmp_path / f"work{visit}"
+        shutil.copytree(base, work, symlinks=True)
+        child = CONTEXT.Process(target=_killed, args=(f"{point}:{visit}:kill", raw, work))
+        child.start()
+        child.join()
+        assert child.exitcode in (0, -9)
+        struck += child.exitcode == -9
+        _published_is_whole(work)
+        assert _clean_digests(raw, work) == wanted
+        assert not [path for path in work.rglob("*.tmp") if ".generations" in path.parts]
+        shutil.rmtree(work)
+        if child.exitcode == 0:
+            break
+    assert struck >= 3
+
+
+@pytest.mark.parametrize("fault", ["enospc", "eio", "short"])
+@pytest.mark.parametrize("point", RUN_POINTS)
+def test_broken_disk_is_one_error_and_the_rerun_finishes(
+    raw: Path, tmp_path: Path, point: str, fault: str
+) -> None:
+    work = tmp_path / "work"
+    run(raw, work)
+    _edit(raw)
+    wanted = _clean_digests(raw, tmp_path / "clean")
+    failpoints.arm(f"{point}:2:{fault}")
+    try:
+        run(raw, work)
+    except PipelineError as error:
+        assert fault != "short"
+        assert "rerun continues" in str(error)
+    failpoints.arm("")
+    _published_is_whole(work)
+    assert _clean_digests(raw, work) == wanted
+
+
+def test_finished_chunks_are_kept(raw: Path, tmp_path: Path) -> None:
+    write(raw, **{f"n{i}": f"sample {i}" for i in range(10)})
+    failpoints.arm("record.rename:9:eio")
+    with pytest.raises(PipelineError):
+        run(raw, tmp_path / "work", ["read"])
+    failpoints.arm("")
+    # The memory of file hashes is a record too: the ninth rename is that of the eighth sample.
+    records = list((tmp_path / "work/val/.staging/read").glob("*.json"))
+    assert len(records) == 7
+    kept = {path: path.stat().st_mtime_ns for path in records}
+    reporter = Silent()
+    pipeline = make_pipeline(raw, tmp_path / "work")
+    from pipeline.runner import compute_plan
+
+    plan = pipeline.plan(pipeline.stage("read"))
+    compute_plan(pipeline, plan, ExecutorConfig(kind="serial"), reporter)
+    assert {path: path.stat().st_mtime_ns for path in records} == kept
+
+
+@pytest.mark.parametrize("fault", ["kill", "eio"])
+def test_gc_interrupted_leaves_whole_generations(raw: Path, tmp_path: Path, fault: str) -> None:
+    work = tmp_path / "work"
+    run(raw, work)
+    _edit(raw)
+    run(raw, work)
+    child = CONTEXT.Process(target=_collect, args=(f"gc.unlink:1:{fault}", raw, work))
+    child.start()
+    child.join()
+    assert child.exitcode == (-9 if fault == "kill" else 1)
+    _published_is_whole(work)
+    pipeline = make_pipeline(raw, work)
+    for stage in pipeline.stages:
+        pipeline.workspace.collect(stage, keep=0, dry_run=False)
+        assert [path.name for path in pipeline.workspace.generations(stage).iterdir()] == [
+            pipeline.workspace.store_path(stage).resolve().name
+        ]
+
+
+def _collect(script: str, raw: Path, work: Path) -> None:
+    pipeline = make_pipeline(raw, work)
+    failpoints.arm(script)
+    for stage in pipeline.stages:
+        pipeline.workspace.collect(stage, keep=0, dry_run=False)
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_one_flipped_bit_in_each_file_is_found_and_repaired(raw: Path, tmp_path: Path, name: str) -> None:
+    work = tmp_path / "work"
+    original = run(raw, work)[name].digest
+    pipeline = make_pipeline(raw, work)
+    stage = pipeline.stage(name)
+    path = pipeline.workspace.store_path(stage)
+    files = tree(path)
+    assert len(files) > 15
+    for file, data in files.items():
+        target = path.resolve() / file
+        flipped = bytearray(data)
+        flipped[len(data) // 2] ^= 1
+        target.unlink()  # the damage is this generation's alone, not the raw file's that is linked
+        target.write_bytes(flipped)
+        found = verify_store(path)
+        assert [damage.file for damage in found.damaged] == [file]
+        done = repair_stage(pipeline, stage, ExecutorConfig(kind="serial"), Silent())
+        assert (done.damaged, done.repaired, done.digest) == (1, 1, original)
+        assert tree(path) == files
+    (path.resolve() / "stranger").write_bytes(b"?")
+    assert [damage.file for damage in verify_store(path).damaged] == ["stranger"]
+    repair_stage(pipeline, stage, ExecutorConfig(kind="serial"), Silent())
+    assert tree(path) == files
+
+
+def test_repair_of_a_chunk_recomputes_its_sample_alone(raw: Path, tmp_path: Path) -> None:
+    run(raw, tmp_path / "work")
+    pipeline = make_pipeline(raw, tmp_path / "work")
+    store = open_store(tmp_path / "work/val/pack.zarr")
+    store.chunk_file("picture", 1).unlink()
+    damaged = verify_store(tmp_path / "work/val/pack.zarr").damaged
+    assert [damage.samples for damage in damaged] == [("b.txt",)]
+    done = repair_stage(pipeline, pipeline.stage("pack"), ExecutorConfig(kind="serial"), Silent())
+    assert (done.repaired, done.recomputed) == (1, 1)
+
+
+def test_repair_says_when_the_source_has_changed(raw: Path, tmp_path: Path) -> None:
+    run(raw, tmp_path / "work")
+    (open_store(tmp_path / "work/val/read.zarr").path / "length/c.0").unlink()
+    (raw / "a.txt").unlink()
+    write(raw, a="other")
+    pipeline = make_pipeline(raw, tmp_path / "work")
+    with pytest.raises(PipelineError, match="run `warmstore run read`"):
+        repair_stage(pipeline, pipeline.stage("read"), ExecutorConfig(kind="serial"), Silent())
+
+
+def test_two_runs_exclude_each_other(tmp_path: Path) -> None:
+    with (
+        exclusive(tmp_path / "work", "warmstore run"),
+        pytest.raises(PipelineError, match=rf"in use by warmstore run \(process {os.getpid()}\)"),
+        exclusive(tmp_path / "work", "warmstore gc"),
+    ):
+        pass
+    with exclusive(tmp_path / "work", "warmstore gc"):
+        pass
+
+
+_READER = """
+import sys, numpy as np
+from pipeline.store import open_store
+store = open_store(sys.argv[1])
+first = [bytes(store.value("picture", i)) for i in range(len(store))]
+maps = [np.memmap(store.chunk_file("picture", i), mode="c") for i in range(len(store))]
+print("open", flush=True)
+sys.stdin.readline()
+assert [bytes(store.value("picture", i)) for i in range(len(store))] == first
+assert [bytes(m) for m in maps] == first
+print("same", flush=True)
+sys.stdin.readline()
+"""
+
+
+def test_a_reader_keeps_its_generation_while_another_is_published_and_collected(
+    raw: Path, tmp_path: Path
+) -> None:
+    work = tmp_path / "work"
+    run(raw, work)
+    path = work / "val/pack.zarr"
+    with subprocess.Popen(
+        [sys.executable, "-c", _READER, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as reader:
+        assert reader.stdin and reader.stdout
+        assert reader.stdout.readline() == "open\n"
+        old = path.resolve()
+        _edit(raw)
+        run(raw, work)
+        pipeline = make_pipeline(raw, work)
+        stage = pipeline.stage("pack")
+        assert pipeline.workspace.collect(stage, keep=0, dry_run=False) == ([], [old])
+        reader.stdin.write("\n")
+        reader.stdin.flush()
+        assert reader.stdout.readline() == "same\n"
+        reader.stdin.write("\n")
+        reader.stdin.flush()
+    assert reader.returncode == 0
+    assert pipeline.workspace.collect(stage, keep=1, dry_run=False) == ([], [])
+    assert pipeline.workspace.collect(stage, keep=0, dry_run=True) == ([old], [])
+    assert old.is_dir()
+    assert pipeline.workspace.collect(stage, keep=0, dry_run=False) == ([old], [])
+
+
+def test_staging_deleted_under_a_run_is_one_error(raw: Path, tmp_path: Path) -> None:
+    pipeline = make_pipeline(raw, tmp_path / "work")
+
+    class Saboteur(Silent):
+        def begin(self, split: str, stage: str, samples: int):  # type: ignore[no-untyped-def]
+            shutil.rmtree(pipeline.workspace.folder)
+            return super().begin(split, stage, samples)
+
+    from pipeline.runner import run_stage
+
+    with pytest.raises(PipelineError, match="rerun continues"):
+        run_stage(pipeline, pipeline.stage("read"), ExecutorConfig(kind="serial"), Saboteur())
+    run(raw, tmp_path / "work")
+
+
+def test_full_disk_is_seen_before_the_stage_starts(
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.runner.free_bytes", lambda folder: 100)
+    with pytest.raises(PipelineError, match="paint of split val needs about"):
+        run(raw, tmp_path / "work")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root writes anywhere")
+def test_read_only_folder_is_a_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "work").mkdir(mode=0o500)
+    with pytest.raises(PipelineError, match="cannot be written"), exclusive(tmp_path / "work", "run"):
+        pass
+
+
+def test_raw_file_edited_in_place_is_told_and_healed_by_a_run(raw: Path, tmp_path: Path) -> None:
+    """The upright file is a link to the raw one: an edit in place reaches it, never unnoticed."""
+    work = tmp_path / "work"
+    run(raw, work)
+    (raw / "a.txt").write_text("edited in place")
+    (damage,) = verify_store(work / "val/read.zarr").damaged
+    assert damage.samples == ("a.txt",)
+    assert "linked raw file was edited" in damage.problem
+    with pytest.raises(PipelineError, match=r"a\.txt in .* is damaged"):
+        open_store(work / "val/read.zarr").value("copy", 0)
+    run(raw, work)
+    _published_is_whole(work)
+
+
+@pytest.mark.parametrize("restore_mtime", [False, True])
+def test_no_edit_is_missed(raw: Path, tmp_path: Path, restore_mtime: bool) -> None:
+    """Same size, within the clock's resolution, even with the old mtime put back."""
+    work = tmp_path / "work"
+    path = raw / "b.txt"
+    for text in ("23456", "34567", "45678"):
+        before = path.stat()
+        path.write_text(text)
+        if restore_mtime:
+            os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+        run(raw, work)
+        store = open_store(work / "val/read.zarr")
+        assert bytes(store.value("lines", store.rows["b.txt"])[0]).decode() == text
+
+
+def test_unchanged_files_are_not_hashed_again(
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    later = time.time_ns() + 60 * 10**9
+    work = tmp_path / "work"
+    run(raw, work)
+    monkeypatch.setattr("pipeline.source.time.time_ns", lambda: later)
+    for hashed in (4, 0):
+        pipeline = make_pipeline(raw, work)
+        pipeline.plan(pipeline.stage("read"))
+        assert pipeline.hashes.hashed == hashed
+    os.utime(raw / "a.txt")
+    pipeline = make_pipeline(raw, work)
+    assert pipeline.plan(pipeline.stage("read")).up_to_date
+    assert pipeline.hashes.hashed == 1
+    pipeline = make_pipeline(raw, work, rehash=True)
+    pipeline.plan(pipeline.stage("read"))
+    assert pipeline.hashes.hashed == 4
+
+
+def test_moved_root_reruns_nothing(raw: Path, tmp_path: Path) -> None:
+    run(raw, tmp_path / "work")
+    moved = tmp_path / "elsewhere"
+    raw.rename(moved)
+    results = run(moved, tmp_path / "work")
+    assert [results[name].computed for name in STAGES] == [0, 0, 0]
+
+
+def test_lock_of_a_dead_run_blocks_nobody(tmp_path: Path) -> None:
+    child = CONTEXT.Process(target=_die_holding, args=(tmp_path / "work",))
+    child.start()
+    child.join()
+    assert child.exitcode == -9
+    with exclusive(tmp_path / "work", "warmstore run"):
+        descriptor = os.open(tmp_path / "work/.lock", os.O_RDWR)
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.close(descriptor)
+
+
+def _die_holding(work: Path) -> None:
+    with exclusive(work, "a run that dies"):
+        os.kill(os.getpid(), 9)
