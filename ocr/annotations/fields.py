@@ -15,6 +15,7 @@ from ocr.annotations.words import Points
 
 Where = str | int
 
+_NUMBERS = (int, float)  # a bool is an int to isinstance, and no coordinate
 NO_POINTS: Points = np.empty((0, 2))
 NO_POINTS.flags.writeable = False
 
@@ -27,7 +28,12 @@ def read_points(value: Any, problems: Problems, *where: Where) -> Points:
         problems.add(where, "a list of [x, y]", value)
         return NO_POINTS
     for index, pair in enumerate(value):
-        if not (isinstance(pair, list) and len(pair) == 2 and _is_number(pair[0]) and _is_number(pair[1])):
+        if not (
+            isinstance(pair, list)
+            and len(pair) == 2
+            and type(pair[0]) in _NUMBERS
+            and type(pair[1]) in _NUMBERS
+        ):
             problems.add((*where, index), "two numbers [x, y]", pair)
             return NO_POINTS
     return _array(value, problems, where)
@@ -39,7 +45,7 @@ def read_flat_points(value: Any, problems: Problems, *where: Where) -> Points:
         problems.add(where, "an even number of coordinates [x1, y1, x2, y2, …]", value)
         return NO_POINTS
     for index, number in enumerate(value):
-        if not _is_number(number):
+        if type(number) not in _NUMBERS:
             problems.add((*where, index), "a number", number)
             return NO_POINTS
     return _array(value, problems, where)
@@ -47,12 +53,11 @@ def read_flat_points(value: Any, problems: Problems, *where: Where) -> Points:
 
 def read_box(value: Any, problems: Problems, *where: Where) -> tuple[float, float, float, float]:
     """Read four numbers; what they mean is the format's business. NaN where they cannot be read."""
-    points = read_flat_points(value, problems, *where)
-    if len(points) != 2:
-        problems.add(where, "four numbers", value)
-        return (np.nan,) * 4
-    (a, b), (c, d) = points.tolist()
-    return a, b, c, d
+    if isinstance(value, list) and len(value) == 4 and all(type(number) in _NUMBERS for number in value):
+        (a, b), (c, d) = _array(value, problems, where).tolist() or [(np.nan, np.nan)] * 2
+        return a, b, c, d
+    problems.add(where, "four numbers", value)
+    return np.nan, np.nan, np.nan, np.nan
 
 
 def box_points(left: float, top: float, right: float, bottom: float) -> Points:
@@ -94,10 +99,6 @@ def by_number(key: str) -> tuple[bool, int, str]:
     """Sort keys such as ids: numbers by value and before all others, which go by their letters."""
     number = key.isascii() and key.isdecimal()
     return not number, len(key) if number else 0, key
-
-
-def _is_number(value: object) -> bool:
-    return type(value) is float or type(value) is int
 
 
 def _array(value: list[Any], problems: Problems, where: tuple[Where, ...]) -> Points:

@@ -25,8 +25,8 @@ def read(path: Path, images: Path) -> Iterator[AnnotatedImage]:
     listed = document.get("images") if isinstance(document, dict) else None
     if not isinstance(listed, dict):
         raise failure(path, "$.images", "an object of image names", show(listed))
-    for file, entry in listed.items():
-        yield _image(path, file, entry)
+    for file in list(listed):
+        yield _image(path, file, listed.pop(file))  # what was read is freed: JSON takes far more than words
     for file in getattr(listed, "repeated", ()):
         yield AnnotatedImage(file, ())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,11 +49,9 @@ def words_digest(words: tuple[Word, ...]) -> bytes:
 
     `1` and `1.0`, and `0.0` and `-0.0`, are the same value; so are all NaN.
     """
-    digest = xxhash.xxh3_128()
-    for word in words:
-        points = np.where(np.isnan(word.points), np.nan, word.points) + 0.0
-        text = word.text.encode()
-        digest.update(b"%d %d %d\n" % (len(points), word.ignore, len(text)))
-        digest.update(points.astype("<f8", copy=False).tobytes())
-        digest.update(text)
-    return digest.digest()
+    texts = [word.text.encode() for word in words]
+    shape = [(len(word.points), int(word.ignore), len(text)) for word, text in zip(words, texts, strict=True)]
+    points = np.concatenate([np.empty((0, 2)), *(word.points for word in words)]) + 0.0
+    points[np.isnan(points)] = np.nan
+    numbers = points if sys.byteorder == "little" else points.byteswap()
+    return xxhash.xxh3_128_digest(b"".join((str(shape).encode(), numbers.tobytes(), *texts)))
