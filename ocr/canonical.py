@@ -114,11 +114,9 @@ def _read(path: Path, max_bytes: int) -> bytes:
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
-            raise Quarantine("not_a_file", f"{path} is no regular file")
+            raise Quarantine("unreadable_image", f"{path} is no regular file")
         if status.st_size > max_bytes:
             raise Quarantine("too_many_bytes", f"{status.st_size} bytes; the limit is max_bytes={max_bytes}")
         return path.read_bytes()
-    except FileNotFoundError:
-        raise Quarantine("missing", f"{path} does not exist") from None
-    except PermissionError:
-        raise Quarantine("unreadable", f"{path} may not be read") from None
+    except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
+        raise Quarantine("unreadable_image", f"{path}: {error.strerror}") from None

@@ -64,12 +64,15 @@ class _Pixels:
 
 
 def decode_upright(data: bytes, params: DecodeParams) -> Decoded:
-    """Decode an upright image file and place it on the canvas; any orientation tag is ignored.
+    """Decode an upright image file and place it on the canvas.
 
-    The same bytes and parameters give the same pixels. Raises `Quarantine` (docs/images.md lists the
-    codes) and, where TurboJPEG is asked for with no fallback and is missing, `ConfigError`.
+    The same bytes and parameters give the same pixels. A file whose orientation is not 1 is refused:
+    `canonicalize` comes first. Raises `Quarantine` (docs/images.md lists the codes) and, where
+    TurboJPEG is asked for with no fallback and is missing, `ConfigError`.
     """
     header = read_header(data, params)
+    if header.orientation != 1:
+        raise Quarantine("not_upright", f"EXIF orientation {header.orientation}; canonicalize the file first")
     box = letterbox(header.size, params.canvas, params.padding)
     pixels = _decode(data, header, (box.height, box.width), params)
     resized = resize(pixels.rgb, (box.height, box.width))
@@ -93,7 +96,7 @@ def _decode(data: bytes, header: Header, target: Size, params: DecodeParams) -> 
     if not params.use_turbojpeg:
         return _by_pillow(data, header, "turbojpeg_off", words, params)
     try:
-        return _by_turbojpeg(data, found, target, words, params)
+        pixels = _by_turbojpeg(data, found, target, params.dct_scaling)
     except turbo.TurboUnavailableError as error:
         if not params.turbojpeg_fallback:
             raise ConfigError(
@@ -105,25 +108,24 @@ def _decode(data: bytes, header: Header, target: Size, params: DecodeParams) -> 
         if not params.turbojpeg_fallback:
             raise Quarantine("turbojpeg_refused", f"TurboJPEG: {error}; turbojpeg_fallback is off") from error
         return _by_pillow(data, header, "refused", words, params)
-
-
-def _by_turbojpeg(
-    data: bytes, found: Jpeg, target: Size, words: tuple[str, ...], params: DecodeParams
-) -> _Pixels:
-    """Decode a JPEG; raises `TurboError` where TurboJPEG cannot give RGB, as for CMYK."""
-    library = turbo.load()
-    size = (found.height, found.width)
-    if found.components == 4 and found.precision == 8:
-        # Pillow decodes these, and sees no warning: TurboJPEG looks for damage, at an eighth of the size.
-        if warning := library.decode(data, size, min(library.eighths), cmyk=True).warning:
-            _accept(Damage("corrupt", warning), params)
-        raise turbo.TurboError("CMYK and YCCK are Pillow's")
-    eighths = _safe_eighths(size, target, library.eighths) if params.dct_scaling == "safe" else 8
-    pixels = library.decode(data, size, eighths)
     if pixels.warning:
         words += (_accept(Damage("corrupt", pixels.warning), params),)
+    if found.components == 4:
+        if not params.turbojpeg_fallback:
+            raise Quarantine("turbojpeg_refused", "CMYK is decoded by Pillow; turbojpeg_fallback is off")
+        return _by_pillow(data, header, "cmyk", words, params)
     profile = jpeg.icc_profile(data, found) if params.icc_to_srgb else None
     return _Pixels(pixels.array, ("turbojpeg", *words), profile)
+
+
+def _by_turbojpeg(data: bytes, found: Jpeg, target: Size, scaling: Literal["off", "safe"]) -> turbo.Pixels:
+    """Decode to RGB; CMYK as it is and small, only for the warning: Pillow, whose it is, gives none."""
+    library = turbo.load()
+    size = (found.height, found.width)
+    if found.components == 4:
+        return library.decode(data, size, min(library.eighths), cmyk=True)
+    eighths = _safe_eighths(size, target, library.eighths) if scaling == "safe" else 8
+    return library.decode(data, size, eighths)
 
 
 def _safe_eighths(size: Size, target: Size, offered: tuple[int, ...]) -> int:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ocr.canonical import CanonicalParams, canonicalize
-from ocr.images.libraries import libjpeg_turbo, pillow
+from ocr.images.libraries import geos, libjpeg_turbo, pillow
 from pipeline.stage import Field, File, FileContent, Inputs, Ragged, Row, Stage, Text
 
 _PNG = ".upright.png"
@@ -37,7 +37,7 @@ class Canonicalize(Stage, CanonicalParams):
 
     def libraries(self) -> Mapping[str, str]:
         """The lossless turn is libjpeg-turbo's, PNGs and the rest are Pillow's, repairs are GEOS's."""
-        return {"libjpeg-turbo": libjpeg_turbo(), "Pillow": pillow()}
+        return {"libjpeg-turbo": libjpeg_turbo(), "Pillow": pillow(), "GEOS": geos()}
 
     def compute(self, inputs: Inputs) -> Mapping[str, Any]:
         """Make the sample canonical."""

@@ -18,7 +18,8 @@ from pipeline.stage import Parameters
 
 Format = Literal["jpeg", "png", "webp", "tiff", "bmp"]
 
-_WIDTH, _HEIGHT, _XMP, _EXIF, _GPS = 256, 257, 700, 34665, 34853
+_WIDTH, _HEIGHT = 256, 257
+_PRIVATE = frozenset({700, 33723, 34377, 34665, 34853})  # XMP, IPTC, Photoshop, EXIF, GPS
 
 
 class Limits(Parameters):
@@ -193,7 +194,7 @@ def _tiff(data: bytes, limits: Limits) -> Header:
     if not height or not width:
         raise Quarantine("corrupt", "TIFF: no width or height in the first directory")
     orientation, notes = _oriented([data])
-    metadata = not tags.keys().isdisjoint((_XMP, _EXIF, _GPS))
+    metadata = not _PRIVATE.isdisjoint(tags)
     return Header("tiff", height, width, orientation, frames, metadata, notes)
 
 

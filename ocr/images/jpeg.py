@@ -47,17 +47,11 @@ class Jpeg:
 
     height: int
     width: int
-    precision: int
     components: int
     scans: int
     segments: tuple[Segment, ...]
     end: int
     damage: Damage | None
-
-    @property
-    def to_rgb(self) -> bool:
-        """Whether TurboJPEG can give RGB: 8 bits a sample, and neither CMYK nor YCCK."""
-        return self.precision == 8 and self.components in (1, 3)
 
 
 def parse(data: bytes, max_scans: int = 1000) -> Jpeg:
@@ -80,7 +74,9 @@ def parse(data: bytes, max_scans: int = 1000) -> Jpeg:
         raise Quarantine("unsupported_jpeg", "the height is given after the first scan (DNL)")
     if width == 0 or components == 0:
         raise Quarantine("corrupt", f"an image header of {width} columns and {components} components")
-    return Jpeg(height, width, precision, components, scans, tuple(segments), end, damage)
+    if precision != 8:
+        raise Quarantine("unsupported_jpeg", f"{precision} bits a sample; TurboJPEG and Pillow decode 8")
+    return Jpeg(height, width, components, scans, tuple(segments), end, damage)
 
 
 def _walk(data: bytes, max_scans: int) -> tuple[list[Segment], int, Damage | None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib.metadata import version
 
 import PIL.features
+import shapely
 
 from ocr.images import turbo
 
@@ -29,6 +30,11 @@ def pillow() -> str:
 def torch() -> str:
     """Version of torch, without importing it."""
     return version("torch")
+
+
+def geos() -> str:
+    """Version of GEOS, which repairs polygons for shapely."""
+    return str(shapely.geos_version_string)
 
 
 def describe() -> dict[str, str]:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
+from ocr.images.exif import set_upright
 from ocr.images.header import Header
 from pipeline.errors import Quarantine
 
@@ -34,7 +35,13 @@ _TURNS = {
 
 
 def open_image(data: bytes, header: Header) -> Image.Image:
-    """Open and load the first frame, as stored. Raises `Quarantine`: `corrupt`, `too_many_pixels`."""
+    """Open and load the first frame, as stored.
+
+    Raises `Quarantine`: `corrupt`, `truncated`, `too_many_pixels`.
+    """
+    if header.format == "tiff":
+        # Pillow turns TIFFs as it loads them, by XMP too; here the caller alone decides that.
+        data = set_upright(data).replace(b"tiff:Orientation", b"tiff:orientation")
     image = _verdict(lambda: _open(data, header))
     if image.size[::-1] != header.size:
         raise Quarantine("corrupt", f"the header says {header.size} and the decoder {image.size[::-1]}")

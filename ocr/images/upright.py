@@ -50,7 +50,7 @@ def make_upright(data: bytes, header: Header, keep_metadata: bool) -> Upright:
 def load_pixels(data: bytes, header: Header) -> tuple[Image.Image, str | None]:
     """Decode the pixels as stored, all bits and channels, and give libjpeg's warning if there was one."""
     found = header.structure
-    if isinstance(found, Jpeg) and found.to_rgb:
+    if isinstance(found, Jpeg) and found.components != 4:
         try:
             pixels = turbo.load().decode(data, header.size)
         except (turbo.TurboError, turbo.TurboUnavailableError):
@@ -68,7 +68,8 @@ def _clean(data: bytes, header: Header, keep_metadata: bool) -> bytes | None:
         return jpeg.clean(data, header.structure, keep_metadata)
     if isinstance(header.structure, Png):
         return png.clean(data, header.structure, keep_metadata)
-    return data if keep_metadata or not header.metadata else None
+    kept = keep_metadata and b"tiff:Orientation" not in data
+    return data if kept or not header.metadata else None
 
 
 def _turn_coefficients(data: bytes, header: Header, keep_metadata: bool) -> Upright | None:
