@@ -1,0 +1,153 @@
+"""Image files as bytes, made for tests: each with one thing about it that matters."""
+
+from __future__ import annotations
+
+import ctypes
+import io
+import struct
+import zlib
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageCms
+
+from ocr.images import turbo
+
+
+def picture(height: int = 32, width: int = 48, seed: int = 0) -> NDArray[np.uint8]:
+    """Colour patches of 8 × 8 pixels with a gradient, uint8 (H, W, 3): survives JPEG, shows any turn."""
+    patches = np.random.default_rng(seed).integers(0, 200, (-(-height // 8), -(-width // 8), 3))
+    pixels = np.kron(patches, np.ones((8, 8, 1), dtype=np.int64))[:height, :width]
+    return (pixels + np.linspace(0, 55, width).astype(np.int64)[None, :, None]).astype(np.uint8)
+
+
+def save(image: Image.Image, format: str, **options: Any) -> bytes:
+    """What Pillow writes."""
+    output = io.BytesIO()
+    image.save(output, format, **options)
+    return output.getvalue()
+
+
+def jpeg(pixels: NDArray[np.uint8] | None = None, **options: Any) -> bytes:
+    """A JPEG; `subsampling`, `progressive`, `exif`, `icc_profile` … are Pillow's options."""
+    return save(Image.fromarray(picture() if pixels is None else pixels), "JPEG", **options)
+
+
+def tiff_block(entries: list[tuple[int, int, int, int]], order: str = "<") -> bytes:
+    """An EXIF block of directory entries (tag, type, count, value), SHORT values left-justified."""
+    body = struct.pack(order + "H", len(entries))
+    for tag, kind, count, value in entries:
+        packed = struct.pack(order + "HH", value, 0) if kind == 3 else struct.pack(order + "I", value)
+        body += struct.pack(order + "HHI", tag, kind, count) + packed
+    head = b"II*\0" if order == "<" else b"MM\0*"
+    return head + struct.pack(order + "I", 8) + body + struct.pack(order + "I", 0)
+
+
+def oriented(value: int, order: str = "<") -> bytes:
+    """An EXIF block with nothing but an orientation."""
+    return tiff_block([(0x0112, 3, 1, value)], order)
+
+
+def segment(marker: int, body: bytes) -> bytes:
+    """A JPEG segment."""
+    return struct.pack(">BBH", 0xFF, marker, len(body) + 2) + body
+
+
+def with_segments(data: bytes, *segments: bytes) -> bytes:
+    """The JPEG with segments put in right after SOI."""
+    return data[:2] + b"".join(segments) + data[2:]
+
+
+def with_exif(data: bytes, *blocks: bytes) -> bytes:
+    """The JPEG with EXIF blocks."""
+    return with_segments(data, *(segment(0xE1, b"Exif\0\0" + block) for block in blocks))
+
+
+def without_segment(data: bytes, marker: int) -> bytes:
+    """The JPEG without its first segment of a kind."""
+    start = data.index(bytes([0xFF, marker]))
+    return data[:start] + data[start + 2 + int.from_bytes(data[start + 2 : start + 4]) :]
+
+
+def with_size(data: bytes, height: int, width: int) -> bytes:
+    """The baseline JPEG with another size in its header, and the same few bytes of pixels."""
+    start = data.index(b"\xff\xc0") + 5
+    return data[:start] + struct.pack(">HH", height, width) + data[start + 4 :]
+
+
+def with_damaged_scan(data: bytes) -> bytes:
+    """The JPEG with a stretch of its entropy-coded data overwritten, all markers in place."""
+    start = data.index(b"\xff\xda") + 60
+    return data[:start] + b"\x55" * 40 + data[start + 40 :]
+
+
+def scan_bomb(scans: int) -> bytes:
+    """A progressive JPEG whose last scan is there many times over."""
+    data = jpeg(progressive=True)
+    start = data.rindex(b"\xff\xda")
+    return data[:start] + data[start:-2] * scans + data[-2:]
+
+
+def png_chunk(kind: bytes, body: bytes) -> bytes:
+    """A PNG chunk with its checksum."""
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+def png_bomb(height: int, width: int) -> bytes:
+    """A PNG that promises many pixels and has a few bytes of zeros."""
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    pixels = zlib.compress(bytes(100_000))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        [png_chunk(b"IHDR", header), png_chunk(b"IDAT", pixels), png_chunk(b"IEND", b"")]
+    )
+
+
+def png16(pixels: NDArray[np.uint16]) -> bytes:
+    """A 16-bit PNG of gray (H, W) or RGB (H, W, 3) pixels, which Pillow cannot write in colour."""
+    height, width = pixels.shape[:2]
+    header = struct.pack(">IIBBBBB", width, height, 16, 2 if pixels.ndim == 3 else 0, 0, 0, 0)
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        [png_chunk(b"IHDR", header), png_chunk(b"IDAT", zlib.compress(rows)), png_chunk(b"IEND", b"")]
+    )
+
+
+def ycck(pixels: NDArray[np.uint8]) -> bytes:
+    """A YCCK JPEG with Adobe's inversion, from CMYK (H, W, 4), by libjpeg-turbo's own encoder."""
+    dll = turbo.load()._dll
+    dll.tjInitCompress.restype = ctypes.c_void_p
+    handle = ctypes.c_void_p(dll.tjInitCompress())
+    output, length = ctypes.c_void_p(), ctypes.c_ulong()
+    inverted = np.ascontiguousarray(255 - pixels)
+    height, width = pixels.shape[:2]
+    status = dll.tjCompress2(
+        handle, ctypes.c_void_p(inverted.ctypes.data), width, 0, height, 11,
+        ctypes.byref(output), ctypes.byref(length), 0, 95, 0,
+    )  # fmt: skip
+    assert status == 0
+    data = ctypes.string_at(output, length.value)
+    dll.tjFree(output)
+    dll.tjDestroy(handle)
+    return data
+
+
+def twelve_bits(data: bytes) -> bytes:
+    """The JPEG with a header that says 12 bits a sample."""
+    start = data.index(b"\xff\xc0")
+    return data[: start + 1] + b"\xc1" + data[start + 2 : start + 4] + b"\x0c" + data[start + 5 :]
+
+
+def srgb_profile() -> bytes:
+    """An ICC profile."""
+    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+def lab_profile() -> bytes:
+    """An ICC profile of a colour space that no image here has."""
+    return ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
+
+
+GPS = tiff_block([(0x0112, 3, 1, 6), (0x010F, 2, 4, int.from_bytes(b"Acme", "little")), (0x8825, 4, 1, 0)])
+"""An EXIF block with orientation 6, a maker, and a pointer to GPS positions."""
+XMP = b'http://ns.adobe.com/xap/1.0/\0<x tiff:Orientation="6"/>'
