@@ -24,18 +24,11 @@ from ocr.photograph import Plane, photograph
 from pipeline.errors import ConfigError
 
 SHOPS = ("CAFÉ LUNA", "GRÜNER MARKT", "CORNER BAKERY", "BOOK HARBOUR", "FRESH & GO", "NOODLE BAR")
-GOODS: tuple[str, ...] = (
-    "COFFEE",
-    "CROISSANT",
-    "ESPRESSO",
-    "OLIVE OIL",
-    "BANANAS",
-    "RYE BREAD",
-    "CHEESE",
-    "NOTEBOOK",
-)
-GOODS += ("GREEN TEA", "SOAP", "UMBRELLA", "PAPER A4", "MILK 1L", "JAM", "SALAD BOWL", "LEMONADE")
-GOODS += ("TOMATOES", "PASTA", "YOGHURT", "SHAMPOO", "EGGS x12", "APPLES", "CANDLES", "ENVELOPES")
+GOODS = (
+    "COFFEE", "CROISSANT", "ESPRESSO", "OLIVE OIL", "BANANAS", "RYE BREAD", "CHEESE", "NOTEBOOK", "APPLES",
+    "GREEN TEA", "SOAP", "UMBRELLA", "PAPER A4", "MILK 1L", "JAM", "SALAD BOWL", "LEMONADE", "CANDLES",
+    "TOMATOES", "PASTA", "YOGHURT", "SHAMPOO", "EGGS x12", "ENVELOPES", "BATTERIES", "CHOCOLATE", "MUSHROOMS",
+)  # fmt: skip
 FAREWELLS = ("THANK YOU!", "PLEASE COME AGAIN", "CHANGE WITHIN 30 DAYS", "MERCI & À BIENTÔT")
 FONTS = ("DejaVuSansMono.ttf", "DejaVuSansMono-Bold.ttf", "DejaVuSans.ttf", "DejaVuSerif-Bold.ttf")
 
@@ -57,11 +50,14 @@ _UNDO = {
 
 @dataclass(frozen=True)
 class Receipt:
-    """A photographed receipt: `jpeg` bytes, EXIF `orientation` (0: no tag), and per word its text,
-    its corners in the upright frame (float64 (4, 2), clockwise from the text's top left) and
-    whether it is illegible."""
+    """A photographed receipt: `jpeg` bytes, upright `size` (height, width), EXIF `orientation` (0: no tag).
+
+    Per word: its text, its corners in the upright frame (float64 (4, 2), clockwise from the text's
+    top left) and whether it is illegible.
+    """
 
     jpeg: bytes
+    size: tuple[int, int]
     orientation: int
     texts: tuple[str, ...]
     points: NDArray[np.float64]
@@ -79,40 +75,38 @@ def generate(
     """Write `root/{train,val}/receipt-NNNNN.jpg` and `root/{train,val}.json` in the native format.
 
     Image i of a split depends on `seed`, the split's name, i and `size` alone: a larger set starts
-    with the smaller one, and no image of `val` is in `train`. An annotation file is replaced, in
-    one rename, after its images are complete. `size` is the typical upright (height, width) in
-    pixels; `report(split, done)` is called after each image. Raises `ConfigError` on a negative count.
+    with the smaller one, and no image of `val` is in `train`. An annotation file appears, in one
+    rename, after its images are complete; receipts of an earlier set are removed. `size` is the
+    typical upright (height, width) in pixels; `report(split, done)` is called after each image.
+    Raises `ConfigError` on a negative count.
     """
+    if min(train, val) < 0:
+        raise ConfigError(f"synthetic receipts: a split cannot have {min(train, val)} images; use 0 or more")
     for split, count in (("train", train), ("val", val)):
-        if count < 0:
-            raise ConfigError(
-                f"the {split} split of the synthetic receipts cannot have {count} images; use 0 or more"
-            )
-        folder = root / split
+        folder, annotations = root / split, root / f"{split}.json"
         folder.mkdir(parents=True, exist_ok=True)
-        for stale in folder.glob("receipt-[0-9][0-9][0-9][0-9][0-9].jpg"):
+        annotations.unlink(missing_ok=True)
+        for stale in folder.glob("receipt-*.jpg"):
             stale.unlink()
         images = {}
         for index in range(count):
-            receipt = draw_receipt(
-                np.random.default_rng([seed, crc32(split.encode()), index]), size, _orientation(index)
-            )
+            rng = np.random.default_rng([seed, crc32(split.encode()), index])
+            receipt = draw_receipt(rng, size, _orientation(index))
             file = f"receipt-{index:05d}.jpg"
             (folder / file).write_bytes(receipt.jpeg)
-            images[file] = {"words": _words(receipt)}
+            images[file] = {"img_h": receipt.size[0], "img_w": receipt.size[1], "words": _words(receipt)}
             if report:
                 report(split, index + 1)
-        aside = root / f"{split}.json.partial"
+        aside = annotations.with_suffix(".json.partial")
         aside.write_text(json.dumps({"images": images}, ensure_ascii=False, indent=1), encoding="utf-8")
-        aside.replace(root / f"{split}.json")
+        aside.replace(annotations)
 
 
 def draw_receipt(rng: np.random.Generator, size: tuple[int, int], orientation: int = 0) -> Receipt:
     """Draw one receipt from `rng`; `size` is the typical upright (height, width), varied by up to 10 %."""
     height, width = (max(64, round(side * rng.uniform(0.9, 1.1))) for side in size)
-    if (
-        rng.random() < 0.5
-    ):  # whole JPEG blocks, so that turning the image losslessly is possible for half of them
+    if rng.random() < 0.5:
+        # Whole JPEG blocks: half of the images can be turned without loss.
         height, width = height // 16 * 16, width // 16 * 16
     paper = _print_receipt(rng, round(height * 0.86), round(width * rng.uniform(0.66, 0.8)))
     pixels, to_photo = photograph(rng, paper.ink(), (height, width))
@@ -120,6 +114,7 @@ def draw_receipt(rng: np.random.Generator, size: tuple[int, int], orientation: i
     points = cv2.perspectiveTransform(quads.reshape(1, -1, 2), to_photo).reshape(-1, 4, 2)
     return Receipt(
         jpeg=_encode(rng, pixels, orientation),
+        size=(height, width),
         orientation=orientation,
         texts=tuple(word.text for word in paper.words),
         points=points,
@@ -220,7 +215,7 @@ class _Paper:
 
     def barcode(self) -> None:
         bar = max(1, round(0.1 * self.em))
-        x, right = 0.22 * self.width, 0.78 * self.width
+        x, right = round(0.22 * self.width), round(0.78 * self.width)
         while x < right:
             thick = bar * int(self.rng.integers(1, 4))
             self._draw.rectangle((x, self.y - self.em, x + thick - 1, self.y + 1.2 * self.em), 230)

@@ -1,0 +1,99 @@
+"""DBNet's loss, in float32 under any autocast and finite for any finite logits.
+
+L = w_p · BCE(P) + w_b · Dice(B) + w_t · L1(T), Liao et al. (2020), equation 6; B is the approximate
+binary map of equation 2. The default weights are those of the authors' code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor
+
+from ocr.model import DetectorOutput
+from pipeline.stage import Parameters
+
+
+class LossParams(Parameters):
+    """Weights of the three terms, negatives kept per positive, and the steepness k of the step function."""
+
+    probability_weight: float = Field(default=5.0, ge=0)
+    binary_weight: float = Field(default=1.0, ge=0)
+    threshold_weight: float = Field(default=10.0, ge=0)
+    negative_ratio: float = Field(default=3.0, gt=0)
+    steepness: float = Field(default=50.0, gt=0)
+
+
+class Losses(NamedTuple):
+    """Scalars, float32: the weighted `total`, and its terms before weighting."""
+
+    total: Tensor
+    probability: Tensor
+    binary: Tensor
+    threshold: Tensor
+
+
+def detector_loss(output: DetectorOutput, batch: Mapping[str, Tensor], params: LossParams) -> Losses:
+    """Compare logits (B, 1, H, W) with a batch's `prob_maps`, `prob_masks`, `thresh_maps`, `thresh_masks`.
+
+    Maps may have any dtype; they are read as float32.
+    """
+    with torch.autocast(output.prob_logits.device.type, enabled=False):
+        prob_logits, thresh_logits = output.prob_logits.float(), output.thresh_logits.float()
+        prob_map, prob_mask = batch["prob_maps"].float(), batch["prob_masks"].float()
+        probability = balanced_bce(prob_logits, prob_map, prob_mask, params.negative_ratio)
+        binary = dice_loss(
+            approximate_binary_map(prob_logits, thresh_logits, params.steepness), prob_map, prob_mask
+        )
+        threshold = masked_l1(
+            thresh_logits.sigmoid(), batch["thresh_maps"].float(), batch["thresh_masks"].float()
+        )
+        total = (
+            params.probability_weight * probability
+            + params.binary_weight * binary
+            + params.threshold_weight * threshold
+        )
+    return Losses(total, probability, binary, threshold)
+
+
+def approximate_binary_map(prob_logits: Tensor, thresh_logits: Tensor, steepness: float = 50.0) -> Tensor:
+    """Differentiable binarization: sigmoid(k · (P − T)), float32 in 0…1 (equation 2).
+
+    As a sigmoid it cannot overflow, where 1 / (1 + exp(−k (P − T))) does in float16 from k (T − P) = 11.1.
+    """
+    return torch.sigmoid(steepness * (prob_logits.float().sigmoid() - thresh_logits.float().sigmoid()))
+
+
+def balanced_bce(logits: Tensor, target: Tensor, mask: Tensor, negative_ratio: float = 3.0) -> Tensor:
+    """Binary cross-entropy over positives and the hardest negatives, `negative_ratio` times as many.
+
+    All float32 of one shape, target and mask 0 or 1. Counted over the whole batch. Without a positive
+    every negative counts, so that a batch without text still teaches; an empty mask gives 0.
+    """
+    loss = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
+    positive, negative = target * mask, (1 - target) * mask
+    positives, negatives = torch.stack((positive.sum(), negative.sum())).tolist()
+    kept = min(negatives, positives * negative_ratio) if positives else negatives
+    negative_loss = loss * negative
+    if kept < negatives:
+        hardest = negative_loss.flatten().topk(int(kept), sorted=False).values.sum()
+    else:
+        hardest = negative_loss.sum()
+    balanced: Tensor = ((loss * positive).sum() + hardest) / max(positives + kept, 1)
+    return balanced
+
+
+def dice_loss(prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+    """1 − 2 |X ∩ Y| / (|X| + |Y|) inside the mask (Milletari et al., 2016); all float32 of one shape."""
+    intersection = (prediction * target * mask).sum()
+    total = ((prediction + target) * mask).sum()
+    return 1 - 2 * intersection / (total + 1e-6)
+
+
+def masked_l1(prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+    """Mean absolute difference inside the mask; 0 where the mask is empty; all float32 of one shape."""
+    return ((prediction - target).abs() * mask).sum() / (mask.sum() + 1e-6)

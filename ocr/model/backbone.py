@@ -1,0 +1,60 @@
+"""Residual networks as feature extractors (transformers' `ResNetBackbone`, so torchvision is not needed)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, cast
+
+from torch import Tensor, nn
+from transformers import ResNetBackbone, ResNetConfig
+
+from pipeline.errors import ConfigError
+
+BackboneName = Literal["tiny", "resnet18", "resnet50"]
+
+_STAGES = ("stage1", "stage2", "stage3", "stage4")
+
+_ARCHITECTURES: dict[str, dict[str, Any]] = {
+    # One basic block a stage and at most 128 channels: a network that two CPU cores can train in minutes.
+    "tiny": {
+        "layer_type": "basic",
+        "embedding_size": 32,
+        "hidden_sizes": [32, 64, 96, 128],
+        "depths": [1, 1, 1, 1],
+    },
+    "resnet18": {"layer_type": "basic", "hidden_sizes": [64, 128, 256, 512], "depths": [2, 2, 2, 2]},
+    "resnet50": {"layer_type": "bottleneck", "hidden_sizes": [256, 512, 1024, 2048], "depths": [3, 4, 6, 3]},
+}
+
+
+class Backbone(nn.Module):
+    """Images (B, 3, H, W) to four maps (B, C, H/s, W/s) at strides s = 4, 8, 16, 32.
+
+    `pretrained` is a folder on disk or a name on the Hugging Face hub whose weights fit `name`;
+    `None` starts from random weights. Raises `ConfigError` if the weights cannot be had or do not fit.
+    """
+
+    def __init__(self, name: BackboneName, pretrained: str | None = None) -> None:
+        super().__init__()
+        config = ResNetConfig(out_features=list(_STAGES), **_ARCHITECTURES[name])
+        self.channels: tuple[int, ...] = tuple(config.hidden_sizes)
+        self.network = ResNetBackbone(config) if pretrained is None else _pretrained(name, pretrained, config)
+
+    def forward(self, images: Tensor) -> Sequence[Tensor]:
+        return cast(Sequence[Tensor], self.network(images).feature_maps)
+
+
+def _pretrained(name: str, source: str, config: ResNetConfig) -> nn.Module:
+    try:
+        network, loading = ResNetBackbone.from_pretrained(source, config=config, output_loading_info=True)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise ConfigError(
+            f"model.pretrained: no weights for {name} could be loaded from {source!r} ({error}); "
+            "give a folder or a hub name that holds them, or null to start from random weights"
+        ) from error
+    if loading["missing_keys"]:
+        raise ConfigError(
+            f"model.pretrained: the weights in {source!r} are not those of {name} "
+            f"({len(loading['missing_keys'])} are missing); set model.backbone to match"
+        )
+    return cast(nn.Module, network)

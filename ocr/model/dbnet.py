@@ -1,0 +1,76 @@
+"""DBNet: real-time text detection with differentiable binarization (Liao et al., AAAI 2020)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from ocr.model.backbone import Backbone, BackboneName
+from ocr.model.neck import FeaturePyramid
+from pipeline.stage import Parameters
+
+STRIDE = 32
+
+
+class DetectorParams(Parameters):
+    """What a checkpoint's weights belong to: set under `model` in the configuration."""
+
+    backbone: BackboneName = "resnet18"
+    pretrained: str | None = None
+    neck_channels: int = Field(default=256, ge=16, multiple_of=16)
+    adaptive_scale_fusion: bool = False
+
+
+class DetectorOutput(NamedTuple):
+    """Logits, float32 (B, 1, H, W): a sigmoid makes them the probability map P and the threshold map T."""
+
+    prob_logits: Tensor
+    thresh_logits: Tensor
+
+
+class DBNet(nn.Module):
+    """Normalised images, floating (B, 3, H, W) with H and W multiples of 32, to `DetectorOutput`."""
+
+    def __init__(self, params: DetectorParams) -> None:
+        super().__init__()
+        width = params.neck_channels
+        self.backbone = Backbone(params.backbone, params.pretrained)
+        self.neck = FeaturePyramid(
+            self.backbone.channels, width, adaptive_scale_fusion=params.adaptive_scale_fusion
+        )
+        self.prob_head = Head(width)
+        self.thresh_head = Head(width)
+
+    def forward(self, images: Tensor) -> DetectorOutput:
+        if images.shape[-2] % STRIDE or images.shape[-1] % STRIDE:
+            height, width = images.shape[-2:]
+            raise ValueError(f"images of {height} × {width} pixels: both sides must be multiples of {STRIDE}")
+        features = self.neck(self.backbone(images))
+        return DetectorOutput(self.prob_head(features), self.thresh_head(features))
+
+
+class Head(nn.Module):
+    """Features (B, width, H/4, W/4) to logits, float32 (B, 1, H, W), whatever the autocast around it."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        inner = width // 4
+        self.features = nn.Sequential(
+            nn.Conv2d(width, inner, 3, padding=1, bias=False),
+            nn.BatchNorm2d(inner),
+            nn.ReLU(),
+            nn.ConvTranspose2d(inner, inner, 2, stride=2, bias=False),
+            nn.BatchNorm2d(inner),
+            nn.ReLU(),
+        )
+        self.logits = nn.ConvTranspose2d(inner, 1, 2, stride=2)
+
+    def forward(self, features: Tensor) -> Tensor:
+        features = self.features(features)
+        # Half precision would round the logits, and float16 overflows at 65504: the last layer is float32.
+        with torch.autocast(features.device.type, enabled=False):
+            logits: Tensor = self.logits(features.float())
+        return logits

@@ -1,0 +1,168 @@
+"""The losses: against plain formulas, and finite over the whole range of float16."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from ocr.losses import (
+    LossParams,
+    approximate_binary_map,
+    balanced_bce,
+    detector_loss,
+    dice_loss,
+    masked_l1,
+)
+from ocr.model import DetectorOutput
+
+LARGEST = 65504.0
+HALF = st.floats(width=16, allow_nan=False, allow_infinity=False)
+PIXELS = 12
+BIT = st.integers(0, 1)
+
+
+def maps_of(bits: list[int]) -> Tensor:
+    return torch.tensor(bits, dtype=torch.float32).reshape(1, 1, 1, -1)
+
+
+def batch_of(prob_map: Tensor, prob_mask: Tensor | None = None) -> dict[str, Tensor]:
+    """A batch in its stored dtypes."""
+    mask = torch.ones_like(prob_map) if prob_mask is None else prob_mask
+    return {
+        "prob_maps": prob_map.to(torch.uint8),
+        "prob_masks": mask.to(torch.uint8),
+        "thresh_maps": (0.3 + 0.4 * prob_map).to(torch.float16),
+        "thresh_masks": mask.to(torch.uint8),
+    }
+
+
+def row(values: st.SearchStrategy[float]) -> st.SearchStrategy[list[float]]:
+    return st.lists(values, min_size=PIXELS, max_size=PIXELS)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    row(HALF),
+    row(HALF),
+    st.lists(BIT, min_size=PIXELS, max_size=PIXELS),
+    st.sampled_from(["half", "bf16", "single"]),
+)
+@example([-LARGEST, LARGEST] * 6, [LARGEST, -LARGEST] * 6, [1, 0] * 6, "half")
+@example([-LARGEST] * 12, [LARGEST] * 12, [1] * 12, "half")
+def test_every_logit_of_float16_gives_finite_losses_and_gradients(
+    prob: list[float], thresh: list[float], text: list[int], dtype: str
+) -> None:
+    kind = {"half": torch.float16, "bf16": torch.bfloat16, "single": torch.float32}[dtype]
+    logits = [
+        torch.tensor(values, dtype=kind).reshape(1, 1, 1, -1).requires_grad_() for values in (prob, thresh)
+    ]
+    losses = detector_loss(DetectorOutput(*logits), batch_of(maps_of(text)), LossParams())
+    assert all(value.dtype == torch.float32 and torch.isfinite(value) and value >= 0 for value in losses)
+    torch.autograd.backward(losses.total)
+    for logit in logits:
+        assert logit.grad is not None and torch.isfinite(logit.grad).all()
+
+
+@given(HALF, HALF)
+def test_the_step_function_is_a_probability_for_every_logit_of_float16(prob: float, thresh: float) -> None:
+    step = approximate_binary_map(
+        torch.tensor(prob, dtype=torch.float16), torch.tensor(thresh, dtype=torch.float16)
+    )
+    assert step.dtype == torch.float32 and 0 <= step.item() <= 1
+
+
+@pytest.mark.parametrize("steepness", [1.0, 50.0])
+def test_the_step_function_is_equation_2(steepness: float) -> None:
+    prob, thresh = np.linspace(-6, 6, 25), np.linspace(4, -5, 25)
+    difference = 1 / (1 + np.exp(-prob)) - 1 / (1 + np.exp(-thresh))
+    expected = 1 / (1 + np.exp(-steepness * difference))
+    actual = approximate_binary_map(torch.tensor(prob), torch.tensor(thresh), steepness)
+    np.testing.assert_allclose(actual.numpy(), expected, rtol=1e-4)
+
+
+def bce_by_hand(logits: list[float], target: list[int], mask: list[int], ratio: float) -> float:
+    loss = [np.logaddexp(0, -x if t else x) for x, t in zip(logits, target, strict=True)]
+    positive = [v for v, t, m in zip(loss, target, mask, strict=True) if m and t]
+    negative = sorted((v for v, t, m in zip(loss, target, mask, strict=True) if m and not t), reverse=True)
+    if positive:
+        negative = negative[: int(min(len(negative), ratio * len(positive)))]
+    kept = positive + negative
+    return float(np.sum(kept)) / max(len(kept), 1)
+
+
+@settings(deadline=None)
+@given(
+    row(st.floats(-30, 30, width=32)),
+    st.lists(BIT, min_size=PIXELS, max_size=PIXELS),
+    st.lists(BIT, min_size=PIXELS, max_size=PIXELS),
+    st.sampled_from([1.0, 2.0, 3.0]),
+)
+@example([1.0] * 12, [0] * 12, [1] * 12, 3.0)
+@example([1.0] * 12, [1] * 12, [1] * 12, 3.0)
+@example([1.0] * 12, [1] * 12, [0] * 12, 3.0)
+def test_hard_negatives_are_those_that_sorting_finds(
+    logits: list[float], target: list[int], mask: list[int], ratio: float
+) -> None:
+    actual = balanced_bce(torch.tensor(logits).reshape(1, 1, 1, -1), maps_of(target), maps_of(mask), ratio)
+    assert actual.item() == pytest.approx(bce_by_hand(logits, target, mask, ratio), rel=1e-4, abs=1e-6)
+
+
+def test_negatives_beyond_the_ratio_get_no_gradient() -> None:
+    logits = torch.tensor([[[[2.0, 5.0, 4.0, 3.0, -1.0, -2.0]]]], requires_grad=True)
+    torch.autograd.backward(balanced_bce(logits, maps_of([1, 0, 0, 0, 0, 0]), torch.ones(1, 1, 1, 6), 3.0))
+    assert logits.grad is not None
+    assert (logits.grad.flatten() != 0).tolist() == [True, True, True, True, False, False]
+
+
+def test_dice_is_0_for_the_same_map_and_1_for_disjoint_ones() -> None:
+    text, mask = maps_of([1, 1, 0, 0]), torch.ones(1, 1, 1, 4)
+    assert dice_loss(text, text, mask).item() == pytest.approx(0, abs=1e-6)
+    assert dice_loss(1 - text, text, mask).item() == 1
+    assert dice_loss(maps_of([1, 0, 0, 0]), text, mask).item() == pytest.approx(1 - 2 * 1 / 3, abs=1e-6)
+
+
+def test_masked_l1_is_a_mean_over_the_mask() -> None:
+    prediction, target = torch.tensor([0.1, 0.9, 0.5]), torch.tensor([0.3, 0.3, 0.5])
+    assert masked_l1(prediction, target, torch.tensor([1.0, 0.0, 1.0])).item() == pytest.approx(0.1)
+    assert masked_l1(prediction, target, torch.zeros(3)).item() == 0
+
+
+def test_what_the_masks_hide_does_not_count() -> None:
+    generator = torch.Generator().manual_seed(0)
+    hidden = maps_of([1, 1, 0, 0] * 3)
+    text = maps_of([1, 0, 1, 0] * 3)
+    logits = [torch.randn(1, 1, 1, 12, generator=generator) for _ in range(2)]
+    batch = batch_of(text, 1 - hidden)
+    changed = {
+        **batch,
+        "prob_maps": (text + hidden).clamp(0, 1),
+        "thresh_maps": batch["thresh_maps"] + hidden * 0.1,
+    }
+    losses = detector_loss(DetectorOutput(*logits), batch, LossParams())
+    assert losses.total > 0
+    same = DetectorOutput(*(logit + 9 * hidden for logit in logits))
+    assert detector_loss(same, changed, LossParams()).total == losses.total
+
+
+def test_the_total_is_weighted() -> None:
+    output = DetectorOutput(torch.randn(1, 1, 4, 4), torch.randn(1, 1, 4, 4))
+    batch = batch_of(torch.eye(4)[None, None])
+    total, probability, binary, threshold = detector_loss(
+        output, batch, LossParams(probability_weight=2, binary_weight=3, threshold_weight=4)
+    )
+    torch.testing.assert_close(total, 2 * probability + 3 * binary + 4 * threshold)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_autocast_does_not_change_the_losses(dtype: torch.dtype) -> None:
+    generator = torch.Generator().manual_seed(1)
+    output = DetectorOutput(*(4 * torch.randn(2, 1, 32, 32, generator=generator) for _ in range(2)))
+    batch = batch_of((torch.rand(2, 1, 32, 32, generator=generator) < 0.2).float())
+    expected = detector_loss(output, batch, LossParams())
+    with torch.autocast("cpu", dtype):
+        actual = detector_loss(output, batch, LossParams())
+    assert actual == expected
