@@ -12,6 +12,7 @@ polygon's place in the annotation.
 | `too_few_points` | fewer than three points left | dropped |
 | `zero_area` | an area below `min_area` | dropped |
 | `self_crossing` | edges that cross or touch | made valid |
+| `too_tangled` | the same, of more than `max_crossing_points` points | dropped |
 | `clipped` | points outside the image | cut at the image's border |
 | `outside` | less than `min_inside` of the area lies in the image | dropped |
 | `parts_dropped` | several parts after a repair | the largest is kept |
@@ -32,7 +33,16 @@ from ocr.annotations.words import Points, Word
 from pipeline.stage import Parameters
 
 DROPPED = frozenset(
-    ["no_points", "not_finite", "absurd", "too_few_points", "zero_area", "outside", "duplicate_polygon"]
+    [
+        "no_points",
+        "not_finite",
+        "absurd",
+        "too_few_points",
+        "zero_area",
+        "too_tangled",
+        "outside",
+        "duplicate_polygon",
+    ]
 )
 """The codes after which the polygon is gone; after the others it was changed and kept."""
 
@@ -42,6 +52,7 @@ class PolygonParams(Parameters):
 
     min_inside: float = Field(0.1, ge=0, le=1)  # share of a polygon's area that must lie in the image
     min_area: float = Field(0.01, gt=0)
+    max_crossing_points: int = Field(300, ge=3)  # repairing takes the square of it: 0.1 s, 40 s for 3000
     max_coordinate: float = Field(1e6, gt=0, le=2**24)  # beyond 2^24 float32 no longer holds whole pixels
 
 
@@ -88,6 +99,8 @@ def _repair(points: Points, height: int, width: int, params: PolygonParams, code
     points = _distinct(points, params, codes)
     polygon = shapely.Polygon(points)
     if not polygon.is_valid:
+        if len(points) > params.max_crossing_points:
+            raise _Drop("too_tangled")
         # "structure" gives the union of all that the ring encloses; "linework" leaves holes in overlaps.
         made = shapely.make_valid(polygon, method="structure", keep_collapsed=False)
         polygon = _largest_part(made, "self_crossing", codes)
@@ -104,23 +117,31 @@ def _repair(points: Points, height: int, width: int, params: PolygonParams, code
 
 
 def _distinct(points: Points, params: PolygonParams, codes: list[str]) -> Points:
-    """Merge points that follow their equal, the first after the last included."""
+    """Check the coordinates, and merge points that follow their equal."""
     if len(points) == 0:
         raise _Drop("no_points")
     if not np.isfinite(points).all():
         raise _Drop("not_finite")
     if np.abs(points).max() > params.max_coordinate:
         raise _Drop("absurd")
-    repeats = (points == np.roll(points, 1, axis=0)).all(axis=1)
-    if repeats.any():
-        repeats[0] = False  # keep where the polygon starts
-        points = points[~repeats]
-        if len(points) > 1 and (points[0] == points[-1]).all():
-            points = points[:-1]
-        codes.append("duplicate_points")
     if len(points) < 3:
         raise _Drop("too_few_points")
-    return points
+    # Rounded before it is judged: what is sound here is still sound when it is stored.
+    rounded = points.astype(np.float32).astype(np.float64)
+    distinct = _merged(rounded)
+    if len(distinct) < len(points):
+        codes.append("duplicate_points")
+    if len(distinct) < 3:
+        raise _Drop("too_few_points")
+    return distinct
+
+
+def _merged(points: Points) -> Points:
+    """Leave out every point that equals the one before it, and the last where it equals the first."""
+    repeats = (points[1:] == points[:-1]).all(axis=1)
+    merged = points[np.concatenate([[True], ~repeats])] if repeats.any() else points
+    closed = len(merged) > 1 and (merged[0] == merged[-1]).all()
+    return merged[:-1] if closed else merged
 
 
 def _largest_part(repaired: shapely.Geometry, code: str, codes: list[str]) -> shapely.Polygon:
@@ -131,7 +152,13 @@ def _largest_part(repaired: shapely.Geometry, code: str, codes: list[str]) -> sh
     codes.append(code)
     if len(parts) > 1:
         codes.append("parts_dropped")
-    return max(parts, key=lambda part: part.area)
+    return max(parts, key=_size_and_place)
+
+
+def _size_and_place(part: shapely.Polygon) -> tuple[float, float, float]:
+    """Order parts by area, equal ones by place (the leftmost, then the topmost wins)."""
+    left, top, _, _ = part.bounds
+    return round(part.area, 3), -left, -top
 
 
 def _ring(polygon: shapely.Polygon, drawn: Points) -> Points:
@@ -140,7 +167,11 @@ def _ring(polygon: shapely.Polygon, drawn: Points) -> Points:
     if _signed_area(ring) * _signed_area(drawn) < 0:
         ring = ring[::-1]
     start = np.square(ring - drawn[0]).sum(axis=1).argmin()
-    return np.roll(ring, -start, axis=0)
+    rounded = np.roll(ring, -start, axis=0).astype(np.float32).astype(np.float64)
+    merged = _merged(rounded)
+    if len(merged) < 3:
+        raise _Drop("zero_area")
+    return merged
 
 
 def _signed_area(points: Points) -> float:
