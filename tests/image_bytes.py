@@ -143,6 +143,27 @@ def srgb_profile() -> bytes:
     return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 
+def linear_profile() -> bytes:
+    """An ICC profile (version 2) with the primaries of sRGB and a gamma of 1."""
+    white = (0.9642, 1.0, 0.8249)
+    primaries = ((0.4361, 0.2225, 0.0139), (0.3851, 0.7169, 0.0971), (0.1431, 0.0606, 0.7141))
+    tags = [(b"wtpt", _xyz(white)), *zip((b"rXYZ", b"gXYZ", b"bXYZ"), map(_xyz, primaries), strict=True)]
+    tags += [(name, b"curv" + bytes(8)) for name in (b"rTRC", b"gTRC", b"bTRC")]  # no entries: identity
+    table, body = struct.pack(">I", len(tags)), b""
+    start = 128 + 4 + 12 * len(tags)
+    for name, content in tags:
+        table += struct.pack(">4sII", name, start + len(body), len(content))
+        body += content
+    header = struct.pack(
+        ">I4sI4s4s4s12x4s28x", start + len(body), b"", 0x02100000, b"mntr", b"RGB ", b"XYZ ", b"acsp"
+    )
+    return header + struct.pack(">3i", *(round(v * 65536) for v in white)) + bytes(48) + table + body
+
+
+def _xyz(value: tuple[float, float, float]) -> bytes:
+    return struct.pack(">4s4x3i", b"XYZ ", *(round(v * 65536) for v in value))
+
+
 def lab_profile() -> bytes:
     """An ICC profile of a colour space that no image here has."""
     return ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
