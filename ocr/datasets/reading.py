@@ -47,7 +47,7 @@ class StoreReader:
         """Take note of how the arrays lie in memory, after a cache changed that."""
         for name, array in self.arrays.items():
             whole = array.view(0, len(array))
-            self._tensors[name] = None if whole is None else _as_tensor(whole)
+            self._tensors[name] = None if whole is None else as_tensor(whole)
 
     @property
     def why_copied(self) -> str | None:
@@ -98,7 +98,7 @@ class StoreReader:
         if tensor is not None:
             return tensor[start:stop]
         view = self.arrays[name].view(start, stop)
-        return self._gather(name, range(start, stop)) if view is None else _as_tensor(view)
+        return self._gather(name, range(start, stop)) if view is None else as_tensor(view)
 
     def _gather(self, name: str, rows: Rows) -> torch.Tensor:
         array, tensor = self.arrays[name], self._tensors[name]
@@ -139,5 +139,5 @@ def _tensor_dtype(dtype: np.dtype[Any]) -> torch.dtype:
     return torch.bfloat16 if dtype == np.uint16 else torch.from_numpy(np.empty(0, dtype)).dtype
 
 
-def _as_tensor(array: NDArray[Any]) -> torch.Tensor:
+def as_tensor(array: NDArray[Any]) -> torch.Tensor:
     return torch.from_numpy(array).view(_tensor_dtype(array.dtype))

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
+import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ocr.datasets.collate import Batch
 from pipeline.pages import PAGE, Region
 from pipeline.shared import Handle, SharedMemory
+
+log = logging.getLogger(__name__)
 
 _PROCESSES = 512
 
@@ -78,9 +84,22 @@ class Counters:
         """Count samples read by this process."""
         self._mine()[:4] += (hits, misses, bytes_ram, bytes_disk)
 
-    def waited(self, seconds: float) -> None:
-        """Count time that a consumer in this process waited."""
-        self._mine()[4] += seconds
+    def timed(self, batches: Iterator[Batch], log_every: int = 0) -> Iterator[Batch]:
+        """Pass batches on, counting the time that waiting for them takes.
+
+        With `log_every`, the statistics since the first are logged every so many samples.
+        """
+        before, seen = self.total(), 0
+        while True:
+            began = time.perf_counter()
+            batch = next(batches, None)
+            self._mine()[4] += time.perf_counter() - began
+            if batch is None:
+                return
+            yield batch
+            seen += len(batch["sample_id"])
+            if log_every and seen % log_every < len(batch["sample_id"]):
+                log.info("cache statistics after %s samples: %s", f"{seen:,}", self.total() - before)
 
     def total(self) -> Statistics:
         """Sum over all processes."""

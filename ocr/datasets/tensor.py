@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, overload
 
 import numpy as np
+from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from ocr.cache import CacheParams, RamCache, Warmth
@@ -26,7 +27,7 @@ from pipeline.store import Store, open_store
 
 log = logging.getLogger(__name__)
 
-Order = Literal["sequential", "shuffled"] | Sequence[int]
+Order = Literal["sequential", "shuffled"] | Sequence[int] | NDArray[np.int64]
 
 
 class TensorDataset(Dataset[Sample]):
@@ -84,6 +85,14 @@ class TensorDataset(Dataset[Sample]):
         return [self.store.sample_ids[row] for row in self._rows]
 
     @property
+    def mean_std(self) -> tuple[Sequence[float], Sequence[float]]:
+        """Mean and standard deviation of pixel values in 0..1, for R, G, B, as the store says."""
+        try:
+            return self.store.attributes["mean"], self.store.attributes["std"]
+        except KeyError as error:
+            raise StoreError(f"{self.store.name} does not say the {error} of its images") from None
+
+    @property
     def sample_bytes(self) -> int:
         """Bytes of a sample's arrays."""
         return self._reader.sample_bytes
@@ -123,7 +132,7 @@ class TensorDataset(Dataset[Sample]):
         plan = [rows[start : min(start + batch_size, end)] for start in range(0, end, batch_size)]
         viewable = isinstance(rows, range) and self._reader.why_copied is None
         batches = map(self._batch, plan) if viewable else one_ahead(self._batch, map(_as_run, plan))
-        return self._timed(batches)
+        return self._counters.timed(batches, self.cache.params.log_statistics_every_n)
 
     def warm(self) -> Warmth:
         """Make the chosen samples resident as `cache` says, and verify them on the way.
@@ -151,24 +160,17 @@ class TensorDataset(Dataset[Sample]):
         self._counters.add(*self._residency.ask(rows))
         return self._reader.batch(rows)
 
-    def _timed(self, batches: Iterator[Batch]) -> Iterator[Batch]:
-        while True:
-            began = time.perf_counter()
-            batch = next(batches, None)
-            self._counters.waited(time.perf_counter() - began)
-            if batch is None:
-                return
-            yield batch
-
     def _row(self, index: int) -> int:
         if not -len(self) <= index < len(self):
             raise IndexError(f"sample {index} of {len(self)} in {self.store.name}")
         return int(self._rows[index])
 
     def _ordered(self, order: Order, seed: int) -> Rows:
-        if order == "sequential":
+        if isinstance(order, range) and order.step == 1:
+            return self._rows[order.start : order.stop]
+        if isinstance(order, str) and order == "sequential":
             return self._rows
-        if order == "shuffled":
+        if isinstance(order, str) and order == "shuffled":
             shuffled = np.random.default_rng(seed).permutation(len(self))
             return np.asarray(self._rows, np.int64)[shuffled]
         if isinstance(order, str):

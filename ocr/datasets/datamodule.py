@@ -1,0 +1,142 @@
+"""The data of a training or validation run, read the fastest way that its datasets allow."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+import lightning as L
+import torch
+
+from ocr.cache import CacheParams
+from ocr.datasets.collate import DEFAULT_FIELDS, Batch
+from ocr.datasets.loader import BatchLoader
+from ocr.datasets.normalise import Normaliser
+from ocr.datasets.online import OnlineDataset
+from ocr.datasets.statistics import Statistics
+from ocr.datasets.tensor import TensorDataset
+from pipeline.errors import ConfigError
+
+log = logging.getLogger(__name__)
+
+Split = Literal["train", "val", "test"]
+Source = str | os.PathLike[str] | TensorDataset | OnlineDataset
+"""A store's path, or a dataset that is open already."""
+
+_STAGES: dict[str | None, tuple[Split, ...]] = {
+    "fit": ("train", "val"),
+    "validate": ("val",),
+    "test": ("test",),
+    "predict": (),
+    None: ("train", "val", "test"),
+}
+
+
+class OcrDataModule(L.LightningDataModule):  # type: ignore[misc]  # Lightning is untyped here
+    """Batches for training (shuffled), validation and testing (in dataset order).
+
+    A store is read in the training process, without workers: its batches are views, and sending them
+    through a queue is slower than using them. `setup` warms it, so before Lightning's sanity check.
+    With several ranks each reads its share: all samples of a validation once, of a training epoch
+    equally many.
+
+    - `fields`, `train_fields`: what a batch holds; training that builds its maps anew reads no maps.
+    - `expect`: what the configuration asks for; another store is refused (see `TensorDataset`).
+    - `normalise`: splits whose images leave here normalised, with the store's mean and std, in the
+      precision of the training, on its device.
+    - `augment`: done to every training batch.
+    - `limit`: samples of each split; `cache`: how they are kept in memory.
+    """
+
+    def __init__(
+        self,
+        train: Source | None = None,
+        val: Source | None = None,
+        test: Source | None = None,
+        *,
+        batch_size: int = 16,
+        fields: Sequence[str] = DEFAULT_FIELDS,
+        train_fields: Sequence[str] | None = None,
+        cache: CacheParams | None = None,
+        expect: Mapping[str, Any] | None = None,
+        normalise: Sequence[Split] = ("val", "test"),
+        augment: Callable[[Batch], Batch] | None = None,
+        limit: int | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if batch_size < 1:
+            raise ConfigError(f"a batch has at least one sample, not {batch_size}")
+        self.sources: dict[Split, Source | None] = {"train": train, "val": val, "test": test}
+        self.batch_size, self.limit, self.seed = batch_size, limit, seed
+        self.fields = {"train": train_fields or fields, "val": fields, "test": fields}
+        self.cache, self.expect = cache or CacheParams(), expect
+        self.normalise, self.augment = tuple(normalise), augment
+        self.datasets: dict[Split, TensorDataset | OnlineDataset] = {}
+        self.loaders: dict[Split, BatchLoader] = {}
+
+    def setup(self, stage: str | None = None) -> None:
+        """Open the stage's datasets and warm them; later calls find them warm."""
+        for split in _STAGES[stage]:
+            if self.sources[split] is not None and split not in self.datasets:
+                self.datasets[split] = self._open(split)
+
+    def train_dataloader(self) -> BatchLoader:
+        """Shuffled batches of the train split, in another order each epoch."""
+        return self._loader("train")
+
+    def val_dataloader(self) -> BatchLoader:
+        """Batches of the val split, in dataset order."""
+        return self._loader("val")
+
+    def test_dataloader(self) -> BatchLoader:
+        """Batches of the test split, in dataset order."""
+        return self._loader("test")
+
+    def last_epoch(self, split: Split) -> Statistics:
+        """Hits, misses and waiting time of a split's last epoch, on this rank and its workers."""
+        return self.loaders[split].last_epoch if split in self.loaders else Statistics()
+
+    def _open(self, split: Split) -> TensorDataset | OnlineDataset:
+        source = self.sources[split]
+        if isinstance(source, str | os.PathLike):
+            # One rank of a machine verifies what all of them read.
+            first = self.trainer is None or self.trainer.local_rank == 0
+            cache = self.cache if first else self.cache.model_copy(update={"verify": False})
+            source = TensorDataset(
+                source, self.fields[split], limit=self.limit, expect=self.expect, cache=cache
+            )
+        assert source is not None
+        source.warm()
+        return source
+
+    def _loader(self, split: Split) -> BatchLoader:
+        if split not in self.datasets:
+            raise ConfigError(f"there is no {split} data: give OcrDataModule {split}=…, a store's path")
+        dataset, trainer = self.datasets[split], self.trainer
+        device = trainer.strategy.root_device if trainer else None
+        loader = BatchLoader(
+            dataset,
+            self.batch_size,
+            "shuffled" if split == "train" else "sequential",
+            rank=trainer.global_rank if trainer else 0,
+            ranks=trainer.world_size if trainer else 1,
+            seed=self.seed,
+            epoch=lambda: trainer.current_epoch if trainer else 0,
+            device=device,
+            prepare=self._normaliser(dataset) if split in self.normalise else None,
+            change=self.augment if split == "train" else None,
+        )
+        self.loaders[split] = loader
+        return loader
+
+    def _normaliser(self, dataset: TensorDataset | OnlineDataset) -> Normaliser:
+        precision = str(self.trainer.precision) if self.trainer else "32"
+        dtype = torch.float32
+        if precision.startswith("bf16"):
+            dtype = torch.bfloat16
+        elif precision.startswith("16"):
+            dtype = torch.float16
+        return Normaliser(*dataset.mean_std, dtype)
