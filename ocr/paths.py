@@ -63,12 +63,13 @@ class ImageRoot:
         folder = path.rpartition("/")[0]
         if folder not in self._inside:
             self._inside[folder] = self._is_inside(folder)
+        if not self._inside[folder]:
+            raise _outside(name)
         try:
             status = os.lstat(path)
-            linked = stat.S_ISLNK(status.st_mode)
-            if not self._inside[folder] or (linked and not self._is_inside(path)):
-                raise Quarantine("outside_root", f"{name} leads out of the folder of images through a link")
-            if linked:
+            if stat.S_ISLNK(status.st_mode):
+                if not self._is_inside(path):
+                    raise _outside(name)
                 status = os.stat(path)  # noqa: PTH116
         except (FileNotFoundError, NotADirectoryError):
             raise Quarantine("missing_image", f"{name} is not in the folder of images") from None
@@ -81,6 +82,10 @@ class ImageRoot:
     def _is_inside(self, path: str) -> bool:
         real = os.path.realpath(path)
         return real == self._real or real.startswith(self._real.rstrip(os.sep) + os.sep)
+
+
+def _outside(name: str) -> Quarantine:
+    return Quarantine("outside_root", f"{name} leads out of the folder of images through a link")
 
 
 def _check_name(name: str) -> Quarantine | None:

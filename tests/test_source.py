@@ -1,0 +1,229 @@
+"""A split as the engine sees it: everything listed is a sample, accepted or with a verdict."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import xxhash
+from PIL import Image
+
+from ocr.canonical import RawSample
+from ocr.frames import LabelFrame
+from ocr.header_cache import HeaderCache
+from ocr.source import AnnotatedSplit
+from pipeline.errors import ConfigError
+from pipeline.source import SourceSample
+
+SIZE = (40, 60)  # height, width as stored
+WIDE = [[30, 5], [58, 5], [58, 10], [30, 10]]
+TALL = [[5, 30], [10, 30], [10, 58], [5, 58]]
+BOTH = [[1, 1], [39, 1], [39, 39], [1, 39]]
+
+
+def jpeg(orientation: int = 1, seed: int = 0) -> bytes:
+    pixels = np.random.default_rng(seed).integers(0, 255, (*SIZE, 3), dtype=np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "jpeg", exif=exif)
+    return file.getvalue()
+
+
+def hash_file(path: Path) -> bytes:
+    return xxhash.xxh3_128_digest(path.read_bytes())
+
+
+class Data:
+    """A data set in the making: image files, and words by image."""
+
+    def __init__(self, root: Path) -> None:
+        self.images = root / "img"
+        self.annotations = root / "labels.json"
+        self.images.mkdir(parents=True)
+        self.entries: dict[str, Any] = {}
+
+    def add(self, name: str, data: bytes | None, *polygons: Any) -> None:
+        if data is not None:
+            (self.images / name).parent.mkdir(parents=True, exist_ok=True)
+            (self.images / name).write_bytes(data)
+        self.entries[name] = {"words": [{"points": points, "text": "t"} for points in polygons]}
+
+    def split(self, label_frame: LabelFrame = "upright", cache: Path | None = None) -> AnnotatedSplit:
+        self.annotations.write_text(json.dumps({"images": self.entries}))
+        return AnnotatedSplit(self.images, self.annotations, "auto", label_frame, cache)
+
+    def samples(self, label_frame: LabelFrame = "upright") -> dict[str, SourceSample]:
+        return {sample.sample_id: sample for sample in self.split(label_frame).samples(hash_file)}
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Data:
+    return Data(tmp_path / "data")
+
+
+def codes(samples: dict[str, SourceSample]) -> dict[str, str | None]:
+    return {name: sample.verdict.code if sample.verdict else None for name, sample in samples.items()}
+
+
+def test_everything_listed_is_a_sample_in_the_order_of_the_annotation(data: Data) -> None:
+    data.add("z.jpg", jpeg(), BOTH)
+    data.add("gone.jpg", None, BOTH)
+    data.add("../up.jpg", None)
+    data.add("sub/a.jpg", jpeg(), BOTH)
+    data.add("same.jpg", jpeg())
+    data.add("SAME.jpg", jpeg())
+    data.add("bad.jpg", jpeg(), [[1, 2], ["x", 3]])
+    data.add("no text.jpg", jpeg())
+    (data.images / "loose.jpg").write_bytes(jpeg())
+    (data.images / "notes.txt").write_bytes(b"")
+    samples = data.samples()
+    assert codes(samples) == {
+        "z.jpg": None,
+        "gone.jpg": "missing_image",
+        "../up.jpg": "parent_path",
+        "sub/a.jpg": None,
+        "same.jpg": "colliding_path",
+        "SAME.jpg": "colliding_path",
+        "bad.jpg": "bad_annotation",
+        "no text.jpg": None,
+    }
+    assert list(samples) == list(data.entries)
+    assert data.split().unlabelled() == ["loose.jpg"]
+    raw = samples["z.jpg"].payload
+    assert isinstance(raw, RawSample)
+    assert (raw.image, raw.frame, raw.rule, len(raw.words)) == (
+        data.images / "z.jpg",
+        "upright",
+        "declared",
+        1,
+    )
+    bad = samples["bad.jpg"].verdict
+    assert bad is not None
+    assert bad.reason == (
+        'labels.json: $.images["bad.jpg"].words[0].points[1]: expected two numbers [x, y], found ["x", 3]'
+    )
+
+
+def test_an_image_listed_twice_is_one_sample_and_refused(data: Data) -> None:
+    data.add("a.jpg", jpeg(), BOTH)
+    data.split()
+    data.annotations.write_text(
+        '{"images": {"a.jpg": {"words": []}, "b.jpg": {"words": []}, "a.jpg": {"words": []}}}'
+    )
+    split = AnnotatedSplit(data.images, data.annotations)
+    found = {sample.sample_id: sample for sample in split.samples(hash_file)}
+    assert codes(found) == {"a.jpg": "duplicate_path", "b.jpg": "missing_image"}
+
+
+def test_digests_follow_content_and_nothing_else(data: Data, tmp_path: Path) -> None:
+    data.add("a.jpg", jpeg(), BOTH)
+    data.add("b.jpg", jpeg(seed=1), BOTH)
+    before = data.samples()
+    assert set(before["a.jpg"].inputs) == {"image", "annotation", "frame"}
+    assert all(len(digest) == 16 for digest in before["a.jpg"].inputs.values())
+    assert before["a.jpg"].inputs["image"] == hash_file(data.images / "a.jpg")
+
+    moved = Data(tmp_path / "elsewhere")
+    shutil.copytree(data.images, moved.images, dirs_exist_ok=True)
+    moved.entries = dict(reversed(data.entries.items()))
+    after = moved.samples()
+    assert list(after) == ["b.jpg", "a.jpg"]
+    assert all(after[name].inputs == before[name].inputs for name in after)
+
+    data.add("a.jpg", jpeg(), WIDE)
+    edited = data.samples()
+    changed = {
+        key for key in before["a.jpg"].inputs if edited["a.jpg"].inputs[key] != before["a.jpg"].inputs[key]
+    }
+    assert changed == {"annotation"}
+    assert edited["b.jpg"].inputs == before["b.jpg"].inputs
+    assert data.samples("raw")["a.jpg"].inputs["frame"] != before["a.jpg"].inputs["frame"]
+
+
+def test_frames_are_decided_for_the_split(data: Data) -> None:
+    data.add("1.jpg", jpeg(1), WIDE)
+    data.add("6 upright.jpg", jpeg(6), TALL)
+    data.add("6 silent.jpg", jpeg(6), BOTH)
+    data.add("3.jpg", jpeg(3), WIDE)
+    data.add("empty.jpg", jpeg(6))
+    data.add("broken.jpg", b"no image", BOTH)
+    payloads = {name: sample.payload for name, sample in data.samples("auto").items()}
+    assert {name: (raw.frame, raw.rule) for name, raw in payloads.items()} == {
+        "1.jpg": ("upright", "same_frame"),
+        "6 upright.jpg": ("upright", "bounds"),
+        "6 silent.jpg": ("upright", "majority"),
+        "3.jpg": ("upright", "majority"),
+        "empty.jpg": ("upright", "no_polygons"),
+        "broken.jpg": ("upright", "unread"),  # left to the stage, which says what is wrong with it
+    }
+    data.add("6 raw.jpg", jpeg(6), WIDE)
+    mixed = data.samples("auto")
+    assert codes(mixed) == dict.fromkeys(data.entries, None) | dict.fromkeys(
+        ("6 silent.jpg", "3.jpg"), "frame_unknown"
+    )
+    assert mixed["6 raw.jpg"].payload.frame == "raw"
+
+
+def test_photographs_of_all_orientations(exif_photos: Path, data: Data) -> None:
+    """Labels drawn upright on a photograph that is wider than high, near its right edge."""
+    for number in range(1, 9):
+        name = f"Landscape_{number}.jpg"
+        data.add(name, (exif_photos / name).read_bytes(), [[1700, 10], [1790, 10], [1790, 40], [1700, 40]])
+    rules = {name: sample.payload.rule for name, sample in data.samples("auto").items()}
+    assert list(rules.values()) == ["same_frame"] + ["majority"] * 3 + ["bounds"] * 4
+    assert {sample.payload.frame for sample in data.samples("auto").values()} == {"upright"}
+
+
+def test_headers_are_read_once_and_only_where_they_matter(
+    data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data.add("a.jpg", jpeg(6), TALL)
+    data.add("b.jpg", jpeg(6), WIDE)
+    data.add("copy of a.jpg", jpeg(6), TALL)
+    data.add("no text.jpg", jpeg(8))
+    cache = tmp_path / "work/headers"
+    before = [sample.payload.rule for sample in data.split("auto", cache).samples(hash_file)]
+    assert len(cache.read_bytes()) % 40 == 0
+    monkeypatch.setattr("ocr.header_cache.read_header", lambda *_: pytest.fail("a header was read again"))
+    assert [sample.payload.rule for sample in data.split("auto", cache).samples(hash_file)] == before
+    data.split("upright").samples(hash_file)
+    data.entries = {"no text.jpg": {"words": []}}
+    data.split("auto").samples(hash_file)
+
+
+def test_a_damaged_memory_of_headers_is_read_as_empty(data: Data, tmp_path: Path) -> None:
+    data.add("a.jpg", jpeg(6), TALL)
+    memory = tmp_path / "headers"
+    memory.write_bytes(b"damaged")
+    headers = HeaderCache(memory)
+    path = data.images / "a.jpg"
+    assert headers.read(path, hash_file(path)) == (SIZE, 6)
+    headers.save()
+    assert HeaderCache(memory).read(tmp_path / "not opened", hash_file(path)) == (SIZE, 6)
+
+
+def test_a_file_that_cannot_be_hashed_is_one_verdict(data: Data) -> None:
+    data.add("a.jpg", jpeg())
+    data.add("b.jpg", jpeg())
+
+    def failing(path: Path) -> bytes:
+        if path.name == "a.jpg":
+            raise PermissionError(13, "Permission denied")
+        return hash_file(path)
+
+    found = {sample.sample_id: sample for sample in data.split().samples(failing)}
+    assert codes(found) == {"a.jpg": "unreadable_image", "b.jpg": None}
+
+
+def test_wrong_configuration_is_told_before_anything_is_read(data: Data) -> None:
+    with pytest.raises(ConfigError, match="lists no image"):
+        data.split().samples(hash_file)
+    shutil.rmtree(data.images)
+    with pytest.raises(ConfigError, match="no folder of images"):
+        data.split().samples(hash_file)
