@@ -1,0 +1,209 @@
+"""Two ways to do the heavy parts of the maps, with the same results to the last bit.
+
+`compiled_backend` runs the loops of `ocr.map_loops` and `ocr.map_raster` as machine code that releases
+the GIL. `PLAIN` needs no compiler: it leaves every offset to Clipper and every fill to OpenCV, and
+raises the field with NumPy; so it is also what the compiled shortcuts are tested against.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from math import ceil, floor, sqrt
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pyclipper
+
+from ocr import map_loops, map_raster
+
+_log = logging.getLogger(__name__)
+_one_at_a_time = threading.Lock()
+
+_HELPERS = (
+    map_loops.drop_repeats,
+    map_loops.drop_midpoints,
+    map_loops.has_interior,
+    map_loops.goes_straight,
+    map_loops.is_upright_rectangle,
+    map_loops.rectangle,
+    map_loops.turns_of,
+    map_loops.grow,
+    map_loops.to_nearest,
+    map_raster.fits,
+    map_raster.goes_round_once,
+    map_raster.trace_line,
+    map_raster.raise_edge,
+    map_raster.is_beyond,
+    map_raster.raise_pixel,
+    map_raster.raise_run,
+)
+
+
+@dataclass(frozen=True)
+class Backend:
+    """What `ocr.map_shapes` and `ocr.maps` call; the loops of the same names say what each does."""
+
+    clean: Callable[..., Any]
+    measure: Callable[..., Any]
+    offset_rectangles: Callable[..., Any]
+    fill_outlines: Callable[..., Any]
+    raise_edges: Callable[..., Any]
+
+
+def choose_backend(compiled: bool | None) -> Backend:
+    """Give the compiled backend (`True`), the plain one (`False`), or the fastest that there is (`None`)."""
+    if compiled is False:
+        return PLAIN
+    backend = compiled_backend()
+    if backend is None and compiled:
+        raise RuntimeError(
+            "the compiled maps need numba, which cannot be imported; install it or leave `compiled` out"
+        )
+    return backend or PLAIN
+
+
+def compiled_backend() -> Backend | None:
+    """Give the compiled loops, or `None` without numba; the first call in a process loads or compiles them.
+
+    Compiling takes seconds, once: the machine code is kept beside the sources or, where they are
+    read-only, in the user's cache folder, and loads in a fraction of a second afterwards.
+    """
+    with _one_at_a_time:
+        return _compile()
+
+
+@cache
+def _compile() -> Backend | None:
+    # Here and not above: importing numba takes longer than most commands that import this module.
+    try:
+        import numba
+    except ImportError as error:
+        _log.info("maps are drawn without numba, same results but slower: %s", error)
+        return None
+    started = time.perf_counter()
+    for helper in _HELPERS:
+        numba.extending.register_jitable(error_model="numpy")(helper)
+
+    def jit(loop: Callable[..., Any], signature: str) -> Callable[..., Any]:
+        options = {"nogil": True, "error_model": "numpy"}
+        try:
+            return numba.njit(signature, cache=True, **options)(loop)  # type: ignore[no-any-return]
+        except Exception as error:  # nowhere to keep the code, or a damaged file there: only time is lost
+            _log.info("compiling %s without a cache: %s", loop.__name__, error)
+            return numba.njit(signature, **options)(loop)  # type: ignore[no-any-return]
+
+    points, outlines, bounds = "f8[:,::1]", "i4[:,::1]", "i8[::1]"
+    backend = Backend(
+        jit(map_loops.clean, f"({points}, {bounds}, i8, i8)"),
+        jit(map_loops.measure, f"({points}, {bounds})"),
+        _if_like_clipper(jit(map_loops.offset_rectangles, f"({outlines}, {bounds}, b1[::1], f8[::1])")),
+        _if_like_opencv(jit(map_raster.fill_outlines, f"(u1[:,::1], {outlines}, {bounds}, i8)")),
+        jit(map_raster.raise_edges, f"(f4[:,::1], {points}, {bounds}, f8[::1], i8[:,::1], f8, f8, b1)"),
+    )
+    _log.info("the compiled maps are ready after %.2f s", time.perf_counter() - started)
+    return backend
+
+
+def _if_like_opencv(fill: Callable[..., Any]) -> Callable[..., Any]:
+    """Give `fill`, or the one that leaves all to OpenCV where the installed OpenCV fills otherwise.
+
+    Up to 4.10 its polygons reach a pixel further here and there, in one triangle of seven.
+    """
+    corners = np.random.default_rng(0).integers(0, 128, (64, 3, 2), dtype=np.int32)
+    for triangle in corners:
+        ours, theirs = np.zeros((2, 128, 128), np.uint8)
+        fill(ours, triangle, np.array([0, 3]), 1)
+        cv2.fillPoly(theirs, [triangle], 1)
+        if not np.array_equal(ours, theirs):
+            _log.info("OpenCV %s fills polygons in a way of its own: leaving it the fills", cv2.__version__)
+            return _fill_none
+    return fill
+
+
+def _if_like_clipper(offset: Callable[..., Any]) -> Callable[..., Any]:
+    """Give `offset`, or the one that leaves all to Clipper where the installed Clipper offsets otherwise."""
+    for height in range(8, 72):
+        outline = np.array([[0, 0], [90, 0], [90, height], [0, height]], np.int32)
+        distance = 0.42 * 90 * height / (90 + height)
+        shrunk, grown, _ = offset(outline, np.array([0, 4]), np.array([True]), np.array([distance]))
+        clipper = pyclipper.PyclipperOffset()
+        clipper.AddPath(outline.tolist(), pyclipper.JT_ROUND, pyclipper.ET_CLOSEDPOLYGON)
+        for ours, theirs in ((shrunk[0], clipper.Execute(-distance)), (grown, clipper.Execute(distance))):
+            # Clipper starts anywhere and leaves out points on a line, so what counts is where they lie.
+            if len(theirs) != 1 or not set(map(tuple, theirs[0])) <= set(map(tuple, ours.tolist())):
+                _log.info("Clipper offsets rectangles in a way of its own: leaving it the offsets")
+                return _offset_none
+    return offset
+
+
+def _offset_none(
+    outlines: npt.NDArray[np.int32],
+    bounds: npt.NDArray[np.int64],
+    wanted: npt.NDArray[np.bool_],
+    distance: npt.NDArray[np.float64],
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], npt.NDArray[np.int64]]:
+    """Leave every outline to Clipper."""
+    return np.empty((len(wanted), 4, 2), np.int32), np.empty((0, 2), np.int32), np.zeros_like(bounds)
+
+
+def _fill_none(
+    plane: npt.NDArray[np.uint8], outlines: npt.NDArray[np.int32], bounds: npt.NDArray[np.int64], value: int
+) -> npt.NDArray[np.bool_]:
+    """Leave every outline to OpenCV."""
+    return np.zeros(len(bounds) - 1, bool)
+
+
+def _raise_edges(
+    field: npt.NDArray[np.float32],
+    rings: npt.NDArray[np.float64],
+    bounds: npt.NDArray[np.int64],
+    distance: npt.NDArray[np.float64],
+    boxes: npt.NDArray[np.int64],
+    low: float,
+    high: float,
+    euclidean: bool,
+) -> None:
+    """Do what `map_raster.raise_edges` does, an edge at a time."""
+    for index, (left, top, right, bottom) in enumerate(boxes.tolist()):
+        if left > right or top > bottom:
+            continue
+        ring = (rings[bounds[index] : bounds[index + 1]] - (left, top)).tolist()
+        window = field[top : bottom + 1, left : right + 1]
+        reach = float(distance[index])
+        for i in range(len(ring)):
+            (x1, y1), (x2, y2) = sorted((ring[i - 1], ring[i]))
+            _raise_edge(window, x1, y1, x2, y2, reach, low, high - low, euclidean)
+
+
+def _raise_edge(
+    window: npt.NDArray[np.float32],
+    x1: float,
+    y1: float,
+    x2: float,
+    y2: float,
+    reach: float,
+    low: float,
+    span: float,
+    euclidean: bool,
+) -> None:
+    first_row, first_column = max(0, floor(min(y1, y2) - reach)), max(0, floor(x1 - reach))
+    window = window[first_row : ceil(max(y1, y2) + reach) + 1, first_column : ceil(x2 + reach) + 1]
+    rows = np.arange(first_row, first_row + window.shape[0])[:, None]
+    columns = np.arange(first_column, first_column + window.shape[1])
+    dx, dy = x2 - x1, y2 - y1
+    ax, ay, bx, by = columns - x1, rows - y1, columns - x2, rows - y2
+    nearest = np.sqrt(np.minimum(ax * ax + ay * ay, bx * bx + by * by))
+    beside = np.abs(dx * ay - dy * ax) * (1.0 / (sqrt(dx * dx + dy * dy) * reach))
+    beyond = map_raster.is_beyond(ax, ay, bx, by, dx, dy, euclidean)
+    share = np.where(beyond, nearest / reach, beside)
+    np.maximum(window, (low + (1.0 - share) * span).astype(np.float32), out=window)
+
+
+PLAIN = Backend(map_loops.clean, map_loops.measure, _offset_none, _fill_none, _raise_edges)
