@@ -24,7 +24,7 @@ import numpy as np
 
 from pipeline.codec import encode
 from pipeline.digest import canonical_json, digest
-from pipeline.errors import Quarantine, StoreError
+from pipeline.errors import PipelineError, Quarantine
 from pipeline.files import TEMPORARY, link_or_copy, write_aside
 from pipeline.manifest import checksum
 from pipeline.stage import Chunked, File, FileContent, Inputs, Stage
@@ -89,11 +89,11 @@ def compute_sample(stage: Stage, inputs: Inputs) -> dict[str, Any]:
     """Compute and check one sample.
 
     Raises Quarantine, also for an exception that the stage did not foresee: one odd sample must not
-    end a long run, and its verdict names the exception. Errors of the machine (OSError) pass.
+    end a long run, and its verdict names the exception. Errors of the machine or the configuration pass.
     """
     try:
         outputs = stage.compute(inputs)
-    except (Quarantine, OSError, StoreError):
+    except (Quarantine, OSError, PipelineError):
         raise
     except MemoryError as error:
         raise Quarantine("out_of_memory", f"{stage.name} ran out of memory: {error}") from error

@@ -1,0 +1,86 @@
+"""The command `warmstore`: its commands, and how errors become one sentence and an exit code.
+
+Exit codes: 0 fine, 1 the work failed or a check found something, 2 wrong usage or configuration.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from pipeline.errors import ConfigError, PipelineError
+from warmstore.commands import looking, mending, running, training
+
+COMMANDS = (
+    running.run,
+    running.data,
+    looking.plan,
+    looking.status,
+    looking.explain,
+    looking.inspect,
+    looking.config,
+    looking.doctor,
+    looking.report,
+    mending.verify,
+    mending.repair,
+    mending.diff,
+    mending.gc,
+    training.train,
+    training.validate,
+)
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Every command takes --config NAME and key=value overrides; see `warmstore run --help`.",
+)
+@click.version_option(package_name="warmstore")
+def cli() -> None:
+    """Preprocess photographed documents once, then validate at the speed of the model."""
+
+
+for _command in COMMANDS:
+    cli.add_command(_command)
+
+
+def main() -> None:
+    """Run the command line and exit with its code."""
+    sys.exit(_run(sys.argv[1:]))
+
+
+def _run(arguments: list[str]) -> int:
+    debug = "--debug" in arguments
+    try:
+        return int(cli.main(arguments, prog_name="warmstore", standalone_mode=False) or 0)
+    except click.exceptions.Exit as done:
+        return done.exit_code
+    except click.ClickException as error:
+        if debug:
+            raise
+        error.show()
+        return 2
+    except PipelineError as error:
+        if debug:
+            raise
+        click.echo(f"warmstore: {error}", err=True)
+        return 2 if isinstance(error, ConfigError) else 1
+    except (KeyboardInterrupt, click.Abort):
+        if debug:
+            raise
+        click.echo(
+            "warmstore: interrupted; what is finished is kept, and the same command continues", err=True
+        )
+        return 1
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 1
+    except Exception as error:
+        if debug:
+            raise
+        click.echo(
+            f"warmstore: {type(error).__name__}: {error}; this is a fault of warmstore's: "
+            "run the same command with --debug and report what it prints",
+            err=True,
+        )
+        return 1

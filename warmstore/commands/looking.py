@@ -1,0 +1,260 @@
+"""Commands that only look: what would run, what is stored, why it is stale, what is configured."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from pipeline.errors import ConfigError
+from pipeline.preview import Preview, preview
+from pipeline.preview import explain as explain_sample
+from warmstore import show
+from warmstore.options import Invocation, run_options
+
+
+@click.command()
+@run_options()
+@click.option("--rehash", is_flag=True, help="Hash every file again, whatever its time stamps say.")
+def plan(asked: Invocation, rehash: bool) -> int:
+    """Say what `warmstore run` would do, and change nothing.
+
+    \b
+    Example:
+      warmstore plan --split val stages.maps.shrink_ratio=0.5
+    """
+    found = _previews(asked, rehash)
+    if asked.json:
+        show.as_json({s: {n: p.to_json() for n, p in stages.items()} for s, stages in found.items()})
+        return 0
+    columns = ("split", "stage", "to compute", "of", "size", "time", "why")
+    rows = [
+        (
+            split,
+            name,
+            p.compute,
+            p.samples,
+            show.size(p.predicted_bytes),
+            show.duration(p.predicted_seconds),
+            "; ".join(p.why) or "up to date",
+        )
+        for split, stages in found.items()
+        for name, p in stages.items()
+    ]
+    show.table(f"plan of {asked.composed.name} in {asked.config.work_dir}", columns, rows)
+    return 0
+
+
+@click.command()
+@run_options()
+@click.option("--rehash", is_flag=True, help="Hash every file again, whatever its time stamps say.")
+def status(asked: Invocation, rehash: bool) -> int:
+    """Show every store: generation, samples, size, age, whether it is fresh, and why not.
+
+    \b
+    Example:
+      warmstore status --json
+    """
+    found = _previews(asked, rehash)
+    if asked.json:
+        show.as_json({s: {n: p.to_json() for n, p in stages.items()} for s, stages in found.items()})
+        return 0
+    columns = (
+        "split",
+        "stage",
+        "generation",
+        "samples",
+        "accepted",
+        "quarantined",
+        "size",
+        "age",
+        "state",
+        "counts",
+    )
+    rows = [
+        (
+            split,
+            name,
+            p.generation or "-",
+            p.samples,
+            p.accepted,
+            p.quarantined,
+            show.size(p.bytes),
+            show.duration(p.age_seconds),
+            "fresh" if p.fresh else "stale: " + "; ".join(p.why),
+            "; ".join(show.words(counts) for counts in p.tallies.values() if counts),
+        )
+        for split, stages in found.items()
+        for name, p in stages.items()
+    ]
+    show.table(f"{asked.composed.name} in {asked.config.work_dir}", columns, rows)
+    for split in found:
+        for verdict in _verdicts(asked, split):
+            click.echo(f"{split}: quarantined {show.verdict(verdict)}")
+    return 0
+
+
+@click.command()
+@run_options(words="SAMPLE")
+def explain(asked: Invocation) -> int:
+    """Say for one sample what decides its bytes in each stage, and what has changed.
+
+    \b
+    Example:
+      warmstore explain receipt-00003.jpg --split val
+    """
+    if len(asked.words) != 1:
+        raise ConfigError(
+            "explain wants one sample, for instance `warmstore explain receipt-00003.jpg --split val`"
+        )
+    split = asked.one_split()
+    found = list(explain_sample(asked.config.pipeline(split), asked.words[0]))
+    if asked.json:
+        show.as_json({split: {stage["stage"]: stage for stage in found}})
+        return 0
+    for stage in found:
+        click.echo(f"{split} {stage['stage']}: {stage['state']}")
+        for reason in stage["why"]:
+            click.echo(f"  {reason}")
+        for name, parts in stage.get("inputs", {}).items():
+            same = "" if parts["stored"] in (None, parts["now"]) else f", stored {parts['stored'][:12]}"
+            click.echo(f"  {name} {parts['now'][:12]}{same}")
+        if "recipe" in stage:
+            libraries = ", ".join(
+                f"{name} {version}" for name, version in stage["recipe"]["libraries"].items()
+            )
+            click.echo(f"  version {stage['recipe']['version']}, {libraries or 'no libraries'}")
+            click.echo(f"  fingerprint {stage['fingerprint']}")
+    return 0
+
+
+@click.command()
+@run_options()
+def config(asked: Invocation) -> int:
+    """Print what a run resolves to, and where each value came from.
+
+    \b
+    Example:
+      warmstore config --config receipts canvas=1024
+    """
+    from warmstore.training import training_config
+
+    resolved = asked.config.model_dump(mode="json")
+    resolved |= training_config(asked.config, asked.composed).model_dump(mode="json")
+    if asked.json:
+        show.as_json(resolved)
+        return 0
+    rows = [(key, value, asked.composed.origin(key)) for key, value in _flatten(resolved)]
+    show.table(f"run {asked.composed.name}", ("key", "value", "set by"), rows)
+    return 0
+
+
+@click.command()
+@run_options()
+def inspect(asked: Invocation) -> int:
+    """Show what a split's stores hold: fields, shapes, codecs, counts.
+
+    \b
+    Example:
+      warmstore inspect --split val
+    """
+    found: dict[str, Any] = {}
+    for split in asked.splits:
+        workspace = asked.config.workspace(split)
+        for stage in asked.config.stages.in_order():
+            store = workspace.open(stage)
+            if store is not None:
+                arrays = store.metadata["consolidated_metadata"]["metadata"]
+                found.setdefault(split, {})[stage.name] = {
+                    "path": str(store.name),
+                    "generation": store.generation,
+                    "digest": store.digest,
+                    "counts": store.attributes["counts"],
+                    "tallies": store.attributes["tallies"],
+                    "arrays": {
+                        name: {
+                            "dtype": array["data_type"],
+                            "shape": array["shape"],
+                            "codecs": [c["name"] for c in array["codecs"]],
+                        }
+                        for name, array in arrays.items()
+                    },
+                }
+    if asked.json:
+        show.as_json(found)
+        return 0
+    for split, stages in found.items():
+        for name, store_found in stages.items():
+            rows = [
+                (n, a["dtype"], "×".join(map(str, a["shape"])), " ".join(a["codecs"]))
+                for n, a in store_found["arrays"].items()
+            ]
+            show.table(
+                f"{split} {name}: {store_found['path']}, digest {store_found['digest'][:16]}",
+                ("array", "dtype", "shape", "codecs"),
+                rows,
+            )
+            click.echo()
+    return 0
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--debug", is_flag=True, help="Show a traceback when something goes wrong.")
+def doctor(as_json: bool, debug: bool) -> int:
+    """Say what this machine offers: libraries that decide bytes, memory, limits, the device.
+
+    \b
+    Example:
+      warmstore doctor
+    """
+    from warmstore.machine import examine
+
+    found = examine()
+    if as_json:
+        show.as_json(found)
+    else:
+        show.table("doctor", ("what", "found"), list(found.items()))
+    return 0
+
+
+@click.command()
+@run_options()
+def report(asked: Invocation) -> int:
+    """Report on a work folder in Markdown: stores, quarantined samples, the last metric.
+
+    \b
+    Example:
+      warmstore report > report.md
+    """
+    from warmstore.reporting import gather, markdown
+
+    found = gather(asked.config, _previews(asked, rehash=False))
+    if asked.json:
+        show.as_json(found)
+    else:
+        click.echo(markdown(asked.composed.name, found))
+    return 0
+
+
+def _previews(asked: Invocation, rehash: bool) -> dict[str, dict[str, Preview]]:
+    return {split: dict(preview(asked.config.pipeline(split, rehash=rehash))) for split in asked.splits}
+
+
+def _verdicts(asked: Invocation, split: str) -> list[dict[str, Any]]:
+    """Give the verdicts of the furthest store that there is: it repeats those before it."""
+    for stage in reversed(asked.config.stages.in_order()):
+        store = asked.config.workspace(split).open(stage)
+        if store is not None:
+            return list(store.attributes["quarantined"])
+    return []
+
+
+def _flatten(values: Any, prefix: str = "") -> list[tuple[str, Any]]:
+    if isinstance(values, dict) and values:
+        return [
+            row
+            for key, value in values.items()
+            for row in _flatten(value, f"{prefix}.{key}" if prefix else key)
+        ]
+    return [(prefix, values)]

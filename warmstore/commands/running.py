@@ -1,0 +1,149 @@
+"""Commands that make things: the synthetic data set, and the stages."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import click
+
+from pipeline.errors import ConfigError, PipelineError
+from pipeline.preview import remember_rate
+from pipeline.runner import StageResult, run_stages
+from pipeline.workspace import Workspace, exclusive
+from stages import STAGES
+from warmstore import show
+from warmstore.options import Invocation, run_options
+
+
+@click.command()
+@run_options(words="STAGE")
+@click.option("--strict", is_flag=True, help="Fail when any sample is quarantined.")
+@click.option("--rehash", is_flag=True, help="Hash every file again, whatever its time stamps say.")
+@click.option("--retry", is_flag=True, help="Compute samples again that were quarantined before.")
+def run(asked: Invocation, strict: bool, rehash: bool, retry: bool) -> int:
+    """Bring stages up to date: all of them, or those that are named.
+
+    \b
+    Example:
+      warmstore run
+      warmstore run maps tensors --split val stages.maps.shrink_ratio=0.5
+    """
+    names = _stage_names(asked)
+    results: dict[str, dict[str, StageResult]] = {}
+    with exclusive(asked.config.work_dir, "warmstore run"), show.progress() as progress:
+        for split in asked.splits:
+            pipeline = asked.config.pipeline(split, rehash=rehash, retry=retry)
+            results[split] = {}
+            for name, result in run_stages(pipeline, names, asked.config.executor, progress):
+                results[split][name] = result
+                remember_rate(asked.config.work_dir, name, result)
+            if not asked.json:
+                unlabelled = pipeline.source.unlabelled()
+                if unlabelled:
+                    click.echo(
+                        f"{split}: no labels for {show.shortened(unlabelled)}; they are no samples", err=True
+                    )
+    spelled = {split: {n: r.to_json() for n, r in stages.items()} for split, stages in results.items()}
+    _write_results(asked, spelled)
+    if asked.json:
+        show.as_json(spelled)
+    else:
+        _print(asked, results)
+    quarantined = sum(max((r.quarantined for r in stages.values()), default=0) for stages in results.values())
+    if strict and quarantined:
+        raise PipelineError(
+            f"{quarantined} samples are quarantined, which --strict forbids; `warmstore status` lists them"
+        )
+    return 0
+
+
+@click.command()
+@run_options()
+@click.option("--train", type=click.IntRange(min=0), help="Number of training images.")
+@click.option("--val", type=click.IntRange(min=0), help="Number of validation images.")
+def data(asked: Invocation, train: int | None, val: int | None) -> int:
+    """Draw the embedded synthetic receipts; does nothing where they are drawn already.
+
+    \b
+    Example:
+      warmstore data --train 200 --val 50
+    """
+    from ocr.synthetic import generate
+
+    wanted, root = asked.config.data.generate, asked.config.data.root
+    if wanted is None:
+        raise ConfigError(f"run {asked.composed.name} has a data set of its own at {root}: nothing to draw")
+    counts = {"train": wanted.train if train is None else train, "val": wanted.val if val is None else val}
+    stamp, drawn = root / ".generated.json", {**wanted.model_dump(mode="json"), **counts}
+    if not stamp.is_file() or json.loads(stamp.read_text()) != drawn:
+        with show.progress() as progress:
+            bars = {split: progress.begin(split, "receipts", count) for split, count in counts.items()}
+            generate(
+                root,
+                counts["train"],
+                counts["val"],
+                wanted.seed,
+                wanted.size,
+                lambda split, done: bars[split](1),
+            )
+        stamp.write_text(json.dumps(drawn))
+    result = {"root": str(root), **counts}
+    if asked.json:
+        show.as_json(result)
+    else:
+        click.echo(f"{counts['train']} training and {counts['val']} validation receipts in {root}")
+    return 0
+
+
+def _stage_names(asked: Invocation) -> tuple[str, ...]:
+    known = [stage.name for stage in STAGES]
+    for word in asked.words:
+        if word not in known:
+            raise ConfigError(f"there is no stage {word}; there are {', '.join(known)}")
+    return asked.words or tuple(known)
+
+
+def _write_results(asked: Invocation, spelled: dict[str, Any]) -> None:
+    folder = asked.config.work_dir / "runs" / f"{time.strftime('%Y%m%d-%H%M%S')}-run"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "stages.json").write_text(json.dumps(spelled, indent=1))
+
+
+def _print(asked: Invocation, results: dict[str, dict[str, StageResult]]) -> None:
+    columns = (
+        "split",
+        "stage",
+        "samples",
+        "accepted",
+        "quarantined",
+        "computed",
+        "reused",
+        "time",
+        "size",
+        "ms/sample",
+    )
+    rows = [
+        (
+            split,
+            name,
+            r.samples,
+            r.accepted,
+            r.quarantined,
+            r.computed,
+            r.reused,
+            show.duration(r.seconds),
+            show.size(r.bytes),
+            f"{1000 * r.seconds / r.computed:.1f}" if r.computed else "-",
+        )
+        for split, stages in results.items()
+        for name, r in stages.items()
+    ]
+    show.table(f"{asked.composed.name} in {asked.config.work_dir}", columns, rows)
+    for split, stages in results.items():
+        store = Workspace(asked.config.work_dir, split).open(
+            next(s for s in asked.config.stages.in_order() if s.name == list(stages)[-1])
+        )
+        for verdict in (store.attributes["quarantined"] if store else [])[:5]:
+            click.echo(f"{split}: quarantined {show.verdict(verdict)}")

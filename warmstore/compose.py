@@ -1,0 +1,124 @@
+"""Composing a configuration from YAML with Hydra, and knowing where each value came from."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import ConfigError
+
+COMMAND_LINE = "the command line"
+_BUNDLED = Path(__file__).resolve().parent.parent / "configs"
+
+
+@dataclass(frozen=True)
+class Composed:
+    """A composed configuration, and for each dotted key the file (or command line) that set it."""
+
+    name: str
+    values: dict[str, Any]
+    origins: Mapping[str, str]
+
+    def origin(self, key: str) -> str:
+        """Say what set a key: the nearest of its parents counts; `default` where nothing did."""
+        while key:
+            if key in self.origins:
+                return self.origins[key]
+            key = key.rpartition(".")[0]
+        return "default"
+
+
+def config_folder() -> Path:
+    """Folder of the configurations: WARMSTORE_CONFIGS, `configs/` here, or the project's own."""
+    given = os.environ.get("WARMSTORE_CONFIGS")
+    if given:
+        return Path(given).absolute()
+    here = Path("configs").absolute()
+    return here if here.is_dir() else _BUNDLED
+
+
+def compose(name: str, overrides: Sequence[str] = ()) -> Composed:
+    """Compose the run `<name>.yaml` with `key=value` overrides.
+
+    Raises ConfigError in one sentence for a run that is not there, YAML that cannot be read, or an
+    override that cannot be parsed. Values are not validated here.
+    """
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.errors import HydraException
+    from hydra.types import RunMode
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
+
+    folder = config_folder()
+    if not (folder / f"{name}.yaml").is_file():
+        runs = ", ".join(sorted(path.stem for path in folder.glob("*.yaml"))) or "none"
+        raise ConfigError(f"there is no run {name} in {folder}; there are: {runs}")
+    changes = [_override(folder, text) for text in overrides]
+    try:
+        with initialize_config_dir(version_base=None, config_dir=str(folder)):
+            config = hydra_compose(config_name=name, overrides=changes)
+            loader = GlobalHydra.instance().config_loader()
+            files = loader.compute_defaults_list(name, changes, RunMode.RUN).defaults
+        values = OmegaConf.to_container(config, resolve=True)
+    except (HydraException, OmegaConfBaseException, YAMLError, OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"run {name} in {folder} cannot be composed: {_one_line(error)}") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"{folder / name}.yaml holds a {type(values).__name__} where keys belong")
+    return Composed(
+        name, {str(key): value for key, value in values.items()}, _origins(folder, files, overrides)
+    )
+
+
+def _override(folder: Path, text: str) -> str:
+    """Spell an override for Hydra: a group's choice stays, a value may be one that no file mentions."""
+    key, sign, value = text.partition("=")
+    if not sign or not key:
+        raise ConfigError(f"{text} is no override; write key=value, for instance canvas=1024")
+    if (folder / key).is_dir() and (folder / key / f"{value}.yaml").is_file():
+        return text
+    if (folder / key).is_dir() and not value.startswith("{"):
+        choices = ", ".join(sorted(path.stem for path in (folder / key).glob("*.yaml")))
+        raise ConfigError(f"{text}: there is no {key} named {value}; there are: {choices}")
+    return text if key[0] in "+~" else f"++{text}"
+
+
+def _origins(folder: Path, files: Sequence[Any], overrides: Sequence[str]) -> dict[str, str]:
+    """Find for each key the last file that sets it, in the order in which Hydra merges them."""
+    from omegaconf import OmegaConf
+
+    origins: dict[str, str] = {}
+    for entry in files:
+        path = folder / f"{entry.config_path}.yaml"
+        if not path.is_file():
+            continue
+        loaded = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+        prefix = entry.package if entry.package not in (None, "", "_global_") else ""
+        for key in _leaves(loaded, prefix):
+            if key.partition(".")[0] != "defaults":
+                origins[key] = str(path)
+    for text in overrides:
+        key = text.partition("=")[0].lstrip("+~")
+        if not (folder / key).is_dir():
+            origins[key] = COMMAND_LINE
+            for below in [known for known in origins if known.startswith(f"{key}.")]:
+                origins[below] = COMMAND_LINE
+    return origins
+
+
+def _leaves(values: Any, prefix: str) -> Iterator[str]:
+    if not isinstance(values, dict) or not values:
+        yield prefix
+        return
+    for key, value in values.items():
+        yield from _leaves(value, f"{prefix}.{key}" if prefix else str(key))
+
+
+def _one_line(error: BaseException) -> str:
+    """Say what a library says, on one line and without its hints on its own grammar."""
+    return " ".join(str(error).split("\nSet the env variable")[0].split())

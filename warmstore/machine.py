@@ -1,0 +1,58 @@
+"""What `warmstore doctor` tells of the machine."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from ocr.images.libraries import describe
+from warmstore import show
+
+_PACKAGES = ("lightning", "zarr", "numcodecs", "PyTurboJPEG", "opencv-python-headless", "pyclipper", "numba")
+
+
+def examine() -> dict[str, Any]:
+    """Look at libraries, processors, memory, limits and devices; strings for people."""
+    found: dict[str, Any] = {
+        "python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.machine()}",
+    }
+    found |= {name: _version(name) for name in _PACKAGES}
+    found |= describe()
+    found["processors"] = str(len(os.sched_getaffinity(0)))
+    found["memory"] = _memory()
+    found["disk free here"] = show.size(shutil.disk_usage(Path.cwd()).free)
+    shm = Path("/dev/shm")
+    found["shared memory"] = show.size(shutil.disk_usage(shm).free) if shm.is_dir() else "none"
+    maps = Path("/proc/sys/vm/max_map_count")
+    found["vm.max_map_count"] = maps.read_text().strip() if maps.exists() else "unknown"
+    found["device"] = _device()
+    return found
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "missing"
+
+
+def _memory() -> str:
+    import psutil
+
+    memory = psutil.virtual_memory()
+    return f"{show.size(memory.available)} available of {show.size(memory.total)}"
+
+
+def _device() -> str:
+    import torch
+
+    if torch.cuda.is_available():
+        return (
+            f"{torch.cuda.get_device_name()} (CUDA {torch.version.cuda}): 16-mixed is the default precision"
+        )
+    return "CPU only: bf16-mixed is the default precision"

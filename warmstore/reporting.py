@@ -1,0 +1,58 @@
+"""The report on a work folder: what is stored, what was refused and why, what the last metric stands on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from pipeline.preview import Preview
+from warmstore import show
+from warmstore.commands.training import metric_lines
+from warmstore.config import RunConfig
+
+
+def gather(config: RunConfig, previews: Mapping[str, Mapping[str, Preview]]) -> dict[str, Any]:
+    """Collect the report's facts as JSON values."""
+    quarantined: dict[str, list[dict[str, Any]]] = {}
+    for split in previews:
+        for stage in config.stages.in_order():
+            store = config.workspace(split).open(stage)
+            if store is not None:
+                quarantined[split] = store.attributes["quarantined"]
+    summaries = sorted((config.work_dir / "runs").glob("*/summary.json"))
+    return {
+        "stores": {s: {n: p.to_json() for n, p in stages.items()} for s, stages in previews.items()},
+        "quarantined": quarantined,
+        "last_metric": json.loads(summaries[-1].read_text()) if summaries else None,
+    }
+
+
+def markdown(name: str, found: Mapping[str, Any]) -> str:
+    """Write the report for people."""
+    lines = [
+        f"# warmstore: {name}",
+        "",
+        "| split | stage | samples | accepted | quarantined | size | state |",
+        "| --- | --- | ---: | ---: | ---: | ---: | --- |",
+    ]
+    for split, stages in found["stores"].items():
+        for stage, p in stages.items():
+            state = "fresh" if p["fresh"] else "stale: " + "; ".join(p["why"])
+            cells = (
+                split,
+                stage,
+                p["samples"],
+                p["accepted"],
+                p["quarantined"],
+                show.size(p["bytes"]),
+                state,
+            )
+            lines.append(f"| {' | '.join(map(str, cells))} |")
+    lines += ["", "## Quarantined", ""]
+    rows = [f"- {split} {show.verdict(v)}" for split, vs in found["quarantined"].items() for v in vs]
+    lines += rows or ["None."]
+    lines += ["", "## Last metric", ""]
+    last = found["last_metric"]
+    lines += metric_lines(last, "Computed") if last else ["No training or validation yet."]
+    return "\n".join(lines)

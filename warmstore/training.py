@@ -1,0 +1,300 @@
+"""Training and validating from a run's configuration: what is wired together, and what is written down."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from pydantic import Field
+
+from ocr.augment import AugmentParams
+from ocr.cache import CacheParams
+from ocr.datasets import OcrDataModule
+from ocr.lightning_module import DetectorModule, OptimizerParams
+from ocr.losses import LossParams
+from ocr.model import DetectorParams
+from ocr.postprocess import BoxParams
+from ocr.profile import EpochProfile
+from pipeline.errors import ConfigError, PipelineError
+from pipeline.preview import preview
+from pipeline.recipe import full_recipe
+from pipeline.stage import Parameters
+from pipeline.store import Store, open_store
+from warmstore.compose import Composed
+from warmstore.config import RunConfig, validate
+
+log = logging.getLogger(__name__)
+
+# Training builds the maps of what it augments; the stored ones are for validation.
+_TRAIN_FIELDS = ("image", "inverse_matrix", "size", "polygons", "ignore", "sample_id")
+
+
+class ModelConfig(DetectorParams):
+    """The detector, how it learns, how maps become boxes; `early_stopping` is patience in validations."""
+
+    batch_size: int = Field(default=16, ge=1)
+    early_stopping: int | None = Field(default=None, ge=1)
+    loss: LossParams = LossParams()
+    optimizer: OptimizerParams = OptimizerParams()
+    augment: AugmentParams = AugmentParams()
+    boxes: BoxParams = BoxParams()
+
+    def detector(self) -> DetectorParams:
+        """Give the part that decides the network."""
+        return DetectorParams(**{name: getattr(self, name) for name in DetectorParams.model_fields})
+
+
+class TrainerConfig(Parameters):
+    """Arguments of Lightning's Trainer, by Lightning's names; what is None is left to Lightning.
+
+    Without `precision`, mixed precision is used: `bf16-mixed` on a CPU, `16-mixed` on a GPU.
+    """
+
+    accelerator: str = "auto"
+    devices: int | str | list[int] = "auto"
+    strategy: str = "auto"
+    num_nodes: int = Field(default=1, ge=1)
+    precision: str | int | None = None
+    max_epochs: int | None = None
+    min_epochs: int | None = None
+    max_steps: int = -1
+    max_time: str | None = None
+    limit_train_batches: int | float | None = None
+    limit_val_batches: int | float | None = None
+    overfit_batches: int | float = 0.0
+    val_check_interval: int | float | None = None
+    check_val_every_n_epoch: int | None = 1
+    num_sanity_val_steps: int | None = None
+    log_every_n_steps: int | None = None
+    accumulate_grad_batches: int = 1
+    gradient_clip_val: float | None = None
+    gradient_clip_algorithm: str | None = None
+    deterministic: bool | None = None
+    benchmark: bool | None = None
+    fast_dev_run: bool | int = False
+    detect_anomaly: bool = False
+    enable_progress_bar: bool | None = None
+    profiler: str | None = None
+
+    def resolved_precision(self) -> str | int:
+        """Give the precision that is used."""
+        if self.precision is not None:
+            return self.precision
+        gpu = self.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
+        return "16-mixed" if gpu else "bf16-mixed"
+
+
+class TrainingConfig(Parameters):
+    """The parts of a run's configuration that training and validation read."""
+
+    cache: CacheParams = CacheParams()
+    trainer: TrainerConfig = TrainerConfig()
+    model: ModelConfig = ModelConfig()
+
+
+def training_config(config: RunConfig, composed: Composed) -> TrainingConfig:
+    """Validate those parts. Raises ConfigError like `load_config`."""
+    values = {"cache": config.cache, "trainer": config.trainer, "model": config.model}
+    return validate(TrainingConfig, values, composed)
+
+
+def train_detector(config: RunConfig, composed: Composed) -> dict[str, Any]:
+    """Train on split `train`, validate the best checkpoint on `val`; gives the summary that it writes."""
+    asked = training_config(config, composed)
+    stores = {split: checked_store(config, split) for split in ("train", "val")}
+    folder = _run_folder(config, "train")
+    with _quiet():
+        L.seed_everything(config.seed, workers=True, verbose=False)
+        data = OcrDataModule(
+            train=stores["train"].name,
+            val=stores["val"].name,
+            batch_size=asked.model.batch_size,
+            train_fields=_TRAIN_FIELDS if asked.model.augment.enabled else None,
+            cache=asked.cache,
+            seed=config.seed,
+        )
+        profile = EpochProfile()
+        best = ModelCheckpoint(
+            folder / "checkpoints",
+            "best",
+            monitor="val/hmean",
+            mode="max",
+            save_last=True,
+            enable_version_counter=False,
+        )
+        callbacks: list[Any] = [profile, best]
+        if asked.model.early_stopping:
+            callbacks.append(EarlyStopping("val/hmean", mode="max", patience=asked.model.early_stopping))
+        trainer = _trainer(asked, folder, callbacks)
+        module = _module(config, asked)
+        began = time.perf_counter()
+        trainer.fit(module, datamodule=data)
+        seconds = time.perf_counter() - began
+        _refuse_interrupted(trainer)
+        trained = list(profile.epochs)
+        metrics = trainer.validate(
+            ckpt_path=best.best_model_path or None, model=module, datamodule=data, verbose=False
+        )
+    summary = _summary(stores["val"], metrics[0], trained, trainer)
+    summary |= {"seconds": seconds, "checkpoint": best.best_model_path, "folder": str(folder)}
+    return _write(folder, summary)
+
+
+def validate_detector(
+    config: RunConfig, composed: Composed, split: str, checkpoint: Path | None
+) -> dict[str, Any]:
+    """Compute the metric of a checkpoint over a split; gives the summary that it writes.
+
+    Without `checkpoint`, the best one of the newest training below the work folder is taken.
+    """
+    asked = training_config(config, composed)
+    checkpoint = checkpoint or newest_checkpoint(config.work_dir)
+    store = checked_store(config, split)
+    folder = _run_folder(config, "validate")
+    with _quiet():
+        module = DetectorModule.from_checkpoint(checkpoint, boxes=asked.model.boxes, loss=asked.model.loss)
+        if module.canvas != config.canvas:
+            raise ConfigError(
+                f"{checkpoint} was trained for canvas {list(module.canvas)} and {store.name} has "
+                f"{list(config.canvas)}; set canvas={list(module.canvas)} and rerun the stages, or train anew"
+            )
+        data = OcrDataModule(val=store.name, batch_size=asked.model.batch_size, cache=asked.cache)
+        profile = EpochProfile()
+        trainer = _trainer(asked, folder, [profile])
+        metrics = trainer.validate(module, datamodule=data, verbose=False)
+    summary = _summary(store, metrics[0], profile.epochs, trainer)
+    summary |= {"checkpoint": str(checkpoint), "folder": str(folder)}
+    return _write(folder, summary)
+
+
+def checked_store(config: RunConfig, split: str) -> Store:
+    """Open a split's tensors, held against the configuration and, where it is there, the data set.
+
+    Raises PipelineError that says why where the store is missing, of another recipe, or stale.
+    """
+    stage = config.stages.tensors
+    store = open_store(config.workspace(split).store_path(stage))
+    from ocr.datasets.tensor import check_expected
+
+    check_expected(store, {"recipe": full_recipe(stage, config.stages.in_order())})
+    if not config.data.root.is_dir():
+        log.warning(
+            "the data set is not at %s: whether %s is fresh cannot be told", config.data.root, store.name
+        )
+        return store
+    for name, found in preview(config.pipeline(split)):
+        if not found.fresh:
+            raise PipelineError(
+                f"{name} of split {split} is stale ({'; '.join(found.why)}); run `warmstore run`"
+            )
+    return store
+
+
+def newest_checkpoint(work_dir: Path) -> Path:
+    """Find the best checkpoint of the newest training. Raises ConfigError where there is none."""
+    found = sorted(work_dir.glob("runs/*-train*/checkpoints/best.ckpt"))
+    if not found:
+        raise ConfigError(
+            f"there is no checkpoint below {work_dir / 'runs'}; train first, or give --checkpoint"
+        )
+    return found[-1]
+
+
+def _module(config: RunConfig, asked: TrainingConfig) -> DetectorModule:
+    tensors = config.stages.tensors
+    return DetectorModule(
+        asked.model.detector(),
+        canvas=config.canvas,
+        mean=tensors.mean,
+        std=tensors.std,
+        loss=asked.model.loss,
+        optimizer=asked.model.optimizer,
+        boxes=asked.model.boxes,
+        augment=asked.model.augment,
+        maps=config.stages.maps,
+        seed=config.seed,
+    )
+
+
+def _trainer(asked: TrainingConfig, folder: Path, callbacks: list[Any]) -> L.Trainer:
+    import sys
+
+    arguments = asked.trainer.model_dump()
+    arguments["precision"] = asked.trainer.resolved_precision()
+    if arguments["enable_progress_bar"] is None:
+        arguments["enable_progress_bar"] = sys.stderr.isatty()
+    if arguments["enable_progress_bar"]:
+        callbacks = [*callbacks, TQDMProgressBar(leave=False)]
+    try:
+        return L.Trainer(
+            **arguments,
+            default_root_dir=folder,
+            logger=[
+                CSVLogger(folder, name="", version="csv"),
+                TensorBoardLogger(folder, name="", version="tensorboard"),
+            ],
+            callbacks=callbacks,
+            enable_model_summary=False,
+        )
+    except (ValueError, TypeError, L.fabric.utilities.exceptions.MisconfigurationException) as error:
+        raise ConfigError(f"Lightning refuses the trainer's settings: {error}") from None
+
+
+def _refuse_interrupted(trainer: L.Trainer) -> None:
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+
+
+def _summary(store: Store, metrics: Any, epochs: list[dict[str, Any]], trainer: L.Trainer) -> dict[str, Any]:
+    counts = store.attributes["counts"]
+    return {
+        "val": {
+            **{name: float(metrics[f"val/{name}"]) for name in ("hmean", "precision", "recall")},
+            "samples": int(metrics["val/samples"]),
+            "quarantined": counts["quarantined"],
+        },
+        "epochs": epochs,
+        "precision": str(trainer.precision),
+        "store": {"path": str(store.name), "generation": store.generation, "digest": store.digest},
+    }
+
+
+def _run_folder(config: RunConfig, kind: str) -> Path:
+    base = config.work_dir / "runs" / f"{time.strftime('%Y%m%d-%H%M%S')}-{kind}"
+    folder, tries = base, 1
+    while True:
+        try:
+            folder.mkdir(parents=True)
+            return folder
+        except FileExistsError:
+            tries += 1
+            folder = base.with_name(f"{base.name}-{tries}")
+
+
+def _write(folder: Path, summary: dict[str, Any]) -> dict[str, Any]:
+    (folder / "summary.json").write_text(json.dumps(summary, indent=1))
+    return summary
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Lightning's advertisements and its advice on workers out of the way; errors pass."""
+    for name in (
+        "lightning.pytorch.utilities.rank_zero",
+        "lightning.pytorch.accelerators.cuda",
+        "lightning.fabric",
+    ):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="lightning")
+        yield
