@@ -56,7 +56,7 @@ class Decoded:
 
 @dataclass(frozen=True)
 class _Pixels:
-    """RGB, uint8 (H, W, 3), perhaps at a part of the file's size; words; an ICC profile still to apply."""
+    """RGB, uint8 (H, W, 3), its size on the way to the target's; words; an ICC profile still to apply."""
 
     rgb: NDArray[np.uint8]
     words: tuple[str, ...]
@@ -92,9 +92,9 @@ def _decode(data: bytes, header: Header, target: Size, params: DecodeParams) -> 
         words += (f"first_frame@{header.frames}",)
     found = header.structure
     if not isinstance(found, Jpeg):
-        return _by_pillow(data, header, header.format, words, params)
+        return _by_pillow(data, header, target, header.format, words, params)
     if not params.use_turbojpeg:
-        return _by_pillow(data, header, "turbojpeg_off", words, params)
+        return _by_pillow(data, header, target, "turbojpeg_off", words, params)
     try:
         pixels = _by_turbojpeg(data, found, target, params.dct_scaling)
     except turbo.TurboUnavailableError as error:
@@ -103,17 +103,17 @@ def _decode(data: bytes, header: Header, target: Size, params: DecodeParams) -> 
                 f"stages.decode wants TurboJPEG, and there is none: {error}; install it, or set "
                 "stages.decode.turbojpeg_fallback=true to decode by Pillow"
             ) from error
-        return _by_pillow(data, header, "no_library", words, params)
+        return _by_pillow(data, header, target, "no_library", words, params)
     except turbo.TurboError as error:
         if not params.turbojpeg_fallback:
             raise Quarantine("turbojpeg_refused", f"TurboJPEG: {error}; turbojpeg_fallback is off") from error
-        return _by_pillow(data, header, "refused", words, params)
+        return _by_pillow(data, header, target, "refused", words, params)
     if pixels.warning:
         words += (_accept(Damage("corrupt", pixels.warning), params),)
     if found.components == 4:
         if not params.turbojpeg_fallback:
             raise Quarantine("turbojpeg_refused", "CMYK is decoded by Pillow; turbojpeg_fallback is off")
-        return _by_pillow(data, header, "cmyk", words, params)
+        return _by_pillow(data, header, target, "cmyk", words, params)
     profile = jpeg.icc_profile(data, found) if params.icc_to_srgb else None
     return _Pixels(pixels.array, ("turbojpeg", *words), profile)
 
@@ -137,12 +137,14 @@ def _safe_eighths(size: Size, target: Size, offered: tuple[int, ...]) -> int:
 
 
 def _by_pillow(
-    data: bytes, header: Header, why: str, words: tuple[str, ...], params: DecodeParams
+    data: bytes, header: Header, target: Size, why: str, words: tuple[str, ...], params: DecodeParams
 ) -> _Pixels:
+    """Decode, and narrow to the width of the target band by band: the same bytes as at once, less memory."""
     image = pillow.open_image(data, header)
-    rgb = pillow.to_rgb(image, params.background, params.icc_to_srgb)
+    bands = pillow.rgb_bands(image, params.background, params.icc_to_srgb)
+    narrow = np.concatenate([resize(band, (len(band), target[1])) for band in bands])
     profile = image.info.get("icc_profile") if params.icc_to_srgb else None
-    return _Pixels(rgb, (f"pillow@{why}", *words), profile)
+    return _Pixels(narrow, (f"pillow@{why}", *words), profile)
 
 
 def _accept(damage: Damage, params: DecodeParams) -> str:

@@ -143,6 +143,16 @@ def test_a_tall_image_is_converted_band_by_band_without_a_seam() -> None:
     np.testing.assert_array_equal(decoded(data), by_pillow(data))
 
 
+@pytest.mark.parametrize("size", [(700, 300), (31, 257), (1, 9), (600, 20)])
+def test_pillow_and_turbojpeg_are_resized_to_the_same_bytes(size: tuple[int, int]) -> None:
+    data = made.jpeg(np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8))
+    for canvas in ((64, 64), (640, 100), (900, 900)):
+        by_turbojpeg, by_pillow = (
+            decode_upright(data, DecodeParams(canvas=canvas, use_turbojpeg=use)) for use in (True, False)
+        )
+        np.testing.assert_array_equal(by_turbojpeg.image, by_pillow.image)
+
+
 def cut(data: bytes, share: float) -> bytes:
     return data[: int(len(data) * share)]
 

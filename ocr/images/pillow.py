@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 import numpy as np
@@ -20,7 +20,7 @@ Colour = tuple[int, int, int]
 Result = TypeVar("Result")
 
 _BAND = 256
-"""Rows converted at a time: the whole image is never held in a second pixel format."""
+"""Rows converted at a time: a large image is never held whole in a second pixel format."""
 
 _opening = threading.Lock()
 _TURNS = {
@@ -91,8 +91,8 @@ def to_png(image: Image.Image, exif: bytes | None = None) -> bytes:
     return output.getvalue()
 
 
-def to_rgb(image: Image.Image, background: Colour, srgb: bool = False) -> NDArray[np.uint8]:
-    """Convert a loaded image to RGB, uint8 (H, W, 3).
+def rgb_bands(image: Image.Image, background: Colour, srgb: bool = False) -> Iterator[NDArray[np.uint8]]:
+    """Convert a loaded image to RGB, uint8 (h, W, 3), in bands from top to bottom.
 
     Transparency is laid over `background`; of 16 bits the high byte is kept; CMYK goes through its
     ICC profile with `srgb`, and through Pillow's plain formula otherwise. Raises `Quarantine`
@@ -101,25 +101,23 @@ def to_rgb(image: Image.Image, background: Colour, srgb: bool = False) -> NDArra
     if image.mode == "F" or (image.mode == "I" and image.format != "PNG"):
         raise Quarantine("unsupported_pixels", f"pixels of Pillow's mode {image.mode!r} have no fixed range")
     transform = _cmyk_transform(image) if srgb and image.mode == "CMYK" else None
-    rgb = np.empty((image.height, image.width, 3), dtype=np.uint8)
     for top in range(0, image.height, _BAND):
         band = image.crop((0, top, image.width, min(top + _BAND, image.height)))
-        rgb[top : top + _BAND] = _band_to_rgb(band, background, transform)
-    return rgb
+        yield _band_to_rgb(band, background, transform)
 
 
 def _band_to_rgb(
     band: Image.Image, background: Colour, transform: ImageCms.ImageCmsTransform | None
 ) -> NDArray[np.uint8]:
     if transform is not None:
-        return np.asarray(ImageCms.applyTransform(band, transform))
+        return np.array(ImageCms.applyTransform(band, transform))
     if band.mode.startswith("I"):
         gray = (np.asarray(band).astype(np.uint32) >> 8).clip(0, 255).astype(np.uint8)
         return np.repeat(gray[..., None], 3, axis=2)
     if "transparency" in band.info or "A" in band.getbands() or band.mode in ("La", "RGBa"):
         under = Image.new("RGBA", band.size, (*background, 255))
         band = Image.alpha_composite(under, band.convert("RGBA"))
-    return np.asarray(band.convert("RGB"))
+    return np.array(band.convert("RGB"))
 
 
 def _cmyk_transform(image: Image.Image) -> ImageCms.ImageCmsTransform | None:

@@ -18,7 +18,8 @@ def resize(rgb: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
     import torch  # here, because half a second of import would be paid by commands that resize nothing
     from torch.nn.functional import interpolate
 
-    pixels = torch.from_numpy(rgb).permute(2, 0, 1).unsqueeze(0)
+    # Contiguous: with other strides, which numpy may give sides of 1, torch 2.13 fails an assertion.
+    pixels = torch.from_numpy(np.ascontiguousarray(rgb)).permute(2, 0, 1).unsqueeze(0)
     resized = interpolate(pixels, size, mode="bilinear", antialias=True)
     return np.asarray(resized.squeeze(0).permute(1, 2, 0).numpy())
 
