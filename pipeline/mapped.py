@@ -8,7 +8,7 @@ chunks of no whole number of pages, a file system without `mmap`) the same sampl
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +40,7 @@ class MappedArray:
         self.slot_bytes = whole_pages(self.files.chunk_bytes)
         self.region = Region(len(self.files) * self.slot_bytes)
         self.placed = np.zeros(len(self.files), bool)
+        self._from_file = np.zeros(len(self.files), bool)
         self._adjoin = self.slot_bytes == self.files.chunk_bytes or len(self.files) <= 1
         self._last: tuple[int, Samples] | None = None
         self._why_unmapped = self.files.not_raw or self._map_files()
@@ -93,6 +94,12 @@ class MappedArray:
         absent = whole_pages(end - begin) - self.region.resident(begin, whole_pages(end - begin))
         return max(0, (stop - start) * self.sample_bytes - absent)
 
+    def check_unchanged(self, changed: Container[Path]) -> None:
+        """Raise StoreError where one of these files is mapped: its pages may be gone."""
+        for chunk in np.flatnonzero(self._from_file).tolist():
+            if self.files.directory / self.files.key(chunk) in changed:
+                raise self.files.problem(chunk, "was written to while it was open")
+
     def offset(self, row: int) -> int:
         """Where a sample begins in the region, in bytes."""
         chunk, within = divmod(row, self.samples_per_chunk)
@@ -106,6 +113,7 @@ class MappedArray:
         """Back `count` chunks by a file (a RAM cache) that holds their slots from byte `start`."""
         self.region.place(chunk * self.slot_bytes, descriptor, count * self.slot_bytes, start, shared)
         self.placed[chunk : chunk + count] = True
+        self._from_file[chunk : chunk + count] = False
 
     def _array(self, at: int, shape: tuple[int, ...]) -> Samples:
         size = self.sample_bytes * shape[0]
@@ -138,7 +146,7 @@ class MappedArray:
             return f"on a file system that cannot map it ({error.strerror})"
         finally:
             os.close(directory)
-        self.placed[:] = True
+        self.placed[:] = self._from_file[:] = True
         return None
 
     def _map_file(self, directory: int, chunk: int) -> None:

@@ -8,10 +8,13 @@ Without memfd (not Linux) an unlinked temporary file takes its place, found by f
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+
+from pipeline.memory import available_memory
 
 Handle = tuple[int, int, int]
 
@@ -29,6 +32,9 @@ class SharedMemory:
 
         Its pages are taken now: raises OSError where there is too little, and not a signal later.
         """
+        # The kernel itself would go on until it has to kill somebody.
+        if size > available_memory():
+            raise OSError(errno.ENOMEM, f"{size} bytes of memory: {os.strerror(errno.ENOMEM)}")
         try:
             descriptor = os.memfd_create(name, os.MFD_CLOEXEC)
         except (AttributeError, OSError):

@@ -69,6 +69,9 @@ def write_store(
     generation.mkdir(parents=True)
     arrays: dict[str, Any] = {}
 
+    def stack(values: list[Any], field: Chunked | Row) -> np.ndarray:
+        return np.array(values, field.dtype).reshape(len(values), *field.shape)
+
     def add(name: str, values: np.ndarray, chunk: int | None = None, codec: Any = "none") -> None:
         chunk = chunk or max(1, len(values))
         names = [f"{name}_{axis}" for axis in range(values.ndim)]
@@ -85,9 +88,9 @@ def write_store(
     for field in declared:
         values = [sample[field.name] for sample in samples]
         if isinstance(field, Chunked):
-            add(field.name, np.stack(values), samples_per_chunk, field.codec)
+            add(field.name, stack(values, field), samples_per_chunk, field.codec)
         elif isinstance(field, Row):
-            add(field.name, np.stack(values))
+            add(field.name, stack(values, field))
         elif isinstance(field, Ragged):
             _add_ragged(add, field, values)
     checks = [
@@ -115,11 +118,16 @@ def write_store(
         **(attributes or {}),
     }
     (generation / "zarr.json").write_bytes(dump(group_metadata(described, arrays)))
-    files = sorted(file for file in generation.rglob("*") if file.is_file())
-    entries = {file.relative_to(generation).as_posix(): checksum(file) for file in files}
-    (generation / MANIFEST).write_bytes(Manifest(entries).dump())
+    write_manifest(generation)
     path.symlink_to(generation)
     return path
+
+
+def write_manifest(generation: Path) -> None:
+    """Write the manifest of the files that a generation has now."""
+    files = sorted(file for file in generation.rglob("*") if file.is_file() and file.name != MANIFEST)
+    entries = {file.relative_to(generation).as_posix(): checksum(file) for file in files}
+    (generation / MANIFEST).write_bytes(Manifest(entries).dump())
 
 
 def _add_ragged(add: Any, field: Ragged, values: list[Any]) -> None:

@@ -15,6 +15,7 @@ from ocr.datasets.collate import ARRAYS, LISTS, ROWS, Batch, Deferred, Sample
 from pipeline.errors import ConfigError, StoreError
 from pipeline.mapped import MappedArray
 from pipeline.store import Store
+from pipeline.watch import ChangeWatch
 
 Rows = range | NDArray[np.int64]
 
@@ -40,6 +41,7 @@ class StoreReader:
                 )
         self.arrays = {name: MappedArray(store, name) for name in self.fields if name in ARRAYS}
         self.sample_bytes = sum(array.sample_bytes for array in self.arrays.values())
+        self._watch = ChangeWatch(array.files.directory for array in self.arrays.values())
         self._tensors: dict[str, torch.Tensor | None] = {}
         self.remap()
 
@@ -58,6 +60,13 @@ class StoreReader:
     def resident(self, rows: range) -> int:
         """Ask the kernel how many bytes of consecutive samples are in memory, to the page."""
         return sum(array.resident(rows.start, rows.stop) for array in self.arrays.values())
+
+    def check(self) -> None:
+        """Raise StoreError where a mapped file was written to: reading it could kill the process."""
+        changed = self._watch.changed()
+        if changed:
+            for array in self.arrays.values():
+                array.check_unchanged(changed)
 
     def sample(self, row: int) -> Sample:
         """One sample; its arrays are views where they can be."""

@@ -103,8 +103,9 @@ class TensorDataset(Dataset[Sample]):
     def __getitem__(self, index: slice) -> Batch: ...
     def __getitem__(self, index: int | slice) -> Sample | Batch:
         if isinstance(index, slice):
-            return self._batch(self._rows[index])
+            return self._batch(_as_run(self._rows[index]))
         row = self._row(index)
+        self._reader.check()
         self._counters.add(*self._residency.ask(range(row, row + 1)))
         return self._reader.sample(row)
 
@@ -157,6 +158,7 @@ class TensorDataset(Dataset[Sample]):
         return resident, resident + absent
 
     def _batch(self, rows: Rows) -> Batch:
+        self._reader.check()
         self._counters.add(*self._residency.ask(rows))
         return self._reader.batch(rows)
 
@@ -249,6 +251,6 @@ def _as_run(rows: Rows) -> Rows:
     """Spell consecutive rows as a range: those can be views."""
     if isinstance(rows, range):
         return rows if rows.step == 1 else np.array(rows, np.int64)
-    if len(rows) and np.array_equal(rows, np.arange(rows[0], rows[0] + len(rows))):
-        return range(int(rows[0]), int(rows[0]) + len(rows))
-    return rows
+    start = int(rows[0]) if len(rows) else 0
+    run = range(start, start + len(rows))
+    return run if np.array_equal(rows, run) else rows
