@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import Field, ValidationError, field_validator
 
+from ocr.part import Part
 from ocr.source import AnnotatedSplit
 from pipeline.errors import ConfigError
 from pipeline.executors import ExecutorConfig
@@ -25,12 +26,24 @@ DEFAULT_RUN = "synthetic"
 
 
 class SplitConfig(Parameters):
-    """One split: paths below the data set's root, the annotations' format, and the frame they are in."""
+    """One split: paths below the data set's root, the annotations' format, and the frame they are in.
+
+    `part` = [start, stop) takes the samples of those ranks only (see `ocr.part.Part`), for sets that
+    come as one folder.
+    """
 
     images: Path
     annotations: Path
     format: str = "auto"
     label_frame: Literal["raw", "upright", "auto"] = "auto"
+    part: tuple[int, int] | None = None
+
+    @field_validator("part")
+    @classmethod
+    def _in_order(cls, part: tuple[int, int] | None) -> tuple[int, int] | None:
+        if part is not None and not 0 <= part[0] < part[1]:
+            raise ValueError("it is [start, stop) with 0 <= start < stop")
+        return part
 
 
 class GenerateConfig(Parameters):
@@ -94,7 +107,7 @@ class RunConfig(Parameters):
                 )
         return canvas
 
-    def source(self, split: str) -> AnnotatedSplit:
+    def source(self, split: str) -> AnnotatedSplit | Part:
         """Give a split of the data set. Raises ConfigError where there is none of that name."""
         if split not in self.data.splits:
             raise ConfigError(f"there is no split {split}; data.splits has {', '.join(self.data.splits)}")
@@ -107,13 +120,14 @@ class RunConfig(Parameters):
                 raise ConfigError(
                     f"{path} leads out of the data set's root {root}; data.splits.{split} may not"
                 )
-        return AnnotatedSplit(
+        whole = AnnotatedSplit(
             root / chosen.images,
             root / chosen.annotations,
             chosen.format,
             chosen.label_frame,
             header_cache=self.work_dir / split / ".headers",
         )
+        return Part(whole, *chosen.part) if chosen.part else whole
 
     def workspace(self, split: str) -> Workspace:
         """Give the folder of a split's stores."""

@@ -1,0 +1,75 @@
+# warmstore: `make canonicalize preprocess train` from a fresh clone. `make help` lists the targets.
+CONFIG ?= synthetic
+SPLIT ?=
+SET ?=
+N_TRAIN ?=
+N_VAL ?=
+CHECKPOINT ?=
+TEST ?= -n auto
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.NOTPARALLEL:
+.DEFAULT_GOAL := help
+
+BIN := .venv/bin
+READY := .venv/.ready
+WARMSTORE := $(BIN)/warmstore
+RUN := --config $(CONFIG) $(addprefix --split ,$(SPLIT)) $(SET)
+
+.PHONY: help setup data canonicalize decode maps tensors preprocess train validate test check lint types bench report chaos clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
+	@echo "  variables: CONFIG=<run in configs/> SPLIT=val SET=\"key=value …\""
+
+setup: $(READY) ## make .venv and install what is needed (stamped: the second time it is there)
+
+$(READY): pyproject.toml constraints.txt scripts/setup.sh
+	@bash scripts/setup.sh
+	@touch $(READY)
+
+data: $(READY) ## draw the embedded synthetic receipts (N_TRAIN=48 N_VAL=24)
+	@$(WARMSTORE) data --config $(CONFIG) $(addprefix --train ,$(N_TRAIN)) $(addprefix --val ,$(N_VAL)) $(SET)
+
+canonicalize decode maps tensors: $(READY)
+	@$(WARMSTORE) run $@ $(RUN)
+
+canonicalize: ## make images upright, polygons in one frame
+decode: ## decode images onto the canvas
+maps: ## build DBNet's ground truth maps
+tensors: ## bring everything into the layout that training reads
+
+preprocess: $(READY) ## decode, maps and tensors
+	@$(WARMSTORE) run decode maps tensors $(RUN)
+
+train: $(READY) ## train the detector and validate it
+	@$(WARMSTORE) train $(RUN)
+
+validate: $(READY) ## validate a checkpoint (CHECKPOINT=…, the newest otherwise)
+	@$(WARMSTORE) validate $(RUN) $(addprefix --checkpoint ,$(CHECKPOINT))
+
+report: $(READY) ## report on the work folder
+	@$(WARMSTORE) report $(RUN)
+
+lint: $(READY) ## format and lint checks
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(READY) ## strict type checks
+	$(BIN)/mypy
+
+test: $(READY) ## run the tests
+	$(BIN)/python -m pytest $(TEST)
+
+check: lint types test ## what CI runs
+
+bench: $(READY) ## run the benchmarks side by side
+	@for script in benchmarks/*.py; do \
+	  grep -q '__main__' "$$script" || continue; \
+	  echo "== $$script"; $(BIN)/python "$$script"; \
+	done
+
+clean: ## remove the environment, the caches and the synthetic data; stores in work/ stay
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis data *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,55 @@
+#!/usr/bin/env bash
+# Makes .venv with pinned dependencies, and installs the system's TurboJPEG library where it is missing
+# and may be installed. Safe to run again.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+say() { printf 'setup: %s\n' "$*" >&2; }
+
+# Runs a command as root: directly, or through sudo where that asks for no password.
+as_root() {
+  if [ "$(id -u)" = 0 ]; then "$@"; elif sudo -n true 2>/dev/null; then sudo -n "$@"; else return 1; fi
+}
+
+apt_install() {
+  command -v apt-get >/dev/null || return 1
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$@" >/dev/null 2>&1 && return
+  as_root apt-get update -qq >/dev/null 2>&1 &&
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$@" >/dev/null 2>&1
+}
+
+find_python() {
+  for name in "${PYTHON:-}" python3 python3.13 python3.12 python3.11; do
+    if [ -n "$name" ] && "$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+      echo "$name"
+      return
+    fi
+  done
+  say "Python 3.11 or newer is needed and was not found; install it, or run make PYTHON=/path/to/python"
+  return 1
+}
+
+make_venv() {
+  local python
+  python=$(find_python)
+  "$python" -m venv .venv 2>/dev/null && return
+  say "the venv module is incomplete; installing python3-venv"
+  rm -rf .venv
+  apt_install python3-venv || { say "install python3-venv (apt-get install python3-venv) and run make again"; return 1; }
+  "$python" -m venv .venv
+}
+
+has_turbojpeg() {
+  .venv/bin/python -c 'import ctypes.util, sys; sys.exit(ctypes.util.find_library("turbojpeg") is None)'
+}
+
+[ -x .venv/bin/pip ] || make_venv
+say "installing Python packages into .venv (a few minutes the first time)"
+.venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+if ! has_turbojpeg; then
+  say "installing the TurboJPEG library (libturbojpeg0)"
+  apt_install libturbojpeg0 || apt_install libturbojpeg || true
+  has_turbojpeg || say "TurboJPEG is missing and cannot be installed here: Pillow decodes JPEG instead, 2 to 3" \
+    "times slower. Install libturbojpeg0 (Debian) or libturbojpeg (Ubuntu) to change that; 'warmstore doctor' tells."
+fi
+say "ready"
