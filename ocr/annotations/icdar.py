@@ -95,7 +95,8 @@ def _numbers(fields: list[str]) -> list[float]:
     """Convert fields up to the first that is not a number."""
     numbers: list[float] = []
     for field in fields:
-        if not _NUMBER.fullmatch(field.strip()):
+        number = field.strip(" \t")  # a plain strip() takes separators that float() refuses
+        if not _NUMBER.fullmatch(number):
             break
-        numbers.append(float(field))
+        numbers.append(float(number))
     return numbers
