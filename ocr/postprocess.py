@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
+from math import sqrt
 from typing import Any, Literal, TypeVar
 
 import cv2
@@ -19,11 +21,13 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import Field
 
 from ocr.geometry import transform_points
+from ocr.map_regions import exceeding, means_inside
 from pipeline.errors import PipelineError
 from pipeline.stage import Parameters
 
 F = TypeVar("F", bound=np.floating[Any])
 Floats = NDArray[np.float32]
+Doubles = NDArray[np.float64]
 Contour = NDArray[np.int32]
 ProbabilityMaps = torch.Tensor | NDArray[np.floating[Any]]
 
@@ -33,18 +37,28 @@ OUTLINE_TOLERANCE = 0.002
 """How far an outline may lie from its contour, as a share of the perimeter (the reference's constant)."""
 SUBPIXELS = 256
 """Steps per pixel in pyclipper's integer coordinates; with the reference's 1 corners move up to a pixel."""
+CORNERS = 4.0
+"""A rectangle that grows by D on each side gains CORNERS · D² + perimeter · D in area."""
 
 
 class BoxParams(Parameters):
-    """How regions are found in a probability map; lengths are in canvas pixels."""
+    """How regions are found in a probability map; lengths are in canvas pixels.
+
+    The defaults differ from the reference's in two places, because with those even perfect maps of
+    receipts lose a quarter of their lines (docs/evaluation.md has the figures): `min_size` 3 discards
+    the thin kernels of small lines, and no `unclip_ratio` gives both short and long lines their height
+    back.
+    """
 
     threshold: float = Field(0.3, ge=0, le=1)
     """A pixel belongs to a region when its probability exceeds this."""
     box_threshold: float = Field(0.6, ge=0, le=1)
     """A region is kept when its score, the mean probability inside it, is at least this."""
-    unclip_ratio: float = Field(1.5, ge=0)
-    """A region grows on each side by unclip_ratio · area / perimeter."""
-    min_size: float = Field(3.0, ge=0)
+    unclip_ratio: float | None = Field(None, ge=0)
+    """A region grows on each side by unclip_ratio · area / perimeter; by what `shrink_ratio` took if None."""
+    shrink_ratio: float = Field(0.4, gt=0, lt=1)
+    """The ratio by which the maps' regions were shrunk (`stages.maps.shrink_ratio`)."""
+    min_size: float = Field(1.0, ge=0)
     """The shorter side that a region must have before it grows; grown, it must have 2 more."""
     max_candidates: int = Field(1000, ge=1)
     """At most this many contours of one map are looked at, in the order in which OpenCV finds them."""
@@ -97,66 +111,82 @@ class BoxDecoder:
 
     def decode_one(self, prob_map: Floats, inverse_matrix: ArrayLike, size: ArrayLike) -> Detections:
         """Decode one map, float32 (H, W); otherwise as `decode`. The unit of work of a pool."""
-        if not np.isfinite(prob_map.sum()):
-            raise PipelineError(
-                "A probability map holds NaN or infinity: look at the checkpoint and at the precision "
-                "that it ran in."
-            )
         find = self._boxes if self.params.shape == "box" else self._outlines
         polygons, scores = find(prob_map, self._contours(prob_map))
         return _to_upright(polygons, scores, np.asarray(inverse_matrix), np.asarray(size))
 
     def _contours(self, prob_map: Floats) -> Sequence[Contour]:
         """Trace the outer and inner borders of what exceeds the threshold: int32 (P, 1, 2) each."""
-        above = (prob_map > self.params.threshold).view(np.uint8)
-        contours, _ = cv2.findContours(above, cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)
+        mask, finite = exceeding(prob_map, self.params.threshold)
+        if not finite:
+            raise PipelineError(
+                "A probability map holds NaN or infinity: look at the checkpoint and at the precision "
+                "that it ran in."
+            )
+        contours, _ = cv2.findContours(mask, cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)
         return contours[: self.params.max_candidates]
 
-    def _boxes(self, prob_map: Floats, contours: Sequence[Contour]) -> tuple[list[Floats], list[float]]:
+    def _boxes(self, prob_map: Floats, contours: Sequence[Contour]) -> tuple[list[Floats], Doubles]:
         """Give the grown rectangles of least area, each (4, 2), and their scores.
 
-        Growing a rectangle with round corners and taking the rectangle of least area around the
+        To grow a rectangle with round corners and to take the rectangle of least area around the
         result, as the reference does, is to lengthen its sides by twice the offset.
         """
-        params, boxes, scores = self.params, [], []
-        scorer = _Scorer(prob_map)
-        for contour in contours:
-            centre, (width, height), angle = rectangle = cv2.minAreaRect(contour)
-            if min(width, height) < params.min_size:
-                continue
-            fast = params.score_mode == "fast"
-            score = scorer(cv2.boxPoints(rectangle).astype(np.int32) if fast else contour)
-            if score < params.box_threshold:
-                continue
-            growth = 2 * _offset(width * height, 2 * (width + height), params.unclip_ratio)
+        params = self.params
+        pairs = [(cv2.minAreaRect(contour), contour) for contour in contours]
+        pairs = [pair for pair in pairs if min(pair[0][1]) >= params.min_size]
+        if params.score_mode == "fast":
+            scored = [cv2.boxPoints(rectangle).astype(np.int32) for rectangle, _ in pairs]
+        else:
+            scored = [contour[:, 0] for _, contour in pairs]
+        scores = means_inside(prob_map, scored)
+
+        boxes, kept = [], []
+        for index in np.flatnonzero(scores >= params.box_threshold).tolist():
+            centre, (width, height), angle = pairs[index][0]
+            growth = 2 * self._offset(width * height, 2 * (width + height))
             sides = width + growth, height + growth
             if min(sides) >= params.min_size + GROWN_MARGIN:
                 boxes.append(cv2.boxPoints((centre, sides, angle)))
-                scores.append(score)
-        return list(clockwise(np.array(boxes, dtype=np.float32).reshape(-1, 4, 2))), scores
+                kept.append(index)
+        return list(clockwise(np.array(boxes, dtype=np.float32).reshape(-1, 4, 2))), scores[kept]
 
-    def _outlines(self, prob_map: Floats, contours: Sequence[Contour]) -> tuple[list[Floats], list[float]]:
+    def _outlines(self, prob_map: Floats, contours: Sequence[Contour]) -> tuple[list[Floats], Doubles]:
         """Give the grown outlines, each (P, 2) with P >= 4, and their scores.
 
         An outline that growing splits, or turns into a ring, is no region (as in the reference).
         """
-        params, outlines, scores = self.params, [], []
-        scorer = _Scorer(prob_map)
-        for contour in contours:
-            outline = cv2.approxPolyDP(contour, OUTLINE_TOLERANCE * cv2.arcLength(contour, True), True)
-            if len(outline) < 4:
-                continue
-            score = scorer(outline)
-            if score < params.box_threshold:
-                continue
-            parts = _grow(outline[:, 0], params.unclip_ratio)
-            if len(parts) != 1:
-                continue
-            sides = cv2.minAreaRect(parts[0])[1]
-            if min(sides) >= params.min_size + GROWN_MARGIN:
+        simplified = [
+            cv2.approxPolyDP(contour, OUTLINE_TOLERANCE * cv2.arcLength(contour, True), True)[:, 0]
+            for contour in contours
+        ]
+        simplified = [outline for outline in simplified if len(outline) >= 4]
+        scores = means_inside(prob_map, simplified)
+
+        outlines, kept = [], []
+        for index in np.flatnonzero(scores >= self.params.box_threshold).tolist():
+            outline = simplified[index]
+            offset = self._offset(cv2.contourArea(outline), cv2.arcLength(outline, True))
+            parts = _grow(outline, offset)
+            if len(parts) == 1 and min(cv2.minAreaRect(parts[0])[1]) >= self.params.min_size + GROWN_MARGIN:
                 outlines.append(parts[0])
-                scores.append(score)
-        return outlines, scores
+                kept.append(index)
+        return outlines, scores[kept]
+
+    def _offset(self, area: float, perimeter: float) -> float:
+        """How far a region of this area A' and perimeter L' grows.
+
+        With an `unclip_ratio` r', by the paper's D' = A' · r' / L'. Otherwise by the D that shrank it.
+        That was D = A · k / L with k = 1 - shrink_ratio², of the original area A = A' + L' D + c D² and
+        perimeter L = L' + 2 c D, c being CORNERS: c (2 - k) D² + (1 - k) L' D - k A' = 0.
+        """
+        if not perimeter:
+            return 0.0
+        if self.params.unclip_ratio is not None:
+            return self.params.unclip_ratio * area / perimeter
+        k = 1 - self.params.shrink_ratio**2
+        square, linear = CORNERS * (2 - k), (1 - k) * perimeter
+        return (sqrt(linear**2 + 4 * square * k * area) - linear) / (2 * square)
 
 
 def as_float32(prob_maps: ProbabilityMaps) -> Floats:
@@ -166,38 +196,12 @@ def as_float32(prob_maps: ProbabilityMaps) -> Floats:
     return np.asarray(prob_maps, dtype=np.float32)
 
 
-class _Scorer:
-    """The mean probability inside an outline, its border included.
-
-    One canvas of zeros serves all outlines of a map: each is filled, used and wiped in its own window.
-    """
-
-    def __init__(self, prob_map: Floats) -> None:
-        self._map = prob_map
-        self._inside = np.zeros(prob_map.shape, dtype=np.uint8)
-
-    def __call__(self, outline: Contour) -> float:
-        left, top, width, height = cv2.boundingRect(outline)
-        window = slice(max(top, 0), top + height), slice(max(left, 0), left + width)
-        inside = self._inside[window]
-        cv2.fillPoly(self._inside, [outline], 1)
-        mean: float = cv2.mean(self._map[window], inside)[0]
-        inside[:] = 0
-        return mean
-
-
-def _offset(area: float, perimeter: float, ratio: float) -> float:
-    """The paper's equation 10: D' = A' · r' / L'."""
-    return ratio * area / perimeter if perimeter else 0.0
-
-
-def _grow(outline: NDArray[Any], ratio: float) -> list[Floats]:
+def _grow(outline: Contour, distance: float) -> list[Floats]:
     """Offset an outline (P, 2) outwards with round corners; gives the paths that result."""
-    distance = _offset(cv2.contourArea(outline), cv2.arcLength(outline, True), ratio)
     offset = pyclipper.PyclipperOffset(arc_tolerance=0.25 * SUBPIXELS)
-    offset.AddPath(outline * SUBPIXELS, pyclipper.JT_ROUND, pyclipper.ET_CLOSEDPOLYGON)
+    offset.AddPath((outline * SUBPIXELS).tolist(), pyclipper.JT_ROUND, pyclipper.ET_CLOSEDPOLYGON)
     paths = offset.Execute(distance * SUBPIXELS)
-    return [(np.array(path) / SUBPIXELS).astype(np.float32) for path in paths]
+    return [np.array(path, dtype=np.float32) / np.float32(SUBPIXELS) for path in paths]
 
 
 def clockwise(corners: NDArray[F]) -> NDArray[F]:
@@ -212,7 +216,7 @@ def clockwise(corners: NDArray[F]) -> NDArray[F]:
 
 
 def _to_upright(
-    polygons: list[Floats], scores: list[float], inverse_matrix: NDArray[Any], size: NDArray[Any]
+    polygons: list[Floats], scores: Doubles, inverse_matrix: NDArray[Any], size: NDArray[Any]
 ) -> Detections:
     """Map all polygons of an image in one product, clip each coordinate to the image, drop the empty.
 
@@ -223,6 +227,7 @@ def _to_upright(
     height, width = size
     points = transform_points(inverse_matrix, np.concatenate(polygons))
     clipped: Floats = np.clip(points, 0, (width, height)).astype(np.float32)
-    mapped = np.split(clipped, np.cumsum([len(polygon) for polygon in polygons])[:-1])
+    ends = accumulate(map(len, polygons), initial=0)
+    mapped = [clipped[start:end] for start, end in pairwise(ends)]
     kept = [index for index, polygon in enumerate(mapped) if cv2.contourArea(polygon) > 0]
-    return Detections([mapped[i] for i in kept], np.array(scores, dtype=np.float32)[kept])
+    return Detections([mapped[i] for i in kept], scores[kept].astype(np.float32))

@@ -6,28 +6,20 @@ pairs with another shape go to shapely, which takes twenty.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import numpy as np
 import shapely
-from numba import njit
 from numpy.typing import NDArray
+
+from ocr.compiled import compiled
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
-F = TypeVar("F", bound=Callable[..., Any])
 Indices = NDArray[np.int64]
-
-
-def _compiled(function: F) -> F:
-    """Compile with numba, free of the GIL; the code is kept beside this file or in the user's cache."""
-    try:
-        return cast(F, njit(cache=True, nogil=True)(function))
-    except RuntimeError:  # neither folder can be written to: only the time to compile is lost
-        return cast(F, njit(nogil=True)(function))
 
 
 @dataclass(frozen=True)
@@ -108,7 +100,7 @@ def points_inside(points: Floats, polygons: Polygons) -> Flags:
     return flags
 
 
-@_compiled
+@compiled
 def _signed_areas(points: Floats, offsets: Indices) -> Floats:
     areas = np.zeros(len(offsets) - 1)
     for index in range(len(areas)):
@@ -120,7 +112,7 @@ def _signed_areas(points: Floats, offsets: Indices) -> Floats:
     return areas / 2
 
 
-@_compiled
+@compiled
 def _convex(points: Floats, offsets: Indices) -> Flags:
     """Every turn goes the same way, and x changes its direction no more than twice all around."""
     areas = _signed_areas(points, offsets)
@@ -147,7 +139,7 @@ def _convex(points: Floats, offsets: Indices) -> Flags:
     return flags
 
 
-@_compiled
+@compiled
 def _bounds(points: Floats, offsets: Indices) -> Floats:
     bounds = np.empty((len(offsets) - 1, 4))
     for index in range(len(bounds)):
@@ -156,7 +148,7 @@ def _bounds(points: Floats, offsets: Indices) -> Floats:
     return bounds
 
 
-@_compiled
+@compiled
 def _shared_convex(
     points: Floats,
     offsets: Indices,
@@ -183,7 +175,7 @@ def _shared_convex(
     return shared
 
 
-@_compiled
+@compiled
 def _clipped_area(subject: Floats, clip: Floats) -> float:
     """Area of a convex polygon inside another: Sutherland and Hodgman, CACM 17 (1974)."""
     # Coordinates relative to a corner keep their precision in large images.
@@ -213,7 +205,7 @@ def _clipped_area(subject: Floats, clip: Floats) -> float:
     return abs(area) / 2
 
 
-@_compiled
+@compiled
 def _inside(points: Floats, polygon_points: Floats, offsets: Indices) -> Flags:
     inside = np.zeros((len(points), len(offsets) - 1), dtype=np.bool_)
     bounds = _bounds(polygon_points, offsets)
