@@ -24,10 +24,10 @@ REFERENCE = {"unclip_ratio": 1.5, "min_size": 3.0}
 
 
 def receipt(rng, lines=18, side=SIDE):
-    """A soft probability map of slanted lines, some of them uncertain, with specks: float32 (H, W)."""
+    """A soft map of slanted lines away from the edge, some of them uncertain, and specks: float32 (H, W)."""
     prob_map = np.zeros((side, side), dtype=np.float32)
     for line in range(lines):
-        x, y = rng.uniform(10, side / 3), 8 + line * (side - 16) / lines
+        x, y = rng.uniform(10, side / 3), 25 + line * (side - 50) / lines
         box = ((x + 50, y), (rng.uniform(20, 90), rng.uniform(2, 8)), rng.uniform(-8, 8))
         cv2.fillPoly(prob_map, [cv2.boxPoints(box).astype(np.int32)], rng.uniform(0.5, 1))
     prob_map[rng.integers(0, side, 20), rng.integers(0, side, 20)] = 1
