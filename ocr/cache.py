@@ -66,7 +66,8 @@ class CacheParams(Parameters):
             text = value.strip().upper()
             unit = next((unit for unit in _UNITS if text.endswith(unit)), "")
             number = float(text.removesuffix(unit))
-            value = int(number * _UNITS[unit]) if unit in _SIZES else number * _UNITS[unit]
+            whole = unit in _SIZES or text.isdigit()
+            value = int(number * _UNITS[unit]) if whole else number * _UNITS[unit]
         if isinstance(value, float) and not 0 <= value <= 1:
             raise ValueError(f"a share of the free memory lies between 0 and 1, not at {value}")
         return value

@@ -1,0 +1,323 @@
+"""The RAM cache: resident, verified, shared once, within its budget, and gone with its users."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+from torch.utils.data import DataLoader
+
+from ocr.cache import CacheParams
+from ocr.datasets import TensorDataset
+from ocr.datasets.collate import as_collated
+from pipeline.errors import StoreError
+from pipeline.memory import available_memory
+from pipeline.shared import SharedMemory
+from tests.stores import sample, tensors_store
+
+CANVAS = (64, 64)
+SAMPLE_BYTES = 64 * 64 * 8
+
+
+def evict(dataset: TensorDataset) -> None:
+    """Drop the store's files from the page cache."""
+    for file in dataset.store.path.rglob("c.*"):
+        with file.open("rb") as open_file:
+            os.fsync(open_file.fileno())
+            os.posix_fadvise(open_file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def assert_reads(dataset: TensorDataset, count: int) -> None:
+    for order in ("sequential", "shuffled"):
+        seen = 0
+        for batch in dataset.batches(3, order):  # type: ignore[arg-type]
+            for image, name in zip(batch["images"], batch["sample_id"], strict=True):
+                np.testing.assert_array_equal(image, sample(int(name[7:12]), *CANVAS)["image"])
+                seen += 1
+        assert seen == count
+
+
+def memory_of(dataset: TensorDataset) -> SharedMemory:
+    shared = dataset.cache._shared
+    assert shared is not None
+    return shared.memory
+
+
+@pytest.mark.parametrize("mode", ["mmap", "ram"])
+def test_warming_makes_every_sample_a_hit_from_the_first_epoch(
+    tmp_path: Path, mode: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    path = tensors_store(tmp_path, 7, CANVAS)
+    evict(TensorDataset(path))
+    dataset = TensorDataset(path, cache=CacheParams(mode=mode))
+    warmth = dataset.warm()
+    assert (warmth.resident, warmth.samples, warmth.bytes) == (7, 7, 7 * SAMPLE_BYTES)
+    line = r"RAM cache warm: 7/7 samples \(0\.00 GB\) resident before epoch 0 in \d+\.\d\d s"
+    assert any(re.fullmatch(line, record.message) for record in caplog.records)
+    assert_reads(dataset, 7)
+    assert (dataset.stats().hits, dataset.stats().misses) == (14, 0)
+    assert dataset.stats().bytes_disk == 0
+
+
+def test_without_warming_the_first_epoch_misses_and_the_second_hits(tmp_path: Path) -> None:
+    path = tensors_store(tmp_path, 6, CANVAS)
+    evict(TensorDataset(path))
+    dataset = TensorDataset(path, cache=CacheParams(mode="off"))
+    assert dataset.warm().resident < 6
+    for _ in dataset.batches(2):
+        pass
+    cold = dataset.stats()
+    assert cold.misses > 0
+    assert cold.bytes_disk + cold.bytes_ram == 6 * SAMPLE_BYTES
+    assert sum(int(batch["images"].sum() > 0) for batch in dataset.batches(2)) == 3
+    for name in ("prob_maps", "prob_masks", "thresh_maps", "thresh_masks"):
+        assert all(batch[name].sum() > 0 for batch in dataset.batches(2))
+    before = dataset.stats()
+    assert [batch["images"].shape[0] for batch in dataset.batches(2)] == [2, 2, 2]
+    assert (dataset.stats() - before).misses == 0
+
+
+@pytest.mark.parametrize("codec", ["zstd", "lz4"])
+def test_a_compressed_store_becomes_views_in_the_ram_cache(tmp_path: Path, codec: str) -> None:
+    path = tensors_store(tmp_path, 10, CANVAS, 4, codec)
+    dataset = TensorDataset(path, cache=CacheParams(mode="ram"))
+    dataset.warm()
+    base = dataset[0:1]["images"].data_ptr()
+    assert dataset[5:9]["images"].data_ptr() == base + 5 * 3 * 64 * 64
+    assert_reads(dataset, 10)
+    assert dataset.stats().misses == 0
+
+
+@pytest.mark.parametrize("mode", ["mmap", "ram"])
+@pytest.mark.parametrize("codec", ["none", "zstd"])
+def test_what_exceeds_the_budget_is_read_from_the_files(
+    tmp_path: Path, mode: Any, codec: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    path = tensors_store(tmp_path, 10, CANVAS, codec=codec)
+    evict(TensorDataset(path))
+    dataset = TensorDataset(path, cache=CacheParams(mode=mode, budget=4 * SAMPLE_BYTES + 5))
+    warmth = dataset.warm()
+    if codec == "none" or mode == "ram":
+        assert 4 <= warmth.resident < 10
+        assert "are read from the store's files" in caplog.text
+    assert_reads(dataset, 10)
+
+
+@pytest.mark.parametrize("mode", ["mmap", "ram"])
+def test_a_budget_of_nothing_caches_nothing_and_reads_everything(tmp_path: Path, mode: Any) -> None:
+    path = tensors_store(tmp_path, 5, CANVAS)
+    evict(TensorDataset(path))
+    dataset = TensorDataset(path, cache=CacheParams(mode=mode, budget=0))
+    assert dataset.warm().resident == 0
+    assert_reads(dataset, 5)
+
+
+def test_a_budget_above_the_memory_is_cut_to_it_and_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    dataset = TensorDataset(tensors_store(tmp_path, 3, CANVAS), cache=CacheParams(budget=10**15))
+    assert dataset.warm().resident == 3
+    assert dataset.cache.budget < 10**15
+    assert "no more than these are used" in caplog.text
+
+
+@pytest.mark.parametrize("mode", ["mmap", "ram"])
+def test_a_damaged_sample_stops_warming_with_its_name_and_the_remedy(tmp_path: Path, mode: Any) -> None:
+    path = tensors_store(tmp_path, 9, CANVAS, 4)
+    dataset = TensorDataset(path, cache=CacheParams(mode=mode))
+    chunk = dataset.store.chunk_file("thresh_map", 1)
+    data = bytearray(chunk.read_bytes())
+    data[2 * 64 * 64 * 2 + 17] ^= 1
+    chunk.write_bytes(data)
+    fresh = TensorDataset(path, cache=CacheParams(mode=mode))
+    with pytest.raises(StoreError, match=r"00006\.jpg.*thresh_map does not match.*warmstore repair"):
+        fresh.warm()
+    TensorDataset(path, cache=CacheParams(mode=mode, verify=False)).warm()
+
+
+def test_writing_into_a_batch_harms_no_shared_copy(tmp_path: Path) -> None:
+    path = tensors_store(tmp_path, 4, CANVAS)
+    first, second = (TensorDataset(path, cache=CacheParams(mode="ram")) for _ in range(2))
+    first.warm()
+    second.warm()
+    for batch in first.batches(2):
+        batch["images"].zero_()
+    assert_reads(second, 4)
+
+
+@pytest.mark.parametrize("method", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
+def test_workers_attach_to_the_copy_and_count_together(tmp_path: Path, method: str) -> None:
+    path = tensors_store(tmp_path, 6, CANVAS, codec="zstd")
+    dataset = TensorDataset(path, cache=CacheParams(mode="ram"))
+    dataset.warm()
+    loader = DataLoader(
+        dataset, batch_size=2, num_workers=2, collate_fn=as_collated, multiprocessing_context=method
+    )
+    for batch in loader:
+        for image, name in zip(batch["images"], batch["sample_id"], strict=True):
+            np.testing.assert_array_equal(image, sample(int(name[7:12]), *CANVAS)["image"])
+    assert (dataset.stats().hits, dataset.stats().misses) == (6, 0)
+
+
+# ------------------------------------------------------------------- one copy for all processes
+
+WARM = """
+import os, signal, sys
+from ocr.cache import CacheParams
+from ocr.datasets import TensorDataset
+dataset = TensorDataset(sys.argv[1], cache=CacheParams(mode="ram"))
+if sys.argv[2] == "killed while filling":
+    dataset.cache._read_slot = lambda slot: os.kill(os.getpid(), signal.SIGKILL)
+dataset.warm()
+print(os.fstat(dataset.cache._shared.memory.descriptor).st_ino, flush=True)
+sys.stdin.read()
+"""
+
+
+def start(path: Path, how: str = "") -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", WARM, str(path), how],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.slow
+def test_processes_share_one_copy_that_a_kill_frees(tmp_path: Path) -> None:
+    path = tensors_store(tmp_path, 4, CANVAS)
+    names = set(Path("/dev/shm").iterdir())
+    with start(path) as other:
+        assert other.stdout is not None
+        inode = int(other.stdout.readline())
+        dataset = TensorDataset(path, cache=CacheParams(mode="ram"))
+        dataset.warm()
+        memory = memory_of(dataset)
+        assert os.fstat(memory.descriptor).st_ino == inode
+        other.send_signal(signal.SIGKILL)
+    assert_reads(dataset, 4)
+    assert set(Path("/dev/shm").iterdir()) <= names
+    name = str(Path(f"/proc/self/fd/{memory.descriptor}").readlink()).removeprefix("/memfd:").split()[0]
+    assert any(found.handle[2] == inode for found in SharedMemory.find(name))
+    del memory, dataset
+    assert list(SharedMemory.find(name)) == []
+
+
+@pytest.mark.slow
+def test_a_process_killed_while_it_fills_is_no_obstacle(tmp_path: Path) -> None:
+    path = tensors_store(tmp_path, 4, CANVAS)
+    with start(path, "killed while filling") as other:
+        assert other.wait(60) == -signal.SIGKILL
+    dataset = TensorDataset(path, cache=CacheParams(mode="ram"))
+    assert dataset.warm().resident == 4
+    assert_reads(dataset, 4)
+
+
+def test_too_little_shared_memory_is_seen_before_and_read_around(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    dataset = TensorDataset(tensors_store(tmp_path, 3, CANVAS), cache=CacheParams(mode="ram"))
+    monkeypatch.setattr("pipeline.shared.available_memory", lambda: 1000)
+    dataset.warm()
+    assert "the RAM cache is not filled" in caplog.text
+    assert_reads(dataset, 3)
+
+
+def test_locking_more_than_is_allowed_is_said_and_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(12, "Cannot allocate memory")
+
+    monkeypatch.setattr("pipeline.pages.Region.lock", refuse)
+    dataset = TensorDataset(tensors_store(tmp_path, 2, CANVAS), cache=CacheParams(lock=True))
+    assert dataset.warm().resident == 2
+    assert "ulimit -l" in caplog.text
+
+
+def test_locked_pages_are_locked(tmp_path: Path) -> None:
+    def locked() -> int:
+        status = Path("/proc/self/status").read_text()
+        return int(status.split("VmLck:")[1].split()[0]) * 1024
+
+    dataset = TensorDataset(tensors_store(tmp_path, 2, CANVAS), cache=CacheParams(lock=True))
+    before = locked()
+    dataset.warm()
+    assert locked() - before == 2 * SAMPLE_BYTES
+
+
+# ------------------------------------------------------------------------------ configuration
+
+
+@pytest.mark.parametrize(
+    ("budget", "available", "expected"),
+    [
+        (0, 100, 0),
+        (50, 100, 50),
+        (500, 100, 100),
+        (0.5, 100, 50),
+        (1.0, 100, 100),
+        ("2GB", 10**10, 2 * 10**9),
+        ("1.5 MB", 10**10, 1_500_000),
+        ("25%", 1000, 250),
+        ("0.25", 1000, 250),
+        ("4096", 10**6, 4096),
+    ],
+)
+def test_budgets(budget: Any, available: int, expected: int) -> None:
+    assert CacheParams(budget=budget).budget_bytes(available) == expected
+
+
+@pytest.mark.parametrize("budget", [-1, -0.1, 1.5, "200%", "much", "5XB", True, "nan"])
+def test_budgets_that_are_none_are_refused(budget: Any) -> None:
+    with pytest.raises(ValidationError):
+        CacheParams(budget=budget)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_the_memory_that_is_left_respects_control_groups(tmp_path: Path, version: int) -> None:
+    mount = tmp_path / "sys/fs/cgroup" / ("memory" if version == 1 else "")
+    group = mount / "jobs/one"
+    group.mkdir(parents=True)
+    (tmp_path / "proc/self").mkdir(parents=True)
+    line = "9:memory:/jobs/one" if version == 1 else "0::/jobs/one"
+    (tmp_path / "proc/self/cgroup").write_text(f"{line}\n")
+    names = ("limit_in_bytes", "usage_in_bytes", "total_") if version == 1 else ("max", "current", "")
+    for folder, limit, usage in ((group, "max", 10), (mount / "jobs", 5000, 4000), (mount, "9" * 19, 0)):
+        (folder / f"memory.{names[0]}").write_text(f"{limit}\n")
+        (folder / f"memory.{names[1]}").write_text(f"{usage}\n")
+        stat = "".join(
+            f"{names[2]}{name} {value}\n" for name, value in (("inactive_file", 20), ("active_file", 3))
+        )
+        (folder / "memory.stat").write_text(stat)
+    assert available_memory(tmp_path) == 5000 - 4000 + 23
+    (mount / "jobs" / f"memory.{names[0]}").unlink()
+    assert available_memory(tmp_path) > 10**6
+
+
+def test_statistics_are_logged_every_so_many_samples(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    params = CacheParams(log_statistics_every_n=4)
+    dataset = TensorDataset(tensors_store(tmp_path, 10, CANVAS), cache=params)
+    dataset.warm()
+    assert sum(1 for _ in dataset.batches(2)) == 5
+    lines = [record.message for record in caplog.records if "cache statistics" in record.message]
+    assert [line.split(":")[0] for line in lines] == [
+        "cache statistics after 4 samples",
+        "cache statistics after 8 samples",
+    ]
+    assert "8 hits, 0 misses (100.0% in memory)" in lines[1]
