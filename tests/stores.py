@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +63,7 @@ def write_store(
     declared: tuple[Field, ...],
     samples_per_chunk: int = 1,
     attributes: Mapping[str, Any] | None = None,
+    sample_ids: Sequence[str] | None = None,
 ) -> Path:
     """Write a store: a symlink at `path` to a generation beside it."""
     generation = path.parent / ".generations" / path.stem / "000001-test"
@@ -100,8 +101,8 @@ def write_store(
     add("fingerprint", np.zeros((len(samples), 16), np.uint8))
     arrays["sample_id"] = array_metadata((len(samples),), "string", (max(1, len(samples)),), ["sample"])
     (generation / "sample_id").mkdir()
-    names = encode_text(f"folder/{index:05}.jpg" for index in range(len(samples)))
-    (generation / "sample_id" / "c.0").write_bytes(names)
+    names = sample_ids or [f"folder/{index:05}.jpg" for index in range(len(samples))]
+    (generation / "sample_id" / "c.0").write_bytes(encode_text(names))
     for name, metadata in arrays.items():
         (generation / name / "zarr.json").write_bytes(dump(metadata))
     described = {

@@ -76,7 +76,8 @@ class OnlineDataset(Dataset[Sample]):
         self._map_fields = [name for name in MAP_DTYPES if name in self.fields]
         self._counters = Counters()
         self._truths: dict[int, Truth] = {}
-        self._stored = StoredMaps(config.maps_path, self.sample_ids) if config.maps_path else None
+        stored = config.maps_path if config.load_maps else None
+        self._stored = StoredMaps(stored, self.sample_ids) if stored else None
         image, maps = self._layouts()
         self._images = self._cache("images", image, config.preload_images or cache.cache_images)
         self._maps = self._cache("maps", maps, config.preload_maps or cache.cache_maps)

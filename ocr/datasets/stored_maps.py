@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from ocr.tensors import MAP_DTYPES
@@ -34,8 +35,8 @@ class StoredMaps:
         self._rows = [rows[sample_id] for sample_id in sample_ids]
 
     def read(self, index: int) -> dict[str, NDArray[Any]]:
-        """Read a sample's maps, verified."""
-        return {name: self._store.value(name, self._rows[index]) for name in MAP_DTYPES}
+        """Read a copy of a sample's maps, verified."""
+        return {name: np.array(self._store.value(name, self._rows[index])) for name in MAP_DTYPES}
 
     @cached_property
     def _store(self) -> Store:

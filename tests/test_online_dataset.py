@@ -1,0 +1,300 @@
+"""OnlineDataset: the stages' samples without the stages, and switches that do what they say."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from pydantic import ValidationError
+
+from ocr.canonical import canonicalize
+from ocr.datasets import (
+    CacheConfig,
+    DatasetConfig,
+    ImageLoadingConfig,
+    OnlineDataset,
+    TensorDataset,
+    computing,
+)
+from ocr.datasets.computing import OnlineParams
+from ocr.datasets.raw import listed_samples
+from ocr.decoding import DecodeParams, decode_upright
+from ocr.geometry import transform_points
+from ocr.maps import build_maps
+from ocr.tensors import TensorParams
+from pipeline.errors import ConfigError, PipelineError
+from pipeline.stage import Chunked
+from tests.stores import fields, write_store
+
+CANVAS = (96, 64)
+PARAMS = OnlineParams(decode=DecodeParams(canvas=CANVAS))
+COUNT = 6
+
+
+@pytest.fixture(scope="module")
+def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of six images, one of them with EXIF orientation 6, and ICDAR labels."""
+    folder = tmp_path_factory.mktemp("raw")
+    (folder / "img").mkdir()
+    (folder / "box").mkdir()
+    rng = np.random.default_rng(0)
+    for index in range(COUNT):
+        pixels = rng.integers(0, 255, (16, 12, 3), dtype=np.uint8)
+        image = Image.fromarray(pixels).resize((120, 160), Image.Resampling.BICUBIC)
+        exif = Image.Exif()
+        if index == 2:
+            exif[0x0112] = 6
+        image.save(folder / "img" / f"{index}.jpg", quality=95, exif=exif)
+        right = 150 if index == 2 else 90  # beyond the raw width: drawn on the upright image
+        tops = (10, 40, 70)[: index + 1]
+        lines = [f"10,{top},{right},{top},{right},{top + 18},10,{top + 18},word {top}" for top in tops]
+        (folder / "box" / f"{index}.csv").write_text("\n".join(lines))
+    return folder
+
+
+def config(raw: Path, **switches: Any) -> DatasetConfig:
+    return DatasetConfig(image_path=raw / "img", annotation_path=raw / "box", **switches)
+
+
+def staged(raw: Path) -> list[dict[str, Any]]:
+    """Values of the stages' fields, computed by the functions that they call."""
+    samples, _ = listed_samples(raw / "img", raw / "box")
+    values = []
+    for source in samples.values():
+        canonical = canonicalize(source, PARAMS.canonicalize)
+        decoded = decode_upright(canonical.upright, PARAMS.decode)
+        polygons = [transform_points(decoded.matrix, points) for points in canonical.points]
+        maps = build_maps(polygons, canonical.ignore, *CANVAS, PARAMS.maps)
+        values.append(
+            {
+                "image": decoded.image,
+                "prob_map": maps.prob_map,
+                "prob_mask": maps.prob_mask,
+                "thresh_map": maps.thresh_map.astype(np.float16),
+                "thresh_mask": maps.thresh_mask,
+                "matrix": decoded.matrix,
+                "size": np.array(canonical.size, np.int32),
+                "points": canonical.points,
+                "ignore": canonical.ignore,
+                "text": tuple(np.frombuffer(text.encode(), np.uint8) for text in canonical.text),
+            }
+        )
+    return values
+
+
+def assert_equal(found: Any, expected: Any) -> None:
+    """Compare samples and batches bit for bit, types included."""
+    if isinstance(expected, dict):
+        assert list(found) == list(expected)
+        for key in expected:
+            if key != "sample_id":
+                assert_equal(found[key], expected[key])
+    elif isinstance(expected, torch.Tensor):
+        assert found.dtype == expected.dtype
+        assert torch.equal(found, expected)
+    elif isinstance(expected, np.ndarray):
+        assert found.dtype == expected.dtype
+        np.testing.assert_array_equal(found, expected)
+    elif isinstance(expected, str):
+        assert found == expected
+    else:
+        for one, other in zip(found, expected, strict=True):
+            assert_equal(one, other)
+
+
+EVERYTHING = ("image", "prob_map", "prob_mask", "thresh_map", "thresh_mask", "matrix", "inverse_matrix")
+EVERYTHING += ("size", "polygons", "ignore", "text")
+
+
+def test_samples_and_batches_equal_the_stores(raw: Path, tmp_path: Path) -> None:
+    path = write_store(tmp_path / "tensors.zarr", staged(raw), fields(*CANVAS))
+    store = TensorDataset(path, fields=EVERYTHING)
+    online = OnlineDataset(config(raw), PARAMS, fields=EVERYTHING)
+    assert len(online) == len(store) == COUNT
+    for index in range(COUNT):
+        assert_equal(online[index], store[index])
+    for one, other in zip(online.batches(4), store.batches(4), strict=True):
+        assert_equal(one, other)
+
+
+SWITCHES: list[dict[str, Any]] = [
+    {"preload_images": True},
+    {"image_loading_config": ImageLoadingConfig(use_turbojpeg=False)},
+    {"cache_config": CacheConfig(cache_images=True)},
+    {"cache_config": CacheConfig(cache_maps=True)},
+    {"cache_config": CacheConfig(cache_images=True, cache_maps=True)},
+    {"cache_config": CacheConfig(cache_transformed_tensors=True)},
+    {"preload_images": True, "cache_config": CacheConfig(cache_transformed_tensors=True)},
+]
+
+
+@pytest.mark.parametrize("switches", SWITCHES, ids=str)
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
+def test_switches_change_no_sample_in_any_epoch(raw: Path, switches: dict[str, Any], workers: int) -> None:
+    plain = list(OnlineDataset(config(raw), PARAMS).batches(4))
+    switched = OnlineDataset(config(raw, **switches), PARAMS, workers=workers)
+    for _ in range(2):
+        for one, other in zip(switched.batches(4), plain, strict=True):
+            assert_equal(one, other)
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
+    """How often images are decoded and maps drawn."""
+    counts = {"image": 0, "maps": 0}
+    for name in counts:
+        method = getattr(computing.SampleComputer, name)
+
+        def counted(self: Any, *args: Any, name: str = name, method: Any = method) -> Any:
+            counts[name] += 1
+            return method(self, *args)
+
+        monkeypatch.setattr(computing.SampleComputer, name, counted)
+    return counts
+
+
+@pytest.mark.parametrize(
+    ("switches", "made", "first", "second"),
+    [
+        ({}, (0, 0), (6, 6), (12, 12)),
+        ({"preload_images": True}, (6, 0), (6, 6), (6, 12)),
+        ({"cache_config": CacheConfig(cache_images=True)}, (0, 0), (6, 6), (6, 12)),
+        ({"cache_config": CacheConfig(cache_maps=True)}, (0, 0), (6, 6), (12, 6)),
+        ({"cache_config": CacheConfig(cache_transformed_tensors=True)}, (0, 0), (6, 6), (6, 6)),
+    ],
+    ids=str,
+)
+def test_each_switch_saves_the_work_that_it_names(
+    raw: Path, switches: dict[str, Any], made: Any, first: Any, second: Any, calls: dict[str, int]
+) -> None:
+    dataset = OnlineDataset(config(raw, **switches), PARAMS)
+    assert tuple(calls.values()) == made
+    for expected in (first, second):
+        assert sum(len(batch["sample_id"]) for batch in dataset.batches(4)) == COUNT
+        assert tuple(calls.values()) == expected
+
+
+def test_a_tensor_cache_hits_from_the_second_epoch_for_all_workers(raw: Path) -> None:
+    cache = CacheConfig(cache_transformed_tensors=True)
+    dataset = OnlineDataset(config(raw, cache_config=cache), PARAMS, workers=2)
+    for hits in (0, COUNT):
+        before = dataset.stats()
+        for _ in dataset.batches(2):
+            pass
+        assert (dataset.stats() - before).hits == hits
+
+
+def test_maps_can_be_read_from_their_store(raw: Path, tmp_path: Path, calls: dict[str, int]) -> None:
+    maps = tuple(field for field in fields(*CANVAS) if isinstance(field, Chunked) and field.name != "image")
+    values = [{field.name: value[field.name] for field in maps} for value in staged(raw)]
+    ids = [f"{index}.jpg" for index in range(COUNT)]
+    path = write_store(tmp_path / "maps.zarr", values, maps, sample_ids=ids)
+    plain = list(OnlineDataset(config(raw), PARAMS).batches(4))
+    drawn = calls["maps"]
+    for preload in (False, True):
+        switches = {"maps_path": path, "load_maps": True, "preload_maps": preload}
+        dataset = OnlineDataset(config(raw, **switches), PARAMS)
+        for one, other in zip(dataset.batches(4), plain, strict=True):
+            assert_equal(one, other)
+    assert calls["maps"] == drawn
+
+
+@pytest.mark.parametrize("preload", [False, True])
+def test_prenormalized_images_are_those_of_the_formula(raw: Path, preload: bool) -> None:
+    switches = {"prenormalize_images": True, "preload_images": preload}
+    found = next(OnlineDataset(config(raw, **switches), PARAMS).batches(COUNT))["images"]
+    pixels = next(OnlineDataset(config(raw), PARAMS).batches(COUNT))["images"]
+    mean, std = (torch.tensor(v).view(3, 1, 1) for v in (TensorParams().mean, TensorParams().std))
+    assert torch.equal(found, (pixels / 255 - mean) / std)
+
+
+def test_a_transform_changes_samples(raw: Path) -> None:
+    dataset = OnlineDataset(config(raw), PARAMS, transform=lambda sample: {**sample, "image": 1})
+    assert dataset[0]["image"] == 1
+
+
+def test_choices(raw: Path) -> None:
+    assert OnlineDataset(config(raw), PARAMS, limit=2).sample_ids == ["0.jpg", "1.jpg"]
+    assert OnlineDataset(config(raw), PARAMS, samples=["4.jpg", "1.jpg"]).sample_ids == ["4.jpg", "1.jpg"]
+    only = OnlineDataset(config(raw), PARAMS, fields=("prob_map",))
+    assert set(only[0]) == {"prob_map", "sample_id"}
+    order = [name for batch in only.batches(2, [3, 0, 5]) for name in batch["sample_id"]]
+    assert order == ["3.jpg", "0.jpg", "5.jpg"]
+
+
+@pytest.mark.parametrize("index", [COUNT, -COUNT - 1])
+def test_an_index_out_of_range_is_an_index_error(raw: Path, index: int) -> None:
+    with pytest.raises(IndexError, match=f"sample {index} of {COUNT}"):
+        OnlineDataset(config(raw), PARAMS)[index]
+
+
+# ----------------------------------------------------------------------- what is refused
+
+
+@pytest.mark.parametrize(
+    ("switches", "reason"),
+    [
+        ({"preload_maps": True}, "preload_maps .* needs load_maps"),
+        ({"load_maps": True}, "load_maps needs maps_path"),
+        ({"preload_images": True, "cache_config": CacheConfig(cache_images=True)}, "leave cache_images off"),
+        (
+            {
+                "maps_path": "m.zarr",
+                "load_maps": True,
+                "preload_maps": True,
+                "cache_config": CacheConfig(cache_maps=True),
+            },
+            "leave cache_maps off",
+        ),
+        ({"preload_pictures": True}, "preload_pictures"),
+    ],
+)
+def test_switches_that_make_no_sense_are_refused_with_the_reason(
+    raw: Path, switches: dict[str, Any], reason: str
+) -> None:
+    with pytest.raises(ValidationError, match=reason):
+        config(raw, **switches)
+
+
+def test_augmentation_with_a_tensor_cache_is_refused(raw: Path) -> None:
+    cached = config(raw, cache_config=CacheConfig(cache_transformed_tensors=True))
+    with pytest.raises(ConfigError, match="repeat the first epoch's augmentation"):
+        OnlineDataset(cached, PARAMS, transform=lambda sample: sample)
+
+
+def test_maps_that_do_not_exist_are_refused(raw: Path, tmp_path: Path) -> None:
+    switches = {"maps_path": tmp_path / "maps.zarr", "load_maps": True, "preload_maps": True}
+    with pytest.raises(ConfigError, match="maps are to be loaded, and do not exist"):
+        OnlineDataset(config(raw, **switches), PARAMS)
+
+
+def test_a_cache_above_the_free_memory_is_refused(raw: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ocr.datasets.sample_cache.available_memory", lambda: 1000)
+    with pytest.raises(ConfigError, match=r"keeping images in memory needs .* GB for 6 samples"):
+        OnlineDataset(config(raw, preload_images=True), PARAMS)
+
+
+def test_bad_labels_are_listed_and_a_bad_image_raises_with_its_verdict(
+    raw: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING)
+    for name in ("img", "box"):
+        (tmp_path / name).mkdir()
+        for file in (raw / name).iterdir():
+            (tmp_path / name / file.name).write_bytes(file.read_bytes())
+    (tmp_path / "box/1.csv").write_text("10,20,thirty")
+    (tmp_path / "img/3.jpg").write_bytes((tmp_path / "img/3.jpg").read_bytes()[:1500])
+    dataset = OnlineDataset(config(tmp_path), PARAMS)
+    assert list(dataset.quarantined) == ["1.jpg"]
+    assert "1 of 6 samples" in caplog.text
+    assert len(dataset) == 5
+    with pytest.raises(PipelineError, match=r"3\.jpg cannot be used"):
+        dataset[dataset.sample_ids.index("3.jpg")]
+    with pytest.raises(ConfigError, match=r"no usable sample 1\.jpg"):
+        OnlineDataset(config(tmp_path), PARAMS, samples=["1.jpg"])
