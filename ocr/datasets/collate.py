@@ -54,8 +54,11 @@ def as_collated(batch: Batch) -> Batch:
     return batch
 
 
-class Deferred(Sequence[Any]):
-    """A list of one value a sample that is read when it is looked at, and only then."""
+class Deferred:
+    """Reads like a list of one value a sample, but each is made when it is looked at, and only then.
+
+    No `Sequence` on purpose: Lightning walks through those, array by array, for every batch.
+    """
 
     def __init__(self, rows: range | NDArray[np.int64], read: Callable[[int], Any]) -> None:
         self._rows = rows
@@ -75,9 +78,6 @@ class Deferred(Sequence[Any]):
 
     def __iter__(self) -> Iterator[Any]:
         return (self._read(int(row)) for row in self._rows)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Sequence) and list(self) == list(other)
 
     def __repr__(self) -> str:
         return f"{list(self)!r}"

@@ -37,11 +37,15 @@ class Normaliser:
         if images.is_floating_point():
             return images
         if images.device.type != "cpu":
-            scale, shift = self._scale.to(images.device), self._shift.to(images.device)
-            return torch.addcmul(shift, images, scale).to(self.dtype)
+            return self.multiply_and_add(images)
         normalised = self._pool.take(tuple(images.shape), self.dtype)
         source, target = images.numpy(), normalised.view(self._bits).numpy()
         for i in range(len(source)):
             for channel in range(3):
                 cv2.LUT(source[i, channel], self._table[channel : channel + 1], dst=target[i, channel])
         return normalised
+
+    def multiply_and_add(self, images: torch.Tensor) -> torch.Tensor:
+        """Normalise in one kernel on the images' device, computing in float32."""
+        scale, shift = self._scale.to(images.device), self._shift.to(images.device)
+        return torch.addcmul(shift, images, scale).to(self.dtype)
