@@ -14,6 +14,7 @@ from ocr.annotations import AnnotatedImage, Annotations, read_annotations, words
 from ocr.annotations.folders import image_files
 from ocr.annotations.problems import describe
 from ocr.canonical import RawSample
+from ocr.collector import collector_paused
 from ocr.frames import FrameDecision, FrameEvidence, LabelFrame, decide_frames
 from ocr.header_cache import HeaderCache
 from ocr.paths import ImageRoot, check_names, sample_id
@@ -62,15 +63,16 @@ class AnnotatedSplit:
         path leads nowhere or nothing is listed, `AnnotationError` where the annotations as a whole
         cannot be understood.
         """
-        listed = self._locate(hashes)
-        found = [image for image in listed.values() if isinstance(image, Located)]
-        frames = dict(zip((image.sample_id for image in found), self._frames(found), strict=True))
-        return [
-            _accepted(image, frames[identity])
-            if isinstance(image, Located)
-            else SourceSample(identity, {}, None, image)
-            for identity, image in listed.items()
-        ]
+        with collector_paused():
+            listed = self._locate(hashes)
+            found = [image for image in listed.values() if isinstance(image, Located)]
+            frames = dict(zip((image.sample_id for image in found), self._frames(found), strict=True))
+            return [
+                _accepted(image, frames[identity])
+                if isinstance(image, Located)
+                else SourceSample(identity, {}, None, image)
+                for identity, image in listed.items()
+            ]
 
     def unlabelled(self) -> list[str]:
         """Name the images in the folder that the annotations do not list, sorted."""

@@ -7,9 +7,7 @@ that it alone is refused; what is wrong with a whole file raises `AnnotationErro
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +15,7 @@ from ocr.annotations import coco, icdar, labelme, mmocr, native, paddleocr
 from ocr.annotations.detect import detect
 from ocr.annotations.problems import AnnotationError, Problem
 from ocr.annotations.words import AnnotatedImage, Word, words_digest
+from ocr.collector import collector_paused
 from pipeline.errors import ConfigError
 
 __all__ = [
@@ -81,17 +80,5 @@ def read_annotations(path: Path, images: Path, format: str = "auto") -> Annotati
     if format not in ("auto", *FORMATS):
         raise ConfigError(f"annotation format {format!r} is not known: use auto, {', '.join(FORMATS)}")
     name = detect(path, _MARKS) if format == "auto" else format
-    with _collector_paused():
+    with collector_paused():
         return Annotations(name, tuple(FORMATS[name].read(path, images)))
-
-
-@contextmanager
-def _collector_paused() -> Iterator[None]:
-    """Stop looking for cycles while millions of objects without one are made: it is half of the time."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
