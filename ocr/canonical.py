@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ocr.annotations.words import Word
 from ocr.geometry import Size, upright_points
 from ocr.images import Damage, Header, Limits, accepted, read_header
-from ocr.images.upright import load_pixels, make_upright
+from ocr.images.upright import find_damage, make_upright
 from ocr.polygons import PolygonParams, repair_polygons
 from pipeline.errors import Quarantine
 
@@ -77,7 +77,7 @@ def canonicalize(raw: RawSample, params: CanonicalParams) -> Canonical:
     upright = make_upright(data, header, params.keep_metadata)
     warning = upright.warning
     if params.integrity == "full" and upright.transform in ("link", "cleaned"):
-        _, warning = load_pixels(data, header)
+        warning = find_damage(data, header)
     if warning:
         damage.append(Damage("corrupt", warning))
     if damage and params.on_corrupt == "quarantine":

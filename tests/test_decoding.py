@@ -195,6 +195,16 @@ def test_damage_in_some_bytes_is_found_wherever_libjpeg_finds_it() -> None:
     assert found > 10
 
 
+def test_an_image_is_decoded_as_if_it_were_the_first() -> None:
+    without_tables = made.without_segment(made.without_segment(LARGE, 0xDB), 0xDB)
+    broken = LARGE[:20] + b"\xff\xdb\x00\x43\x0f" + LARGE[25:]  # a bogus table number ends the header
+    good = decode_upright(LARGE, DecodeParams())
+    for data in (broken, made.with_segments(LARGE, b"\xff\xd8"), DAMAGED, without_tables):
+        assert verdict(data) == "corrupt"
+        np.testing.assert_array_equal(decode_upright(LARGE, DecodeParams()).image, good.image)
+        assert verdict(data) == "corrupt"  # not with the tables of the good one
+
+
 def test_accepted_damage_is_recorded() -> None:
     accept = DecodeParams(canvas=(64, 96), on_corrupt="accept")
     assert decode_upright(DAMAGED, accept).decoder.startswith("turbojpeg accepted_corrupt@Corrupt-JPEG-data")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import re
 import resource
 import subprocess
 import sys
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -183,9 +185,16 @@ def test_markers_inside_metadata_are_not_taken_for_the_image() -> None:
     assert header.damage is None
 
 
-def test_too_many_markers_end_the_walk() -> None:
-    data = made.with_segments(made.jpeg(), made.segment(0xFE, b"") * 30_000)
-    assert refused(data) == "corrupt"
+def test_walks_end_however_much_there_is_to_walk() -> None:
+    no_limits = Limits(max_frames=2**31, max_scans=2**31)
+    markers = made.with_segments(made.jpeg(), made.segment(0xFE, b"") * 30_000)
+    png = made.png_bomb(8, 8)
+    chunks = png[:33] + made.png_chunk(b"tEXt", b"") * 210_000 + png[33:]
+    webp = b"RIFF\xff\xff\xff\x7fWEBP" + b"ANMF\0\0\0\0" * 210_000
+    for data in (markers, chunks, webp):
+        assert refused(data, no_limits) == "corrupt"
+    circle = made.tiff_block([(256, 4, 1, 5), (257, 4, 1, 5)])[:-4] + b"\x08\0\0\0"
+    assert read_header(circle, no_limits).frames > 100
 
 
 def test_an_icc_profile_in_pieces_is_put_together() -> None:
@@ -198,3 +207,13 @@ def test_an_icc_profile_in_pieces_is_put_together() -> None:
 def test_torch_is_not_imported_before_it_is_needed() -> None:
     code = "import sys, ocr.canonical, ocr.decoding; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_every_code_is_documented() -> None:
+    root = Path(__file__).parents[1]
+    sources = [*root.glob("ocr/images/*.py"), root / "ocr/canonical.py", root / "ocr/decoding.py"]
+    pattern = re.compile(r'(?:Quarantine|Damage)\(\s*"(\w+)"')
+    codes = {code for source in sources for code in pattern.findall(source.read_text())}
+    assert {"corrupt", "truncated", "too_many_scans", "turbojpeg_refused"} <= codes
+    documented = set(re.findall(r"`(\w+)`", (root / "docs/images.md").read_text()))
+    assert codes <= documented

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
@@ -18,6 +18,7 @@ from pipeline.stage import Parameters
 
 Format = Literal["jpeg", "png", "webp", "tiff", "bmp"]
 
+_MAX_DIRECTORIES = 65_536  # of a TIFF file, which may chain them in a circle
 _WIDTH, _HEIGHT = 256, 257
 _PRIVATE = frozenset({700, 33723, 34377, 34665, 34853})  # XMP, IPTC, Photoshop, EXIF, GPS
 
@@ -145,24 +146,33 @@ def _png(data: bytes, limits: Limits) -> Header:
 def _webp(data: bytes, limits: Limits) -> Header:
     """Read the chunks of a WebP file (RFC 9649)."""
     size: tuple[int, int] | None = None
-    blocks, frames, metadata, damage, position = [], 0, False, None, 12
+    blocks, frames, metadata, damage = [], 0, False, None
     end = 8 + int.from_bytes(data[4:8], "little")
     if end > len(data):
         damage = Damage("truncated", f"{end} bytes promised, {len(data)} there")
-    while position + 8 <= min(end, len(data)):
-        kind, length = struct.unpack_from("<4sI", data, position)
-        body = data[position + 8 : position + 8 + min(length, 10)]
-        size = size or _webp_size(kind, body)
+    for kind, start, length in _webp_chunks(data, min(end, len(data))):
+        size = size or _webp_size(kind, data[start : start + min(length, 10)])
         frames += kind == b"ANMF"
         metadata |= kind == b"XMP "
         if kind == b"EXIF":
-            blocks.append(data[position + 8 : position + 8 + length].removeprefix(jpeg.EXIF))
+            blocks.append(data[start : start + length].removeprefix(jpeg.EXIF))
             metadata |= not exif.is_harmless(blocks[-1])
-        position += 8 + length + length % 2
     if size is None:
         raise Quarantine(*(damage or Damage("corrupt", "no image chunk (VP8X, VP8L or VP8)")))
     orientation, notes = _oriented(blocks)
     return Header("webp", size[1], size[0], orientation, max(frames, 1), metadata, notes, damage)
+
+
+def _webp_chunks(data: bytes, end: int) -> Iterator[tuple[bytes, int, int]]:
+    """Give the kind of each chunk, where its content starts, and how long it says that is."""
+    position = 12
+    for _ in range(png.MAX_CHUNKS):
+        if position + 8 > end:
+            return
+        kind, length = struct.unpack_from("<4sI", data, position)
+        yield kind, position + 8, length
+        position += 8 + length + length % 2
+    raise Quarantine("corrupt", f"more than {png.MAX_CHUNKS} chunks")
 
 
 def _webp_size(kind: bytes, body: bytes) -> tuple[int, int] | None:
@@ -186,7 +196,7 @@ def _tiff(data: bytes, limits: Limits) -> Header:
         offset = exif.first_directory(data)
         tags = {entry.tag: entry.value for entry in exif.entries(data, offset)}
         frames = 0
-        while offset and frames <= limits.max_frames:
+        while offset and frames <= min(limits.max_frames, _MAX_DIRECTORIES):
             frames, offset = frames + 1, exif.next_directory(data, offset)
     except (exif.CorruptError, struct.error) as error:
         raise Quarantine("corrupt", f"TIFF: {error}") from None

@@ -14,6 +14,8 @@ from pipeline.errors import Quarantine
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _TEXT = (b"tEXt", b"zTXt", b"iTXt")
 _PRIVATE_TEXT = (b"XML:com.adobe.xmp\0", b"Raw profile type ")
+MAX_CHUNKS = 200_000
+"""Chunks walked before a file is refused; 256 MiB in the usual chunks of 8 KiB are 32,768."""
 
 
 class Chunk(NamedTuple):
@@ -48,6 +50,8 @@ def parse(data: bytes) -> Png:
         if position + 12 + length > len(data):
             damage = Damage("truncated", f"the file ends inside the {kind!r} chunk at byte {position}")
             break
+        if len(chunks) == MAX_CHUNKS:
+            raise Quarantine("corrupt", f"more than {MAX_CHUNKS} chunks")
         chunks.append(Chunk(kind, position, position + 12 + length))
         if kind == b"acTL" and length >= 4:
             (frames,) = struct.unpack_from(">I", data, position + 8)

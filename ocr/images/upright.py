@@ -62,6 +62,23 @@ def load_pixels(data: bytes, header: Header) -> tuple[Image.Image, str | None]:
     return pillow.open_image(data, header), None
 
 
+def find_damage(data: bytes, header: Header) -> str | None:
+    """Decode the pixels, JPEG at an eighth of its size, and give libjpeg's warning if there was one.
+
+    Raises `Quarantine` where they do not decode.
+    """
+    found = header.structure
+    if isinstance(found, Jpeg):
+        try:
+            library = turbo.load()
+            smallest = min(library.eighths)
+            return library.decode(data, header.size, smallest, cmyk=found.components == 4).warning
+        except (turbo.TurboError, turbo.TurboUnavailableError):
+            pass
+    pillow.open_image(data, header)
+    return None
+
+
 def _clean(data: bytes, header: Header, keep_metadata: bool) -> bytes | None:
     """Give the file without its metadata: `data` itself where there is none, None where only pixels help."""
     if isinstance(header.structure, Jpeg):
