@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from numpy.typing import NDArray
 from pipeline.codec import decode, encode
 from pipeline.digest import DIGEST_BYTES, digest
 from pipeline.errors import PipelineError
-from pipeline.files import link_or_copy, sync, write_aside
+from pipeline.files import link_or_copy, sync_all, write_aside
 from pipeline.manifest import MANIFEST, Manifest
 from pipeline.plan import REJECTED, StagePlan, Verdict
 from pipeline.stage import Chunked, File, Ragged, Row, SmallField, Text
@@ -162,8 +161,7 @@ def _sync_all(build: Assembly) -> None:
     """Flush what is new, and every folder; files taken over from the old generation are on the disk."""
     folders = {build.target, *(build.target / Path(name).parent for name in build.files)}
     folders |= {parent for folder in folders for parent in folder.parents if build.target in parent.parents}
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(sync, [*build.fresh, build.target / MANIFEST, *sorted(folders)]))
+    sync_all([*build.fresh, build.target / MANIFEST, *sorted(folders)])
 
 
 def _checksums(build: Assembly) -> NDArray[np.uint8]:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import os
 import shutil
 import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 TEMPORARY = ".tmp"
+_FEW = 64
 
 
 def write_aside(path: Path, data: Buffer, point: str = "chunk") -> None:
@@ -70,6 +74,34 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def sync_all(paths: Sequence[Path]) -> None:
+    """Flush many files and directories of one file system.
+
+    A flush of each costs about a millisecond; beyond some dozens, flushing the whole file system in
+    one call is faster by far, where the system offers it.
+    """
+    if len(paths) > _FEW and _sync_file_system(paths[0]):
+        return
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(sync, paths))
+
+
+def _sync_file_system(path: Path) -> bool:
+    """Flush the file system of `path` (Linux `syncfs`); False where there is no such call."""
+    call = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
+    if call is None:
+        return False
+    reach("fsync")
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        if call(descriptor) != 0:
+            code = ctypes.get_errno()
+            raise OSError(code, os.strerror(code), str(path))
+    finally:
+        os.close(descriptor)
+    return True
 
 
 def sweep(folder: Path) -> int:

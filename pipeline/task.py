@@ -154,7 +154,8 @@ def _write_chunks(stage: Stage, computed: Sequence[Mapping[str, Any]], stem: Pat
     chunks = {}
     for field in stage.fields():
         if isinstance(field, Chunked):
-            stacked = np.stack([outputs[field.name] for outputs in computed])
+            values = [outputs[field.name] for outputs in computed]
+            stacked = np.stack(values) if len(values) > 1 else values[0][None]  # one needs no copy
             data = encode(field.codec, stacked)
             write_aside(stem.with_name(f"{stem.name}.{field.name}"), data)
             chunks[field.name] = (len(data), digest(data).hex())

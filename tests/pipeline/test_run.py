@@ -225,3 +225,17 @@ def test_declared_fields_survive_the_attributes(raw: Path, tmp_path: Path) -> No
         store = open_store(pipeline.workspace.store_path(stage))
         assert tuple(store.declared.values()) == stage.fields()
     assert isinstance(store.declared["picture"], Chunked)
+
+
+def test_many_new_files_are_synced_in_one_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path / "raw", **{f"n{i}": f"sample {i}" for i in range(40)})
+    synced: list[Path] = []
+    monkeypatch.setattr("pipeline.files.sync", lambda path: synced.append(path))
+    run(tmp_path / "raw", tmp_path / "work", ["read"])
+    assert not synced
+    monkeypatch.setattr("pipeline.files._sync_file_system", lambda path: False)
+    write(tmp_path / "raw", n3="edited")
+    run(tmp_path / "raw", tmp_path / "work", ["read"])
+    names = {path.name for path in synced}
+    assert {"manifest.json", "n3.txt", "zarr.json"} <= names
+    assert "n4.txt" not in names  # taken over from the generation before, which is on the disk

@@ -1,0 +1,235 @@
+"""The command line as a user types it: the main job, what scripts read, errors in one sentence."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parents[1]
+
+
+class Shell:
+    """Runs `warmstore` in a folder with the project's configurations."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __call__(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command, *rest = arguments
+        return subprocess.run(
+            [sys.executable, "-m", "warmstore", command, "--config", "tiny", *rest],
+            cwd=self.folder,
+            env={**os.environ, "WARMSTORE_CONFIGS": str(PROJECT / "configs"), "PYTHONPATH": str(PROJECT)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def json(self, *arguments: str) -> Any:
+        done = self(*arguments, "--json")
+        assert done.returncode in (0, 1), done.stderr
+        return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Shell:
+    """A folder in which the tiny run has been preprocessed and trained."""
+    shell = Shell(tmp_path_factory.mktemp("a project with spaces"))
+    for command in ("data", "run", "train"):
+        done = shell(command)
+        assert done.returncode == 0, done.stderr
+    return shell
+
+
+def test_run_prints_what_scripts_read(built: Shell) -> None:
+    found = built.json("run")
+    assert set(found) == {"train", "val"}
+    assert list(found["val"]) == ["canonicalize", "decode", "maps", "tensors"]
+    keys = {"samples", "computed", "reused", "quarantined", "seconds", "bytes", "generation", "digest"}
+    for stage in found["val"].values():
+        assert keys <= set(stage)
+        assert (stage["samples"], stage["computed"], stage["reused"], stage["quarantined"]) == (6, 0, 6, 0)
+
+
+def test_status_has_the_same_keys_and_says_why(built: Shell) -> None:
+    fresh = built.json("status", "--split", "val")["val"]
+    assert [stage["fresh"] for stage in fresh.values()] == [True] * 4
+    stale = built.json("status", "--split", "val", "stages.maps.shrink_ratio=0.5")["val"]
+    assert [stage["fresh"] for stage in stale.values()] == [True, True, False, False]
+    assert stale["maps"]["why"] == ["stages.maps.shrink_ratio 0.4 → 0.5 (6)"]
+
+
+def test_plan_counts_and_changes_nothing(built: Shell) -> None:
+    before = built.json("status")
+    plan = built.json("plan", "--split", "train", "stages.maps.thresh_min=0.2")["train"]
+    assert [stage["compute"] for stage in plan.values()] == [0, 0, 8, 8]
+    assert plan["tensors"]["predicted_bytes"] == 8 * 128 * 128 * (3 + 1 + 1 + 2 + 1)
+    after = built.json("status")
+    assert [s["generation"] for s in after["train"].values()] == [
+        s["generation"] for s in before["train"].values()
+    ]
+
+
+def test_explain_names_the_part_that_differs(built: Shell) -> None:
+    found = built.json("explain", "receipt-00001.jpg", "--split", "val", "stages.maps.shrink_ratio=0.5")
+    stages = found["val"]
+    assert stages["maps"]["why"] == ["maps is stale: stages.maps.shrink_ratio 0.4 → 0.5"]
+    assert stages["decode"]["state"] == "fresh"
+    assert set(stages["canonicalize"]["inputs"]) == {"image", "annotation", "frame"}
+
+
+def test_verify_finds_and_repair_mends(built: Shell) -> None:
+    assert built("verify", "--against-source").returncode == 0
+    digest = built.json("run", "--split", "val")["val"]["tensors"]["digest"]
+    chunk = built.folder / "work/tiny/val/tensors.zarr/image/c.2.0.0.0"
+    data = bytearray(chunk.read_bytes())
+    data[100] ^= 1
+    chunk.write_bytes(data)
+    found = built("verify", "--split", "val", "--json")
+    assert found.returncode == 1
+    (damage,) = json.loads(found.stdout)["val"]["tensors"]["damaged"]
+    assert (damage["file"], damage["samples"]) == ("image/c.2.0.0.0", ["receipt-00002.jpg"])
+    mended = built.json("repair", "--split", "val")["val"]["tensors"]
+    assert (mended["repaired"], mended["digest"]) == (1, digest)
+    assert built("verify", "--split", "val").returncode == 0
+
+
+def test_summary_and_validate(built: Shell) -> None:
+    (summary,) = (built.folder / "work/tiny/runs").glob("*-train/summary.json")
+    trained = json.loads(summary.read_text())
+    assert set(trained["val"]) == {"hmean", "precision", "recall", "samples", "quarantined"}
+    assert trained["val"]["samples"] == 6
+    for epoch in trained["epochs"]:
+        assert {"epoch", "wall_s", "data_wait_s", "forward_s", "hits", "misses"} <= set(epoch)
+        assert (epoch["hits"], epoch["misses"]) == (6, 0)
+    again = built.json("validate")
+    assert again["val"] == trained["val"]
+    words = built("validate", "--checkpoint", trained["checkpoint"]).stdout
+    assert "on 6 samples, none quarantined" in words
+
+
+def test_training_refuses_a_store_of_another_recipe(built: Shell) -> None:
+    done = built("train", "stages.decode.padding=center")
+    assert done.returncode == 1
+    assert "stages.decode.padding bottom_right → center" in done.stderr
+    assert "warmstore run" in done.stderr
+
+
+def test_quarantined_image_is_told_and_the_run_goes_on(built: Shell, tmp_path: Path) -> None:
+    shell = Shell(tmp_path)
+    shell("data")
+    image = tmp_path / "data/tiny/val/receipt-00003.jpg"
+    image.write_bytes(image.read_bytes()[:200])
+    (tmp_path / "data/tiny/val/receipt-00004.jpg").unlink()
+    done = shell("run", "--split", "val")
+    assert done.returncode == 0
+    assert "quarantined receipt-00003.jpg by canonicalize" in done.stdout
+    assert "quarantined receipt-00004.jpg by source: missing_image" in done.stdout
+    found = shell.json("status", "--split", "val")["val"]
+    assert {(s["samples"], s["accepted"], s["quarantined"]) for s in found.values()} == {(6, 4, 2)}
+    assert shell("run", "--split", "val", "--strict").returncode == 1
+    assert "receipt-00003.jpg by canonicalize" in shell("report").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("run", "canvas=650"), 2, "canvas: 650 does not do: 650 is no multiple of 32"),
+        (("run", 'canvas="640"'), 2, 'canvas: "640" does not do'),
+        (("run", "canvas=false"), 2, "canvas: false does not do"),
+        (("run", "stages.maps.shrink=0.5"), 2, "stages.maps.shrink: there is no such key (the command line)"),
+        (("run", "stages.maps.shrink_ratio='0.5'"), 2, "stages.maps.shrink_ratio"),
+        (("run", "stages.maps.canvas=64"), 2, "set canvas=…, which all stages share"),
+        (("run", "executor.workers=0"), 2, "executor.workers: 0 does not do"),
+        (("run", "executor=cloud"), 2, "there is no executor named cloud; there are: dask"),
+        (("run", "colour"), 2, "there is no stage colour; there are canonicalize"),
+        (("run", "--split", "dev"), 2, "there is no split dev; data.splits has train, val"),
+        (("run", "--config", "nope"), 2, "there is no run nope"),
+        (("run", "--nonsense"), 2, "No such option"),
+        (("run", "data.root=elsewhere"), 2, "there is no data set at elsewhere"),
+        (("run", "data.splits.val.images=../.."), 2, "leads out of the data set's root"),
+        (("run", "data.splits.val.annotations=none.json", "--split", "val"), 2, "none.json"),
+        (("maps",), 2, "No such command"),
+        (("plan", "typo"), 2, "typo is no override"),
+        (("explain", "nobody.jpg"), 1, "lists no sample nobody.jpg"),
+        (("explain",), 2, "explain wants one sample"),
+        (("train", "work_dir=empty"), 1, "there is no store at empty/train/tensors.zarr"),
+        (("train", "model.backbone=vgg"), 2, "model.backbone"),
+        (("train", "trainer.max_epoch=3"), 2, "trainer.max_epoch: there is no such key"),
+        (("train", "trainer.precision=8-bit"), 2, "Lightning refuses"),
+        (("validate", "--checkpoint", "none.ckpt"), 2, "there is no checkpoint none.ckpt"),
+        (("validate", "work_dir=empty"), 2, "there is no checkpoint below empty/runs"),
+    ],
+)
+def test_wrong_usage_is_one_sentence(built: Shell, arguments: tuple[str, ...], code: int, words: str) -> None:
+    done = built(*arguments)
+    assert done.returncode == code, done.stderr
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_config_says_where_each_value_came_from(built: Shell) -> None:
+    done = built("config", "canvas=64")
+    lines = {line.split()[0]: line.rstrip() for line in done.stdout.splitlines() if line.strip()}
+    assert lines["canvas"].endswith("the command line")
+    assert "configs/data/tiny.yaml" in lines["data.generate.train"]
+    assert "configs/data/synthetic.yaml" in lines["data.splits.val.images"]
+    assert lines["stages.maps.shrink_ratio"].endswith("default")
+
+
+def test_every_command_has_help_with_an_example() -> None:
+    from warmstore.cli import COMMANDS
+
+    for command in COMMANDS:
+        assert command.help
+        assert f"warmstore {command.name}" in command.help
+
+
+def test_looking_needs_no_torch(built: Shell) -> None:
+    script = (
+        "import sys\n"
+        "from warmstore.cli import _run\n"
+        "assert _run(['status', '--config', 'tiny']) == 0\n"
+        "heavy = {'torch', 'dask', 'distributed', 'zarr', 'lightning', 'cv2', 'numba'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    environment = {**os.environ, "WARMSTORE_CONFIGS": str(PROJECT / "configs"), "PYTHONPATH": str(PROJECT)}
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=built.folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_help_is_in_one_place() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "warmstore", "--help"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=PROJECT,
+    )
+    for name in (
+        "run",
+        "plan",
+        "status",
+        "explain",
+        "verify",
+        "repair",
+        "diff",
+        "gc",
+        "inspect",
+        "report",
+        "doctor",
+    ):
+        assert name in done.stdout
