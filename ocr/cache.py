@@ -29,6 +29,7 @@ from pipeline.chunk_files import Samples
 from pipeline.digest import digest
 from pipeline.mapped import MappedArray
 from pipeline.memory import available_memory
+from pipeline.pages import Region
 from pipeline.shared import Handle
 from pipeline.shared_chunks import Chunks, SharedChunks
 from pipeline.stage import Parameters
@@ -113,9 +114,10 @@ class RamCache:
         self._shared: SharedChunks | None = None
         self._handle: Handle | None = None
 
-    def warm(self, arrays: Sequence[MappedArray], rows: Rows) -> None:
+    def warm(self, arrays: Sequence[MappedArray], rows: Rows, for_device: bool = False) -> None:
         """Fill the cache with the chunks of these rows, the first ones first.
 
+        With `for_device`, shared memory is mapped so that a device may be given it (`shared_ranges`).
         Raises StoreError naming the sample where a chunk is missing or damaged.
         """
         if self.params.mode == "off" or not arrays or not len(rows):
@@ -123,7 +125,7 @@ class RamCache:
         chunks = _chunks(arrays, rows)
         count = self._fitting(arrays, len(chunks))
         if self.params.mode == "ram" and count:
-            self._fill_shared(arrays, chunks, count)
+            self._fill_shared(arrays, chunks, count, for_device)
         if self._shared is None:
             self._populate(arrays, chunks[:count])
         if self.params.lock:
@@ -135,6 +137,10 @@ class RamCache:
             self._shared = SharedChunks.attach(self._handle, arrays, _chunks(arrays, rows))
             if self._shared:
                 self._shared.place()
+
+    def shared_ranges(self) -> list[tuple[Region, int, int]]:
+        """Where samples lie in shared memory: ranges of the arrays' regions."""
+        return list(self._shared.ranges()) if self._shared else []
 
     def __getstate__(self) -> dict[str, Any]:
         handle = self._shared.memory.handle if self._shared else None
@@ -152,13 +158,15 @@ class RamCache:
             )
         return min(chunks, self.budget // sum(array.slot_bytes for array in arrays))
 
-    def _fill_shared(self, arrays: Sequence[MappedArray], chunks: Chunks, count: int) -> None:
+    def _fill_shared(
+        self, arrays: Sequence[MappedArray], chunks: Chunks, count: int, for_device: bool
+    ) -> None:
         def fill(slots: Sequence[Slot]) -> None:
             in_parallel(self._read_slot, slots, self.params.threads)
 
         try:
             self._shared = SharedChunks.obtain(arrays, chunks, count, fill)
-            self._shared.place()
+            self._shared.place(for_device)
         except OSError as error:
             log.warning("the RAM cache is not filled (%s): samples are read from the store's files", error)
 

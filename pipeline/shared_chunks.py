@@ -74,10 +74,22 @@ class SharedChunks:
         """Put the arrays' chunks in this memory; privately, unless `shared` (for a device to reach them)."""
         for array, start in zip(self.arrays, self._starts(), strict=True):
             position = 0
-            for run in np.split(self.chunks, np.flatnonzero(np.diff(self.chunks) != 1) + 1):
+            for first, count in self._runs():
                 at = start + position * array.slot_bytes
-                array.place(int(run[0]), len(run), self.memory.descriptor, at, shared)
-                position += len(run)
+                array.place(first, count, self.memory.descriptor, at, shared)
+                position += count
+
+    def ranges(self) -> Iterator[tuple[Region, int, int]]:
+        """Where the arrays' chunks are in this memory: offset and length in an array's region."""
+        for array in self.arrays:
+            for first, count in self._runs():
+                yield array.region, first * array.slot_bytes, count * array.slot_bytes
+
+    def _runs(self) -> Iterator[tuple[int, int]]:
+        """Consecutive chunks: the first, and how many."""
+        if len(self.chunks):
+            for run in np.split(self.chunks, np.flatnonzero(np.diff(self.chunks) != 1) + 1):
+                yield int(run[0]), len(run)
 
     def _starts(self) -> list[int]:
         sizes = [HUGE_PAGE, *_sizes(self.arrays, len(self.chunks))]

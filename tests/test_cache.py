@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader
 from ocr.cache import CacheParams
 from ocr.datasets import TensorDataset
 from ocr.datasets.collate import as_collated
+from ocr.datasets.pinning import register_with_cuda
 from pipeline.errors import StoreError
 from pipeline.memory import available_memory
 from pipeline.shared import SharedMemory
@@ -321,3 +322,31 @@ def test_statistics_are_logged_every_so_many_samples(
         "cache statistics after 8 samples",
     ]
     assert "8 hits, 0 misses (100.0% in memory)" in lines[1]
+
+
+def test_memory_for_a_device_is_mapped_shared_and_registered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """CUDA itself is not needed to see which memory it would be given, and when it is taken back."""
+    calls: list[tuple[str, int]] = []
+
+    class Runtime:
+        def cudaHostRegister(self, address: int, length: int, flags: int) -> int:  # noqa: N802
+            calls.append(("register", length))
+            return 2 if len(calls) > 5 else 0
+
+        def cudaHostUnregister(self, address: int) -> int:  # noqa: N802
+            calls.append(("unregister", 0))
+            return 0
+
+    path = tensors_store(tmp_path, 3, CANVAS)
+    dataset = TensorDataset(path, cache=CacheParams(mode="ram"))
+    dataset.cache.warm(list(dataset._reader.arrays.values()), range(3), for_device=True)
+    monkeypatch.setattr("torch.cuda.cudart", Runtime)
+    assert register_with_cuda(dataset.cache.shared_ranges())
+    assert sum(length for _, length in calls) == 3 * SAMPLE_BYTES
+    assert not register_with_cuda(dataset.cache.shared_ranges())
+    assert "error 2" in caplog.text
+    assert_reads(dataset, 3)
+    del dataset
+    assert [name for name, _ in calls].count("unregister") == 5

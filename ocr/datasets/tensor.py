@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any, Literal, overload
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from ocr.cache import CacheParams, RamCache, Warmth
 from ocr.datasets.buffers import BufferPool
 from ocr.datasets.collate import DEFAULT_FIELDS, Batch, Sample
+from ocr.datasets.pinning import register_with_cuda
 from ocr.datasets.prefetch import one_ahead
 from ocr.datasets.reading import Rows, StoreReader
 from ocr.datasets.residency import Residency
@@ -141,7 +143,10 @@ class TensorDataset(Dataset[Sample]):
         Raises StoreError naming the sample where one is missing or damaged.
         """
         began = time.perf_counter()
-        self.cache.warm(list(self._reader.arrays.values()), self._rows)
+        for_device = self._pin and torch.cuda.is_available()
+        self.cache.warm(list(self._reader.arrays.values()), self._rows, for_device)
+        if for_device:
+            register_with_cuda(self.cache.shared_ranges())
         self._reader.remap()
         hits, misses, resident, _ = self._residency.ask(self._rows)
         warmth = Warmth(hits, hits + misses, resident, time.perf_counter() - began, self.cache.budget)
