@@ -6,6 +6,8 @@ N_TRAIN ?=
 N_VAL ?=
 CHECKPOINT ?=
 TEST ?= -n auto
+CHAOS ?= 60
+FUZZ ?= 20000
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -63,6 +65,11 @@ test: $(READY) ## run the tests
 	$(BIN)/python -m pytest $(TEST)
 
 check: lint types test ## what CI runs
+
+chaos: $(READY) ## kill runs at random places and feed mutated files (CHAOS=60 seconds, FUZZ=20000 cases)
+	$(BIN)/python -m tests.chaos --seconds $(CHAOS)
+	$(BIN)/python -m tests.fuzz_images --cases $(FUZZ)
+	$(BIN)/python -m tests.fuzz_annotations --cases $(FUZZ)
 
 bench: $(READY) ## run the benchmarks side by side
 	@for script in benchmarks/*.py; do \
