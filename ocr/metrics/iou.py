@@ -29,6 +29,20 @@ class IouCounts(Counts):
         return self.targets == 0, self.predictions == 0
 
 
+@dataclass(frozen=True)
+class IouMatch:
+    """Which prediction found which target: `pairs` of (target, prediction), and who took part.
+
+    `targets_in_use` (N,) and `predictions_in_use` (M,) are neither don't care nor invalid.
+    """
+
+    pairs: list[tuple[int, int]]
+    targets_in_use: NDArray[np.bool_]
+    predictions_in_use: NDArray[np.bool_]
+    invalid_targets: int
+    invalid_predictions: int
+
+
 class IouHmean(ImageMetric[IouCounts]):
     """Precision, recall and H-mean at an IoU of 0.5, micro over the set and as the mean over images.
 
@@ -54,7 +68,18 @@ class IouHmean(ImageMetric[IouCounts]):
         texts: Sequence[str] | None = None,
         ignore: ArrayLike | None = None,
     ) -> IouCounts:
-        """Match one image's polygons one to one; `texts` is not used.
+        """Count one image's matches (see `match`); `texts` is not used."""
+        match = self.match(predictions, targets, ignore)
+        return IouCounts(
+            matched=len(match.pairs),
+            targets=int(match.targets_in_use.sum()),
+            predictions=int(match.predictions_in_use.sum()),
+            invalid_targets=match.invalid_targets,
+            invalid_predictions=match.invalid_predictions,
+        )
+
+    def match(self, predictions: Regions, targets: Regions, ignore: ArrayLike | None = None) -> IouMatch:
+        """Match one image's polygons one to one.
 
         A prediction with more than `ignore_threshold` of its area in one don't-care target is out of
         use. The rest are matched greedily in the order given, target by target, where intersection
@@ -68,20 +93,20 @@ class IouHmean(ImageMetric[IouCounts]):
         care = true.simple & ~dont_care
         union = true.areas[:, None] + found.areas - shared
         matching = (shared > self.iou_threshold * union) & care[:, None] & ~hidden
-        return IouCounts(
-            matched=_greedy_pairs(matching),
-            targets=int(care.sum()),
-            predictions=int((~hidden).sum()),
+        return IouMatch(
+            pairs=_greedy_pairs(matching),
+            targets_in_use=care,
+            predictions_in_use=~hidden,
             invalid_targets=int((~true.simple).sum()),
             invalid_predictions=int((~found.simple).sum()),
         )
 
 
-def _greedy_pairs(matching: NDArray[np.bool_]) -> int:
-    used_rows: set[int] = set()
-    used_columns: set[int] = set()
+def _greedy_pairs(matching: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    partner: dict[int, int] = {}
+    used: set[int] = set()
     for row, column in np.argwhere(matching).tolist():
-        if row not in used_rows and column not in used_columns:
-            used_rows.add(row)
-            used_columns.add(column)
-    return len(used_rows)
+        if row not in partner and column not in used:
+            partner[row] = column
+            used.add(column)
+    return list(partner.items())
