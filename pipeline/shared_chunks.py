@@ -44,7 +44,9 @@ class SharedChunks:
         self.chunks = chunks[: int(self._header[_COUNT])]
 
     @classmethod
-    def obtain(cls, arrays: Sequence[MappedArray], chunks: Chunks, count: int, fill: Fill) -> SharedChunks:
+    def obtain(
+        cls, arrays: Sequence[MappedArray], chunks: Chunks, count: int, fill: Fill, huge_pages: bool = False
+    ) -> SharedChunks:
         """Attach to what another process has filled, or make it from the first `count` chunks.
 
         `fill` gets the slots to fill: an array, a chunk, and the memory for its samples.
@@ -59,8 +61,9 @@ class SharedChunks:
             memory = SharedMemory.create(name, sum(_sizes(arrays, count), HUGE_PAGE))
             os.pwrite(memory.descriptor, np.array([0, count], np.int64).tobytes(), 0)
             shared = cls(memory, arrays, chunks)
+            if huge_pages:
+                shared._region.collapse(0, memory.size)
             fill(list(shared._slots()))
-            shared._region.collapse(0, memory.size)
             shared._header[_COMPLETE] = 1
             return shared
 

@@ -147,6 +147,13 @@ def test_a_damaged_sample_stops_warming_with_its_name_and_the_remedy(tmp_path: P
     TensorDataset(path, cache=CacheParams(mode=mode, verify=False)).warm()
 
 
+def test_huge_pages_change_no_sample(tmp_path: Path) -> None:
+    path = tensors_store(tmp_path, 7, CANVAS)
+    dataset = TensorDataset(path, cache=CacheParams(mode="ram", huge_pages=True))
+    assert dataset.warm().resident == 7
+    assert_reads(dataset, 7)
+
+
 def test_writing_into_a_batch_harms_no_shared_copy(tmp_path: Path) -> None:
     path = tensors_store(tmp_path, 4, CANVAS)
     first, second = (TensorDataset(path, cache=CacheParams(mode="ram")) for _ in range(2))
