@@ -143,7 +143,9 @@ def _by_pillow(
     image = pillow.open_image(data, header)
     bands = pillow.rgb_bands(image, params.background, params.icc_to_srgb)
     narrow = np.concatenate([resize(band, (len(band), target[1])) for band in bands])
-    profile = image.info.get("icc_profile") if params.icc_to_srgb else None
+    # The bands of a CMYK image went through its profile already.
+    left = params.icc_to_srgb and image.mode != "CMYK"
+    profile = image.info.get("icc_profile") if left else None
     return _Pixels(narrow, (f"pillow@{why}", *words), profile)
 
 

@@ -144,20 +144,41 @@ def srgb_profile() -> bytes:
 
 
 def linear_profile() -> bytes:
-    """An ICC profile (version 2) with the primaries of sRGB and a gamma of 1."""
-    white = (0.9642, 1.0, 0.8249)
+    """An ICC profile of RGB with the primaries of sRGB and a gamma of 1."""
     primaries = ((0.4361, 0.2225, 0.0139), (0.3851, 0.7169, 0.0971), (0.1431, 0.0606, 0.7141))
-    tags = [(b"wtpt", _xyz(white)), *zip((b"rXYZ", b"gXYZ", b"bXYZ"), map(_xyz, primaries), strict=True)]
+    tags = [(name, _xyz(value)) for name, value in zip((b"rXYZ", b"gXYZ", b"bXYZ"), primaries, strict=True)]
     tags += [(name, b"curv" + bytes(8)) for name in (b"rTRC", b"gTRC", b"bTRC")]  # no entries: identity
+    return _profile(b"mntr", b"RGB ", b"XYZ ", tags)
+
+
+def gray_profile() -> bytes:
+    """An ICC profile of gray with a gamma of 1."""
+    return _profile(b"mntr", b"GRAY", b"XYZ ", [(b"kTRC", b"curv" + bytes(8))])
+
+
+def cmyk_profile() -> bytes:
+    """An ICC profile of CMYK that knows two inks only: none is white, any is a dark red."""
+    table = b"mft1" + bytes(4) + bytes([4, 3, 2, 0])
+    table += struct.pack(">9i", *(65536 if i % 4 == 0 else 0 for i in range(9)))
+    table += bytes(range(256)) * 4
+    table += bytes([255, 128, 128]) + bytes([60, 170, 150]) * 15
+    table += bytes(range(256)) * 3
+    return _profile(b"prtr", b"CMYK", b"Lab ", [(b"A2B0", table)])
+
+
+def _profile(kind: bytes, space: bytes, connection: bytes, tags: list[tuple[bytes, bytes]]) -> bytes:
+    """An ICC profile of version 2.1 (ICC.1:1998-09, section 6), its white point D50."""
+    tags = [(b"wtpt", _xyz(_D50)), *tags]
     table, body = struct.pack(">I", len(tags)), b""
     start = 128 + 4 + 12 * len(tags)
     for name, content in tags:
         table += struct.pack(">4sII", name, start + len(body), len(content))
         body += content
-    header = struct.pack(
-        ">I4sI4s4s4s12x4s28x", start + len(body), b"", 0x02100000, b"mntr", b"RGB ", b"XYZ ", b"acsp"
-    )
-    return header + struct.pack(">3i", *(round(v * 65536) for v in white)) + bytes(48) + table + body
+    head = struct.pack(">I4xI4s4s4s12x4s28x", start + len(body), 0x02100000, kind, space, connection, b"acsp")
+    return head + _xyz(_D50)[8:] + bytes(48) + table + body
+
+
+_D50 = (0.9642, 1.0, 0.8249)
 
 
 def _xyz(value: tuple[float, float, float]) -> bytes:

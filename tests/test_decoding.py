@@ -252,20 +252,29 @@ def test_arithmetic_coding_is_decoded_by_one_of_the_two(monkeypatch: pytest.Monk
     np.testing.assert_array_equal(decoded(data), by_pillow(data))
 
 
-def test_icc_profiles_are_applied_on_request_only() -> None:
-    profile = made.linear_profile()
-    for format in ("JPEG", "PNG"):
-        data = made.save(COLOUR, format, icc_profile=profile)
-        np.testing.assert_array_equal(decoded(data), by_pillow(data))
-        target = ImageCms.createProfile("sRGB")
-        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        expected = ImageCms.profileToProfile(Image.fromarray(by_pillow(data)), source, target)
-        np.testing.assert_array_equal(decoded(data, icc_to_srgb=True), np.asarray(expected))
-        assert np.abs(decoded(data, icc_to_srgb=True).astype(int) - by_pillow(data)).max() > 30
+ICC = {
+    "JPEG": made.jpeg(icc_profile=made.linear_profile()),
+    "PNG": made.save(COLOUR, "PNG", icc_profile=made.linear_profile()),
+    "JPEG gray": made.save(SOFT, "JPEG", icc_profile=made.gray_profile()),
+    "JPEG CMYK": made.save(COLOUR.convert("CMYK"), "JPEG", icc_profile=made.cmyk_profile()),
+    "TIFF CMYK": made.save(COLOUR.convert("CMYK"), "TIFF", icc_profile=made.cmyk_profile()),
+}
+
+
+@pytest.mark.parametrize("name", ICC)
+def test_icc_profiles_are_applied_on_request_only(name: str) -> None:
+    data = ICC[name]
+    np.testing.assert_array_equal(decoded(data), by_pillow(data))
+    image = Image.open(io.BytesIO(data))
+    source = ImageCms.ImageCmsProfile(io.BytesIO(image.info["icc_profile"]))
+    expected = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+    got = decoded(data, icc_to_srgb=True)
+    np.testing.assert_array_equal(got, np.asarray(expected))
+    assert np.abs(got.astype(int) - by_pillow(data)).max() > 30
 
 
 def test_a_profile_that_cannot_be_used_is_a_verdict_where_it_would_be_used() -> None:
-    for profile in (b"no profile", made.lab_profile()):
+    for profile in (b"no profile", made.lab_profile(), made.cmyk_profile()):
         data = made.jpeg(icc_profile=profile)
         decode_upright(data, DecodeParams())
         assert verdict(data, icc_to_srgb=True) == "bad_icc_profile"

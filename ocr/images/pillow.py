@@ -132,8 +132,6 @@ def to_srgb(rgb: NDArray[np.uint8], profile: bytes) -> NDArray[np.uint8]:
     """
     gray = profile[16:20] == b"GRAY"
     image = Image.fromarray(np.ascontiguousarray(rgb[..., 0]) if gray else rgb)
-    if profile[16:20] == b"CMYK":
-        return rgb
     transform = _transform(profile, "L" if gray else "RGB")
     return np.asarray(ImageCms.applyTransform(image, transform))
 
