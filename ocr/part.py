@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ocr.source import AnnotatedSplit, HashFile
+from ocr.annotations import Annotations
+from ocr.frames import FrameEvidence
+from ocr.source import AnnotatedSplit, HashFile, Located
 from pipeline.digest import digest
 from pipeline.source import SourceSample
 
@@ -27,6 +29,15 @@ class Part:
         ranked = sorted(range(len(listed)), key=lambda i: digest(listed[i].sample_id.encode()))
         chosen = set(ranked[self.start : self.stop])
         return [sample for index, sample in enumerate(listed) if index in chosen]
+
+    @property
+    def read(self) -> Annotations:
+        """The annotations of the whole folder."""
+        return self.whole.read
+
+    def evidence(self, hashes: HashFile) -> list[tuple[Located, FrameEvidence]]:
+        """Give what tells the frame of each image of the whole folder."""
+        return self.whole.evidence(hashes)
 
     def unlabelled(self) -> list[str]:
         """Name the images in the folder that the annotations do not list."""

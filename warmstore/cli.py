@@ -10,7 +10,7 @@ import sys
 import click
 
 from pipeline.errors import ConfigError, PipelineError
-from warmstore.commands import looking, mending, running, training
+from warmstore.commands import inspecting, looking, mending, running, training
 
 COMMANDS = (
     running.run,
@@ -18,7 +18,7 @@ COMMANDS = (
     looking.plan,
     looking.status,
     looking.explain,
-    looking.inspect,
+    inspecting.inspect,
     looking.config,
     looking.doctor,
     looking.report,

@@ -22,14 +22,16 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> 
     from rich.table import Table
 
     body = [[str(cell) for cell in row] for row in rows]
-    drawn = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
+    drawn = Table(header_style="bold", box=None, pad_edge=False)
     for position, name in enumerate(columns):
         numbers = all(row[position][:1].isdigit() or row[position] in ("", "-") for row in body)
         drawn.add_column(name, justify="right" if numbers else "left", overflow="fold")
     for row in body:
         drawn.add_row(*row)
     width = None if sys.stdout.isatty() else 160
-    Console(width=width, highlight=False, markup=False).print(drawn)
+    console = Console(width=width, highlight=False, markup=False)
+    console.print(title, style="italic")
+    console.print(drawn)
 
 
 def size(count: float) -> str:

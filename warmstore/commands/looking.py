@@ -150,55 +150,6 @@ def config(asked: Invocation) -> int:
 
 
 @click.command()
-@run_options()
-def inspect(asked: Invocation) -> int:
-    """Show what a split's stores hold: fields, shapes, codecs, counts.
-
-    \b
-    Example:
-      warmstore inspect --split val
-    """
-    found: dict[str, Any] = {}
-    for split in asked.splits:
-        workspace = asked.config.workspace(split)
-        for stage in asked.config.stages.in_order():
-            store = workspace.open(stage)
-            if store is not None:
-                arrays = store.metadata["consolidated_metadata"]["metadata"]
-                found.setdefault(split, {})[stage.name] = {
-                    "path": str(store.name),
-                    "generation": store.generation,
-                    "digest": store.digest,
-                    "counts": store.attributes["counts"],
-                    "tallies": store.attributes["tallies"],
-                    "arrays": {
-                        name: {
-                            "dtype": array["data_type"],
-                            "shape": array["shape"],
-                            "codecs": [c["name"] for c in array["codecs"]],
-                        }
-                        for name, array in arrays.items()
-                    },
-                }
-    if asked.json:
-        show.as_json(found)
-        return 0
-    for split, stages in found.items():
-        for name, store_found in stages.items():
-            rows = [
-                (n, a["dtype"], "×".join(map(str, a["shape"])), " ".join(a["codecs"]))
-                for n, a in store_found["arrays"].items()
-            ]
-            show.table(
-                f"{split} {name}: {store_found['path']}, digest {store_found['digest'][:16]}",
-                ("array", "dtype", "shape", "codecs"),
-                rows,
-            )
-            click.echo()
-    return 0
-
-
-@click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("--debug", is_flag=True, help="Show a traceback when something goes wrong.")
 def doctor(as_json: bool, debug: bool) -> int:

@@ -14,6 +14,7 @@ from pipeline.runner import StageResult, run_stages
 from pipeline.workspace import Workspace, exclusive
 from stages import STAGES
 from warmstore import show
+from warmstore.config import RunConfig
 from warmstore.options import Invocation, run_options
 
 
@@ -31,6 +32,8 @@ def run(asked: Invocation, strict: bool, rehash: bool, retry: bool) -> int:
       warmstore run maps tensors --split val stages.maps.shrink_ratio=0.5
     """
     names = _stage_names(asked)
+    if asked.config.data.generate and not asked.config.data.root.exists():
+        draw_receipts(asked.config)
     results: dict[str, dict[str, StageResult]] = {}
     with exclusive(asked.config.work_dir, "warmstore run"), show.progress() as progress:
         for split in asked.splits:
@@ -70,31 +73,35 @@ def data(asked: Invocation, train: int | None, val: int | None) -> int:
     Example:
       warmstore data --train 200 --val 50
     """
+    if asked.config.data.generate is None:
+        raise ConfigError(
+            f"run {asked.composed.name} has a data set of its own at {asked.config.data.root}: nothing to draw"
+        )
+    counts = draw_receipts(asked.config, train, val)
+    result = {"root": str(asked.config.data.root), **counts}
+    if asked.json:
+        show.as_json(result)
+    else:
+        click.echo(f"{counts['train']} training and {counts['val']} validation receipts in {result['root']}")
+    return 0
+
+
+def draw_receipts(config: RunConfig, train: int | None = None, val: int | None = None) -> dict[str, int]:
+    """Draw the receipts that the configuration asks for, unless they are there; gives their numbers."""
     from ocr.synthetic import generate
 
-    wanted, root = asked.config.data.generate, asked.config.data.root
-    if wanted is None:
-        raise ConfigError(f"run {asked.composed.name} has a data set of its own at {root}: nothing to draw")
+    wanted, root = config.data.generate, config.data.root
+    assert wanted is not None
     counts = {"train": wanted.train if train is None else train, "val": wanted.val if val is None else val}
     stamp, drawn = root / ".generated.json", {**wanted.model_dump(mode="json"), **counts}
     if not stamp.is_file() or json.loads(stamp.read_text()) != drawn:
         with show.progress() as progress:
             bars = {split: progress.begin(split, "receipts", count) for split, count in counts.items()}
             generate(
-                root,
-                counts["train"],
-                counts["val"],
-                wanted.seed,
-                wanted.size,
-                lambda split, done: bars[split](1),
+                root, **counts, seed=wanted.seed, size=wanted.size, report=lambda split, _: bars[split](1)
             )
         stamp.write_text(json.dumps(drawn))
-    result = {"root": str(root), **counts}
-    if asked.json:
-        show.as_json(result)
-    else:
-        click.echo(f"{counts['train']} training and {counts['val']} validation receipts in {root}")
-    return 0
+    return counts
 
 
 def _stage_names(asked: Invocation) -> tuple[str, ...]:

@@ -1,0 +1,188 @@
+"""The command that looks into a split: its stores, its annotations, its frames, its memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pipeline.errors import ConfigError
+from pipeline.source import FileHashes
+from warmstore import show
+from warmstore.options import Invocation, run_options
+
+
+@click.command()
+@run_options()
+@click.option("--annotations", is_flag=True, help="Check the annotations; write native JSON to --output.")
+@click.option(
+    "--frames", is_flag=True, help="Audit the labels' frame; draw doubtful images to --output (PNG)."
+)
+@click.option("--residency", is_flag=True, help="Say how much of each tensors store is in memory.")
+@click.option("--output", type=click.Path(path_type=Path), help="A file to write.")
+def inspect(asked: Invocation, annotations: bool, frames: bool, residency: bool, output: Path | None) -> int:
+    """Show what a split's stores hold: fields, shapes, codecs, counts.
+
+    \b
+    Example:
+      warmstore inspect --split val
+      warmstore inspect --annotations --split val --output val.json
+      warmstore inspect --frames --split val --output frames.png
+    """
+    if annotations + frames + residency > 1:
+        raise ConfigError("inspect looks at one thing at a time: --annotations, --frames or --residency")
+    if annotations:
+        return _annotations(asked, output)
+    if frames:
+        return _frames(asked, output)
+    if output:
+        raise ConfigError("--output goes with --annotations or --frames")
+    return _residency(asked) if residency else _stores(asked)
+
+
+def _stores(asked: Invocation) -> int:
+    found: dict[str, dict[str, Any]] = {}
+    for split in asked.splits:
+        for stage in asked.config.stages.in_order():
+            store = asked.config.workspace(split).open(stage)
+            if store is not None:
+                found.setdefault(split, {})[stage.name] = {
+                    "path": str(store.name),
+                    "generation": store.generation,
+                    "digest": store.digest,
+                    "counts": store.attributes["counts"],
+                    "tallies": store.attributes["tallies"],
+                    "arrays": {
+                        name: {
+                            "dtype": array["data_type"],
+                            "shape": array["shape"],
+                            "codecs": [codec["name"] for codec in array["codecs"]],
+                        }
+                        for name, array in store.metadata["consolidated_metadata"]["metadata"].items()
+                    },
+                }
+    if asked.json:
+        show.as_json(found)
+        return 0
+    for split, stages in found.items():
+        for name, store_found in stages.items():
+            rows = [
+                (array, a["dtype"], "×".join(map(str, a["shape"])), " ".join(a["codecs"]))
+                for array, a in store_found["arrays"].items()
+            ]
+            title = f"{split} {name}: {store_found['path']}, digest {store_found['digest'][:16]}"
+            show.table(title, ("array", "dtype", "shape", "codecs"), rows)
+            click.echo()
+    return 0
+
+
+def _annotations(asked: Invocation, output: Path | None) -> int:
+    """Read a split's annotations, say all that is wrong with them, and convert them."""
+    from ocr.annotations import native
+
+    split = asked.one_split()
+    source = asked.config.source(split)
+    read = source.read
+    problems = [str(problem) for problem in read.problems]
+    unlabelled = source.unlabelled()
+    if output:
+        output.write_text(native.dump(read.images), encoding="utf-8")
+    result = {
+        "split": split,
+        "format": read.format,
+        "images": len(read.images),
+        "words": sum(len(image.words) for image in read.images),
+        "problems": problems,
+        "notes": [str(note) for note in read.notes],
+        "unlabelled": unlabelled,
+        "written": str(output) if output else None,
+    }
+    if asked.json:
+        show.as_json(result)
+        return int(bool(problems))
+    click.echo(f"{split}: {result['images']} images and {result['words']} words in format {read.format}")
+    for line in [*problems, *map(str, read.notes)]:
+        click.echo(f"  {line}")
+    if unlabelled:
+        click.echo(f"  no labels for {show.shortened(unlabelled)}")
+    if output:
+        click.echo(f"  native JSON written to {output}")
+    return int(bool(problems))
+
+
+def _frames(asked: Invocation, output: Path | None) -> int:
+    """Audit in which frame labels were drawn, for every image that is not upright in its file."""
+    from ocr.frame_sheet import draw_sheet, frame_rows
+
+    split = asked.one_split()
+    config = asked.config
+    hashes = FileHashes(config.workspace(split).folder / ".hashes", config.data.root)
+    rows = frame_rows(config.source(split).evidence(hashes), config.data.splits[split].label_frame)
+    doubtful = [row for row in rows if row.doubtful]
+    if output:
+        draw_sheet(rows).save(output)
+    table = [
+        {
+            "sample_id": row.image.sample_id,
+            "orientation": row.evidence.orientation,
+            "fits_raw_only": row.raw_only,
+            "fits_upright_only": row.upright_only,
+            "frame": row.decision.frame,
+            "rule": row.decision.rule,
+            "told": f"{row.told.frame} ({row.told.rule})",
+            "doubtful": row.doubtful,
+        }
+        for row in rows
+    ]
+    if asked.json:
+        show.as_json({"split": split, "images": table, "sheet": str(output) if output else None})
+        return 0
+    columns = (
+        "sample",
+        "orientation",
+        "raw only",
+        "upright only",
+        "frame",
+        "rule",
+        "the image tells",
+        "doubtful",
+    )
+    show.table(
+        f"{split}: images that are not upright in their files", columns, [tuple(r.values()) for r in table]
+    )
+    click.echo(f"{len(doubtful)} doubtful of {len(rows)}" + (f"; drawn in {output}" if output else ""))
+    return 0
+
+
+def _residency(asked: Invocation) -> int:
+    """Ask the kernel how much of the tensors is in memory; nothing is read."""
+    from ocr.datasets import TensorDataset
+
+    found = {}
+    for split in asked.splits:
+        store = asked.config.workspace(split).open(asked.config.stages.tensors)
+        if store is not None:
+            dataset = TensorDataset(store.name)
+            resident, total = dataset.resident()
+            found[split] = {
+                "path": str(store.name),
+                "resident_bytes": resident,
+                "bytes": total,
+                "samples": len(dataset),
+            }
+    if asked.json:
+        show.as_json(found)
+        return 0
+    rows = [
+        (
+            split,
+            f["samples"],
+            show.size(f["resident_bytes"]),
+            show.size(f["bytes"]),
+            f"{f['resident_bytes'] / f['bytes']:.1%}",
+        )
+        for split, f in found.items()
+    ]
+    show.table("in memory", ("split", "samples", "resident", "of", "share"), rows)
+    return 0
