@@ -76,5 +76,5 @@ class EpochProfile(L.Callback):  # type: ignore[misc]  # Lightning is untyped he
 
 
 def _finish_device() -> None:
-    if torch.cuda.is_available() and torch.cuda.is_initialized():
+    if torch.cuda.is_available():
         torch.cuda.synchronize()

@@ -159,7 +159,7 @@ def _residency(asked: Invocation) -> int:
     """Ask the kernel how much of the tensors is in memory; nothing is read."""
     from ocr.datasets import TensorDataset
 
-    found = {}
+    found: dict[str, dict[str, Any]] = {}
     for split in asked.splits:
         store = asked.config.workspace(split).open(asked.config.stages.tensors)
         if store is not None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import time
-from typing import Any
+from typing import Any, cast
 
 import click
 
+from ocr.part import Part
+from ocr.source import AnnotatedSplit
 from pipeline.errors import ConfigError, PipelineError
 from pipeline.preview import remember_rate
 from pipeline.runner import StageResult, run_stages
@@ -42,12 +44,7 @@ def run(asked: Invocation, strict: bool, rehash: bool, retry: bool) -> int:
             for name, result in run_stages(pipeline, names, asked.config.executor, progress):
                 results[split][name] = result
                 remember_rate(asked.config.work_dir, name, result)
-            if not asked.json:
-                unlabelled = pipeline.source.unlabelled()
-                if unlabelled:
-                    click.echo(
-                        f"{split}: no labels for {show.shortened(unlabelled)}; they are no samples", err=True
-                    )
+            _tell(split, cast("AnnotatedSplit | Part", pipeline.source))
     spelled = {split: {n: r.to_json() for n, r in stages.items()} for split, stages in results.items()}
     _write_results(asked, spelled)
     if asked.json:
@@ -75,7 +72,7 @@ def data(asked: Invocation, train: int | None, val: int | None) -> int:
     """
     if asked.config.data.generate is None:
         raise ConfigError(
-            f"run {asked.composed.name} has a data set of its own at {asked.config.data.root}: nothing to draw"
+            f"run {asked.composed.name} has its own data set at {asked.config.data.root}: nothing to draw"
         )
     counts = draw_receipts(asked.config, train, val)
     result = {"root": str(asked.config.data.root), **counts}
@@ -110,6 +107,15 @@ def _stage_names(asked: Invocation) -> tuple[str, ...]:
         if word not in known:
             raise ConfigError(f"there is no stage {word}; there are {', '.join(known)}")
     return asked.words or tuple(known)
+
+
+def _tell(split: str, source: AnnotatedSplit | Part) -> None:
+    """Say on standard error what the samples' counts do not show."""
+    for note in source.read.notes:
+        click.echo(f"{split}: {note}", err=True)
+    unlabelled = source.unlabelled()
+    if unlabelled:
+        click.echo(f"{split}: no labels for {show.shortened(unlabelled)}; they are no samples", err=True)
 
 
 def _write_results(asked: Invocation, spelled: dict[str, Any]) -> None:
