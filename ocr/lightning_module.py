@@ -1,0 +1,259 @@
+"""The detector as a LightningModule: normalise on the device, train, validate, save what it is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import lightning as L
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from ocr.augment import AugmentParams, augment
+from ocr.geometry import Size
+from ocr.losses import Losses, LossParams, detector_loss
+from ocr.maps import MapParams
+from ocr.metrics import IouHmean
+from ocr.model import DBNet, DetectorOutput, DetectorParams
+from ocr.postprocess import BoxDecoder, BoxParams, Detections
+from pipeline.errors import ConfigError, PipelineError
+from pipeline.stage import Parameters
+
+_ON_DEVICE = ("images", "prob_maps", "prob_masks", "thresh_maps", "thresh_masks")
+
+
+class OptimizerParams(Parameters):
+    """AdamW; its rate rises to `lr` during the first `warmup` of all steps, then falls as a cosine to 0."""
+
+    lr: float = Field(default=1e-3, gt=0)
+    weight_decay: float = Field(default=1e-4, ge=0)
+    warmup: float = Field(default=0.15, gt=0, lt=1)
+
+
+class DetectorModule(L.LightningModule):  # type: ignore[misc]  # Lightning is untyped here
+    """DBNet with its loss, box decoder and metric; batches are dicts and may come from anywhere.
+
+    Per batch it reads `images` (uint8, or floating and then normalised already), the four maps,
+    `inverse_matrix`, `size`, `polygons`, `ignore` and `sample_id`; augmented training needs no maps.
+    `mean` and `std` are those of the store, of pixel values in 0…1, RGB. `canvas` (height, width) is
+    what the weights are trained for; it is kept in checkpoints. Logs `train/…` and `val/…` losses,
+    and `val/hmean`, `val/precision`, `val/recall`, `val/samples`.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        params: DetectorParams,
+        *,
+        canvas: Size,
+        mean: Sequence[float],
+        std: Sequence[float],
+        loss: LossParams | None = None,
+        optimizer: OptimizerParams | None = None,
+        boxes: BoxParams | None = None,
+        augment: AugmentParams | None = None,
+        maps: MapParams | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.params, self.canvas, self.seed = params, canvas, seed
+        self.loss_params = loss or LossParams()
+        self.optimizer_params = optimizer or OptimizerParams()
+        self.augment_params = augment or AugmentParams(enabled=False)
+        self.map_params = maps or MapParams()
+        self.decoder = BoxDecoder(boxes or BoxParams())
+        self.metric = IouHmean()
+        self.model = DBNet(params)
+        self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in its stubs
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+
+    # ------------------------------------------------------------------------------- batches
+
+    def transfer_batch_to_device(
+        self, batch: dict[str, Any], device: torch.device, dataloader_idx: int
+    ) -> dict[str, Any]:
+        """Move pixels and maps; geometry and polygons stay on the host, where boxes are decoded."""
+        moved = {name: batch[name].to(device, non_blocking=True) for name in _ON_DEVICE if name in batch}
+        return {**batch, **moved}
+
+    def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
+        """Augment while training, and normalise, both on the device."""
+        if self.trainer.training and self.augment_params.enabled:
+            pixels = self._unit_pixels(batch["images"])
+            batch = augment(
+                {**batch, "images": pixels},
+                self.augment_params,
+                self.map_params,
+                seed=self.seed,
+                epoch=self.current_epoch,
+            )
+            return {**batch, "images": self._normalise(batch["images"])}
+        images: Tensor = batch["images"]
+        if images.is_floating_point():
+            return batch
+        return {**batch, "images": self._normalise(self._unit_pixels(images))}
+
+    def _unit_pixels(self, images: Tensor) -> Tensor:
+        """Pixels in 0…1, float32; stored normalised pixels are brought back."""
+        if images.is_floating_point():
+            return (images.float() * self.std + self.mean).clamp_(0, 1)
+        return images.float().div_(255)
+
+    def _normalise(self, pixels: Tensor) -> Tensor:
+        return (pixels - self.mean) / self.std
+
+    # --------------------------------------------------------------------------------- steps
+
+    def forward(self, images: Tensor) -> DetectorOutput:
+        """Normalised images, floating (B, 3, H, W), to logits, float32 (B, 1, H, W)."""
+        if not torch.is_autocast_enabled(images.device.type):
+            images = images.to(self.mean.dtype)  # that of the weights; images may be stored in half precision
+        return cast(DetectorOutput, self.model(images))
+
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
+        """Give the loss of a batch. Raises `PipelineError` when it is no longer a number."""
+        losses = self._losses(self(batch["images"]), batch)
+        if not torch.isfinite(losses.total):
+            raise PipelineError(
+                f"the loss is {losses.total.item()} in epoch {self.current_epoch}, batch {batch_idx} "
+                f"({', '.join(batch['sample_id'])}); "
+                "lower the learning rate, or train with trainer.precision=32-true"
+            )
+        self._log_losses("train", losses, len(batch["images"]))
+        return losses.total
+
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+        """Add a batch to the validation losses and to the metric."""
+        output = self(batch["images"])
+        self._log_losses("val", self._losses(output, batch), len(batch["images"]))
+        detections = self._detections(output, batch)
+        self.metric.update(
+            [found.polygons for found in detections], batch["polygons"], ignore=batch["ignore"]
+        )
+
+    def predict_step(self, batch: dict[str, Any], batch_idx: int) -> list[Detections]:
+        """Find the regions of each image, in its upright frame."""
+        return self._detections(self(batch["images"]), batch)
+
+    def on_validation_epoch_start(self) -> None:
+        """Forget what a sanity check or an interrupted epoch has counted."""
+        self.metric.reset()
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the metric over the whole set, with the number of samples it stands on."""
+        result = self.metric.compute()
+        scores = {f"val/{name}": result[name] for name in ("hmean", "precision", "recall")}
+        # The metric is the same on every rank already; `sync_dist` only says so.
+        self.log_dict(scores, prog_bar=True, sync_dist=True)
+        self.log("val/samples", float(result["images"]), sync_dist=True)
+
+    def _losses(self, output: DetectorOutput, batch: Mapping[str, Any]) -> Losses:
+        return detector_loss(output, batch, self.loss_params)
+
+    def _detections(self, output: DetectorOutput, batch: Mapping[str, Any]) -> list[Detections]:
+        return self.decoder.decode(output.prob_logits.sigmoid(), batch["inverse_matrix"], batch["size"])
+
+    def _log_losses(self, stage: str, losses: Losses, samples: int) -> None:
+        values = {
+            f"{stage}/{'loss' if name == 'total' else name}": value
+            for name, value in losses._asdict().items()
+        }
+        self.log_dict(values, on_step=False, on_epoch=True, batch_size=samples, sync_dist=True)
+
+    def configure_optimizers(self) -> Any:
+        """AdamW, its rate set anew before each step: a resumed training may have another length."""
+        params = self.optimizer_params
+        optimizer = torch.optim.AdamW(self.model.parameters(), lr=params.lr, weight_decay=params.weight_decay)
+        steps = self.trainer.estimated_stepping_batches
+        if math.isinf(steps):
+            raise ConfigError(
+                "the learning rate's schedule needs an end: set trainer.max_epochs or trainer.max_steps"
+            )
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: one_cycle(step / max(steps, 1), params.warmup)
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    # --------------------------------------------------------------------------- checkpoints
+
+    def identity(self) -> dict[str, Any]:
+        """What the weights belong to, as plain values: `model`, `canvas`, `mean`, `std`."""
+        return {
+            "model": self.params.model_dump(mode="json", exclude={"pretrained"}),
+            "canvas": list(self.canvas),
+            "mean": [round(value, 6) for value in self.mean.flatten().tolist()],
+            "std": [round(value, 6) for value in self.std.flatten().tolist()],
+        }
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the identity beside the weights."""
+        checkpoint["detector"] = self.identity()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse the weights of another detector: `ConfigError` names what differs."""
+        check_identity(checkpoint.get("detector"), self.identity())
+
+    @classmethod
+    def from_checkpoint(cls, path: Path, **settings: Any) -> DetectorModule:
+        """Build the detector that a checkpoint holds, on the CPU, in evaluation mode.
+
+        `settings` are keyword arguments of the constructor other than `canvas`, `mean` and `std`.
+        The file is read without running any code in it. Raises `ConfigError` where there is no
+        file, or it is no checkpoint of a detector.
+        """
+        checkpoint = read_checkpoint(path)
+        identity = checkpoint["detector"]
+        module = cls(
+            DetectorParams.model_validate(identity["model"]),
+            canvas=(identity["canvas"][0], identity["canvas"][1]),
+            mean=identity["mean"],
+            std=identity["std"],
+            **settings,
+        )
+        module.load_state_dict(checkpoint["state_dict"])
+        return cast(DetectorModule, module.eval())
+
+
+def one_cycle(progress: float, warmup: float) -> float:
+    """The learning rate as a share of its peak, when `progress` of all steps is done (0…1).
+
+    Linear from 1/25 to 1 during `warmup`, then half a cosine to 0 (after Smith, 2018).
+    """
+    if progress < warmup:
+        return 0.04 + 0.96 * progress / warmup
+    return 0.5 + 0.5 * math.cos(math.pi * min(1.0, (progress - warmup) / (1 - warmup)))
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint's plain values and tensors; its `detector` entry says what the weights belong to."""
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise ConfigError(f"there is no checkpoint {path}; train first, or name another one") from error
+    except Exception as error:  # torch raises whatever its unpickler or zip reader meets
+        raise ConfigError(f"{path} cannot be read as a checkpoint: {error}") from error
+    if not isinstance(checkpoint, dict) or "detector" not in checkpoint or "state_dict" not in checkpoint:
+        raise ConfigError(f"{path} is not a checkpoint of a detector: it does not say which model it holds")
+    return checkpoint
+
+
+def check_identity(stored: Mapping[str, Any] | None, configured: Mapping[str, Any]) -> None:
+    """Compare two `identity()` values; `ConfigError` names each key that differs, with both values."""
+    if stored is None:
+        raise ConfigError("the checkpoint is not one of a detector: it does not say which model it holds")
+    differences = [
+        f"{key} {stored.get(key)} → {configured[key]}"
+        for key in configured
+        if stored.get(key) != configured[key]
+    ]
+    if differences:
+        raise ConfigError(
+            f"the checkpoint belongs to another detector: {'; '.join(differences)}; "
+            "use the configuration that it was trained with, or train anew"
+        )

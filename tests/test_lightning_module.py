@@ -1,0 +1,323 @@
+"""The Lightning module: it learns, normalises on the device, and its checkpoints say what they hold."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import lightning as L
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from ocr.augment import AugmentParams
+from ocr.geometry import letterbox, transform_points
+from ocr.lightning_module import DetectorModule, OptimizerParams, one_cycle, read_checkpoint
+from ocr.maps import MapParams, build_maps
+from ocr.model import DetectorOutput, DetectorParams
+from pipeline.errors import ConfigError, PipelineError
+
+SIDE = 128
+ENLARGED = 3  # how much larger the upright image is than the canvas
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+WORDS = ("TOTAL", "4.20", "MILK", "BREAD", "CASH")
+TINY = DetectorParams(backbone="tiny", neck_channels=64)
+Batch = dict[str, Any]
+
+pytestmark = [
+    # Lightning's advice: few workers, a training without validation.
+    pytest.mark.filterwarnings("ignore::lightning.fabric.utilities.warnings.PossibleUserWarning"),
+    # Lightning's own use of torch's pytrees.
+    pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning"),
+]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """These tensors are too small to share: threads would wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def sample_of(seed: int, side: int = SIDE) -> Batch:
+    """A page with four words on the canvas, as a store would give it."""
+    rng = np.random.default_rng(seed)
+    page = np.full((side, side * 3 // 4, 3), 225, np.uint8)
+    quads = []
+    for line in range(4):
+        text, left = WORDS[rng.integers(len(WORDS))], int(rng.integers(4, side // 4))
+        (width, height), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, side / 200, 2)
+        bottom = round((line + 0.8) * side / 4)
+        cv2.putText(
+            page, text, (left, bottom), cv2.FONT_HERSHEY_SIMPLEX, side / 200, (40, 30, 20), 2, cv2.LINE_AA
+        )
+        corners = [
+            (left, bottom - height),
+            (left + width, bottom - height),
+            (left + width, bottom),
+            (left, bottom),
+        ]
+        quads.append(np.array(corners, np.float32) * ENLARGED)
+    box = letterbox((side * ENLARGED, side * 3 // 4 * ENLARGED), (side, side))
+    image = torch.zeros(3, side, side, dtype=torch.uint8)
+    image[:, : box.height, : box.width] = torch.from_numpy(page).permute(2, 0, 1)
+    ignore = np.zeros(len(quads), np.uint8)
+    maps = build_maps([transform_points(box.matrix, quad) for quad in quads], ignore, side, side, MapParams())
+    return {
+        "images": image,
+        "prob_maps": torch.from_numpy(maps.prob_map),
+        "prob_masks": torch.from_numpy(maps.prob_mask),
+        "thresh_maps": torch.from_numpy(maps.thresh_map.astype(np.float16)),
+        "thresh_masks": torch.from_numpy(maps.thresh_mask),
+        "inverse_matrix": torch.from_numpy(np.linalg.inv(box.matrix)),
+        "size": torch.tensor((side * ENLARGED, side * 3 // 4 * ENLARGED), dtype=torch.int32),
+        "polygons": quads,
+        "ignore": ignore,
+        "sample_id": f"page-{seed}.jpg",
+    }
+
+
+def collate(samples: list[Batch]) -> Batch:
+    return {
+        name: torch.stack([sample[name] for sample in samples])
+        if isinstance(value, torch.Tensor)
+        else [sample[name] for sample in samples]
+        for name, value in samples[0].items()
+    }
+
+
+def loader(samples: list[Batch], batch_size: int = 2) -> DataLoader[Batch]:
+    return DataLoader(samples, batch_size=batch_size, collate_fn=collate)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def samples() -> list[Batch]:
+    return [sample_of(1), sample_of(2)]
+
+
+@pytest.fixture(scope="module")
+def small() -> list[Batch]:
+    return [sample_of(seed, side=96) for seed in (1, 2, 3)]
+
+
+def module(side: int = 96, **settings: Any) -> DetectorModule:
+    torch.manual_seed(0)
+    return DetectorModule(TINY, **{"canvas": (side, side), "mean": MEAN, "std": STD, **settings})
+
+
+def trainer(folder: Path, **settings: Any) -> L.Trainer:
+    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+    return L.Trainer(
+        **{
+            "accelerator": "cpu",
+            "default_root_dir": folder,
+            "enable_checkpointing": False,
+            **quiet,
+            **settings,
+        }
+    )
+
+
+class Seen(L.Callback):  # type: ignore[misc]  # Lightning is untyped here
+    """Keeps the batches as the steps see them."""
+
+    def __init__(self) -> None:
+        self.train: list[Batch] = []
+        self.val: list[Batch] = []
+
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Batch, batch_idx: int) -> None:
+        self.train.append(batch)
+
+    def on_validation_batch_start(
+        self, trainer: Any, pl_module: Any, batch: Batch, *rest: Any, **more: Any
+    ) -> None:
+        self.val.append(batch)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_two_pages_are_learnt_by_heart(tmp_path: Path, samples: list[Batch], precision: str) -> None:
+    detector = module(SIDE, optimizer=OptimizerParams(lr=2e-2))
+    run = trainer(
+        tmp_path, max_epochs=80, precision=precision, check_val_every_n_epoch=80, num_sanity_val_steps=0
+    )
+    run.fit(detector, loader(samples), loader(samples))
+    assert run.callback_metrics["val/samples"] == 2
+    assert run.callback_metrics["val/hmean"] >= 0.95
+
+
+def test_an_untrained_detector_is_validated_without_a_match(tmp_path: Path, small: list[Batch]) -> None:
+    (result,) = trainer(tmp_path).validate(module(), loader(small), verbose=False)
+    assert result["val/samples"] == 3 and 0 <= result["val/hmean"] < 0.3
+    assert all(np.isfinite(value) for value in result.values())
+    assert {"val/loss", "val/probability", "val/binary", "val/threshold"} <= result.keys()
+
+
+def test_perfect_maps_give_a_perfect_score_in_the_upright_frame(
+    tmp_path: Path, samples: list[Batch], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    detector = module(SIDE)
+    batch = collate(samples)
+    logits = 20 * (batch["prob_maps"].float() - 0.5)
+    monkeypatch.setattr(detector.model, "forward", lambda images: DetectorOutput(logits, -logits))
+    (result,) = trainer(tmp_path).validate(detector, loader(samples), verbose=False)
+    assert result["val/hmean"] > 0.9
+
+
+def test_pixels_are_normalised_after_the_transfer(tmp_path: Path, small: list[Batch]) -> None:
+    seen = Seen()
+    trainer(tmp_path, callbacks=[seen]).validate(module(), loader(small), verbose=False)
+    pixels = torch.stack([sample["images"] for sample in small]).double() / 255
+    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (MEAN, STD))
+    expected = ((pixels - mean) / std).float()
+    images = torch.cat([batch["images"] for batch in seen.val])
+    torch.testing.assert_close(images, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_pixels_stored_normalised_are_not_normalised_again(
+    tmp_path: Path, small: list[Batch], dtype: torch.dtype
+) -> None:
+    detector = module(augment=AugmentParams(flip=0, rotation=0, scale_min=1, scale_max=1, colour=0))
+    seen = Seen()
+    normalised = [
+        {**sample, "images": ((sample["images"][None] / 255 - detector.mean) / detector.std)[0].to(dtype)}
+        for sample in small
+    ]
+    run = trainer(tmp_path, max_epochs=1, callbacks=[seen], num_sanity_val_steps=0)
+    run.fit(detector, loader(normalised), loader(normalised))
+    stored = torch.stack([sample["images"] for sample in normalised])
+    validated = torch.cat([batch["images"] for batch in seen.val])
+    torch.testing.assert_close(validated, stored, rtol=0, atol=0)
+    augmented = torch.cat([batch["images"] for batch in seen.train])
+    assert augmented.dtype == torch.float32
+    black = (0 - detector.mean) / detector.std
+    assert (augmented >= black - 1e-5).all() and (
+        augmented <= (1 - detector.mean) / detector.std + 1e-5
+    ).all()
+
+
+def test_only_training_is_augmented(tmp_path: Path, small: list[Batch]) -> None:
+    seen = Seen()
+    run = trainer(tmp_path, max_epochs=1, callbacks=[seen])
+    run.fit(module(augment=AugmentParams(crop=64), seed=3), loader(small), loader(small))
+    assert all(
+        batch["images"].shape[-2:] == (64, 64) == batch["prob_maps"].shape[-2:] for batch in seen.train
+    )
+    assert all(batch["images"].shape[-2:] == (96, 96) for batch in seen.val)
+    assert torch.equal(seen.val[-1]["inverse_matrix"], torch.stack([small[2]["inverse_matrix"]]))
+
+
+def test_the_same_seed_trains_to_the_same_weights(tmp_path: Path, small: list[Batch]) -> None:
+    weights = []
+    for seed in (1, 1, 2):
+        detector = module(augment=AugmentParams(), seed=seed)
+        trainer(tmp_path, max_epochs=1).fit(detector, loader(small))
+        weights.append(torch.cat([value.flatten() for value in detector.parameters()]))
+    assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[0], weights[2])
+
+
+def test_a_loss_that_is_no_number_stops_and_names_the_samples(tmp_path: Path, small: list[Batch]) -> None:
+    detector = module()
+    torch.nn.init.constant_(detector.model.prob_head.logits.weight, float("nan"))
+    with pytest.raises(PipelineError, match=r"loss is nan in epoch 0, batch 0 \(page-1\.jpg, page-2\.jpg\)"):
+        trainer(tmp_path, max_epochs=1).fit(detector, loader(small))
+
+
+def test_the_rate_rises_to_its_peak_and_falls_to_0() -> None:
+    rates = [one_cycle(step / 100, warmup=0.2) for step in range(101)]
+    assert (
+        rates[0] == pytest.approx(0.04)
+        and rates[20] == 1
+        and rates[60] == pytest.approx(0.5)
+        and rates[100] == 0
+    )
+    assert rates[:21] == sorted(rates[:21]) and rates[20:] == sorted(rates[20:], reverse=True)
+    assert one_cycle(1.5, warmup=0.2) == 0
+
+
+def test_the_schedule_needs_an_end(tmp_path: Path, small: list[Batch]) -> None:
+    with pytest.raises(ConfigError, match=r"trainer\.max_epochs"):
+        trainer(tmp_path, max_epochs=-1).fit(module(), loader(small))
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory, small: list[Batch]) -> tuple[Path, DetectorModule]:
+    """A checkpoint after one of two epochs, and the detector it was taken of."""
+    folder = tmp_path_factory.mktemp("run")
+    detector = module(mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.4))
+    run = trainer(folder, max_epochs=1)
+    run.fit(detector, loader(small))
+    run.save_checkpoint(folder / "last.ckpt")
+    return folder / "last.ckpt", detector.eval()
+
+
+def test_a_checkpoint_gives_the_same_detector_back(checkpoint: tuple[Path, DetectorModule]) -> None:
+    path, trained = checkpoint
+    loaded = DetectorModule.from_checkpoint(path)
+    assert loaded.params == TINY and loaded.canvas == (96, 96) and not loaded.training
+    assert torch.equal(loaded.mean, trained.mean) and torch.equal(loaded.std, trained.std)
+    images = torch.rand(1, 3, 96, 96)
+    with torch.no_grad():
+        assert all(torch.equal(a, b) for a, b in zip(loaded(images), trained(images), strict=True))
+
+
+def test_training_goes_on_from_a_checkpoint(
+    tmp_path: Path, checkpoint: tuple[Path, DetectorModule], small: list[Batch]
+) -> None:
+    run = trainer(tmp_path, max_epochs=2)
+    detector = module(mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.4))
+    run.fit(detector, loader(small), ckpt_path=checkpoint[0], weights_only=True)
+    assert run.current_epoch == 2 and run.global_step == 4
+
+
+@pytest.mark.parametrize(
+    ("other", "words"),
+    [
+        ({"canvas": (96, 128)}, r"canvas \[96, 96\] → \[96, 128\]"),
+        ({"params": TINY.model_copy(update={"neck_channels": 32})}, r"model .*'neck_channels': 32"),
+        ({"mean": MEAN}, r"mean \[0\.5, 0\.4, 0\.3\] → \[0\.485"),
+    ],
+)
+def test_a_checkpoint_of_another_detector_is_refused(
+    tmp_path: Path,
+    checkpoint: tuple[Path, DetectorModule],
+    small: list[Batch],
+    other: dict[str, Any],
+    words: str,
+) -> None:
+    settings = {"params": TINY, "canvas": (96, 96), "mean": (0.5, 0.4, 0.3), "std": (0.2, 0.3, 0.4), **other}
+    with pytest.raises(ConfigError, match=words):
+        trainer(tmp_path).validate(
+            DetectorModule(**settings), loader(small), ckpt_path=checkpoint[0], weights_only=True
+        )
+
+
+class Payload:
+    def __reduce__(self) -> Any:
+        return os.mkdir, ("hit",)
+
+
+def test_no_code_in_a_checkpoint_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.save({"state_dict": {}, "detector": Payload()}, tmp_path / "bad.ckpt")
+    with pytest.raises(ConfigError, match=r"bad\.ckpt cannot be read as a checkpoint"):
+        read_checkpoint(tmp_path / "bad.ckpt")
+    assert not (tmp_path / "hit").exists()
+
+
+def test_what_is_no_checkpoint_of_a_detector_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"there is no checkpoint .*none\.ckpt"):
+        DetectorModule.from_checkpoint(tmp_path / "none.ckpt")
+    (tmp_path / "text.ckpt").write_text("not a checkpoint")
+    with pytest.raises(ConfigError, match=r"text\.ckpt cannot be read"):
+        DetectorModule.from_checkpoint(tmp_path / "text.ckpt")
+    torch.save({"state_dict": {}}, tmp_path / "other.ckpt")
+    with pytest.raises(ConfigError, match=r"other\.ckpt is not a checkpoint of a detector"):
+        DetectorModule.from_checkpoint(tmp_path / "other.ckpt")
