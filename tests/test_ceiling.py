@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from types import SimpleNamespace
 
-import cv2
 import numpy as np
 import pytest
 
@@ -13,6 +12,7 @@ from ocr.ceiling import LabelledImage, Loss, find_ceiling, labelled_images
 from ocr.maps import MapParams
 from ocr.postprocess import BoxParams
 from pipeline.errors import PipelineError
+from tests.receipt_labels import labelled_receipts
 
 CANVAS = (320, 320)
 
@@ -109,14 +109,7 @@ def test_images_come_out_of_a_store():
 
 @pytest.mark.slow
 def test_the_defaults_lose_less_of_real_receipts_than_the_reference(receipts):
-    images = []
-    for path in sorted((receipts / "box").glob("*.csv"))[::5]:
-        reduced = cv2.imread(str(receipts / "img" / f"{path.stem}.jpg"), cv2.IMREAD_REDUCED_GRAYSCALE_8)
-        rows = [line.split(",", 8) for line in path.read_text("utf-8", errors="replace").splitlines()]
-        rows = [row for row in rows if len(row) == 9]
-        polygons = [np.array(row[:8], dtype=np.float32).reshape(4, 2) for row in rows]
-        size = (reduced.shape[0] * 8, reduced.shape[1] * 8)
-        images.append(LabelledImage(path.stem, size, polygons, [row[8] for row in rows], [False] * len(rows)))
+    images = labelled_receipts(receipts, step=5)
     reference = find_ceiling(images, (640, 640), boxes=BoxParams(min_size=3.0, unclip_ratio=1.5))
     small_text = MapParams(min_text_size=3)
     ours = find_ceiling(images, (640, 640), maps=small_text)

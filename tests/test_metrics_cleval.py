@@ -7,6 +7,7 @@ import pytest
 
 from ocr.metrics import CLEval
 from ocr.metrics.characters import aspect_ratios, corners_of, estimated_lengths, place_centres
+from tests.receipt_labels import labelled_receipts
 from tests.referees import cleval_metric
 
 
@@ -107,12 +108,9 @@ def test_equals_the_published_package_on_random_cases(referee, dtype):
 def test_equals_the_published_package_on_receipts(referee, receipts):
     rng = np.random.default_rng(11)
     images = []
-    for path in sorted((receipts / "box").glob("*.csv"))[:60]:
-        rows = [line.split(",", 8) for line in path.read_text("utf-8", errors="replace").splitlines()]
-        rows = [row for row in rows if len(row) == 9]
-        targets = [np.array(row[:8], dtype=np.float32).reshape(4, 2) for row in rows]
-        ignore = (rng.random(len(rows)) < 0.1).tolist()
-        images.append((disturbed(rng, targets), targets, [row[8] for row in rows], ignore))
+    for image in labelled_receipts(receipts, step=4):
+        ignore = (rng.random(len(image.polygons)) < 0.1).tolist()
+        images.append((disturbed(rng, image.polygons), image.polygons, image.texts, ignore))
     assert_equal(referee, images)
 
 

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from ocr.geometry import letterbox
 from ocr.map_regions import means_inside
-from ocr.maps import MapParams, build_maps
+from ocr.maps import build_maps
 from ocr.postprocess import BoxDecoder, BoxParams, clockwise
 from pipeline.errors import PipelineError
+from tests.receipt_labels import labelled_receipts, soft_map
 from tests.referees import db_post_process
 
 SIDE = 320
@@ -75,22 +76,9 @@ def test_equals_a_public_implementation(referee, shape, score_mode):
 
 
 @pytest.mark.slow
-def test_equals_a_public_implementation_on_the_maps_of_receipts(referee, receipt_maps):
-    assert sum(assert_equal(referee, prob_map) for prob_map in receipt_maps) > 300
-
-
-@pytest.fixture(scope="module")
-def receipt_maps(receipts):
-    maps, params = [], MapParams(shrink_ratio=0.7, min_text_size=0)
-    for path in sorted((receipts / "box").glob("*.csv"))[:12]:
-        image = cv2.imread(str(receipts / "img" / f"{path.stem}.jpg"), cv2.IMREAD_REDUCED_GRAYSCALE_8)
-        fitted = letterbox(tuple(side * 8 for side in image.shape), (640, 640))
-        rows = [line.split(",", 8) for line in path.read_text("utf-8", errors="replace").splitlines()]
-        quads = [np.array(row[:8], dtype=float).reshape(4, 2) for row in rows if len(row) == 9]
-        canvas = [quad @ fitted.matrix[:2, :2].T + fitted.matrix[:2, 2] for quad in quads]
-        prob_map = build_maps(canvas, [0] * len(canvas), 640, 640, params).prob_map[0]
-        maps.append(cv2.GaussianBlur(prob_map.astype(np.float32), (0, 0), 0.7))
-    return maps
+def test_equals_a_public_implementation_on_the_maps_of_receipts(referee, receipts):
+    prob_maps = [soft_map(image) for image in labelled_receipts(receipts, step=17)]
+    assert sum(assert_equal(referee, prob_map) for prob_map in prob_maps) > 300
 
 
 OUTLINES = st.lists(st.tuples(st.integers(0, 39), st.integers(0, 29)), min_size=1, max_size=9)

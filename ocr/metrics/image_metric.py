@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from typing import ClassVar, Generic, NamedTuple, TypeVar
 
 import numpy as np
@@ -118,7 +118,7 @@ class ImageMetric(Metric, Generic[C]):
         self._computed = None
         self._update_count += 1
         self.images += 1
-        self.totals += self.totals.new_tensor(astuple(counts))
+        self.totals += self.totals.new_tensor(tuple(vars(counts).values()))
         self.image_sums += self.image_sums.new_tensor(counts.image_rates())
 
     def compute(self) -> dict[str, float]:

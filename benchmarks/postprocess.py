@@ -1,0 +1,103 @@
+"""Box decoding against the common Python loop, on the same soft maps, in one run.
+
+    OMP_NUM_THREADS=1 python -m benchmarks.postprocess RECEIPTS [--json]
+
+RECEIPTS is a folder with `img/NNN.jpg` and `box/NNN.csv`; those with 45 to 55 lines are used, at
+640 × 640. The loop is OpenOCR's `DBPostProcess` (PaddleOCR's), with the same thresholds, so that both
+sides find the same regions. Both decode every map in turn; of the rounds, the fastest counts for each
+map. Times are CPU milliseconds of this thread.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from ocr.postprocess import BoxDecoder, BoxParams
+from tests.receipt_labels import labelled_receipts, soft_map
+from tests.referees import db_post_process
+
+ROUNDS = 9
+MODES = (("box", "fast"), ("box", "slow"), ("polygon", "fast"))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("receipts", type=Path)
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    cv2.setNumThreads(1)
+    images = [image for image in labelled_receipts(arguments.receipts) if 45 <= len(image.polygons) <= 55]
+    maps = [soft_map(image) for image in images]
+    results = [compare(maps, shape, score_mode) for shape, score_mode in MODES]
+    if arguments.json:
+        print(json.dumps(results))
+        return
+    print(f"{len(maps)} maps of 640 × 640, CPU ms a map")
+    for result in results:
+        print(
+            "{shape:8} {score_mode:5}  ours {ours_ms:5.2f} (slowest {slowest_ms:5.2f}; {regions:.1f} regions)  "
+            "the loop {loop_ms:5.2f} ({loop_regions:.1f} regions)  ratio {ratio:4.1f}".format(**result)
+        )
+
+
+def compare(maps: list[Any], shape: str, score_mode: str) -> dict[str, Any]:
+    """Time both sides map by map."""
+    params = BoxParams.model_validate(
+        {"unclip_ratio": 1.5, "min_size": 1.0, "shape": shape, "score_mode": score_mode}
+    )
+    decoder, loop = BoxDecoder(params), common_loop(shape, score_mode)
+    ours, theirs, found, loop_found = [], [], [], []
+    for prob_map in maps:
+        side = prob_map.shape[0]
+        sides: list[Callable[[], Any]] = [
+            lambda: decoder.decode_one(prob_map, np.eye(3), (side, side)).polygons,  # noqa: B023
+            lambda: loop(prob_map),  # noqa: B023
+        ]
+        (fast, polygons), (slow, boxes) = (best(call) for call in sides)
+        ours.append(fast)
+        theirs.append(slow)
+        found.append(len(polygons))
+        loop_found.append(len(boxes))
+    return {
+        "shape": shape,
+        "score_mode": score_mode,
+        "regions": float(np.mean(found)),
+        "loop_regions": float(np.mean(loop_found)),
+        "ours_ms": float(np.mean(ours)),
+        "slowest_ms": float(np.max(ours)),
+        "loop_ms": float(np.mean(theirs)),
+        "ratio": float(np.mean(theirs) / np.mean(ours)),
+    }
+
+
+def common_loop(shape: str, score_mode: str) -> Callable[[Any], Any]:
+    """The public implementation, from a map to its boxes."""
+    post_process = db_post_process()
+    if post_process is None:
+        raise SystemExit("the loop to compare with is missing: pip install --no-deps openocr-python")
+    loop = post_process(thresh=0.3, box_thresh=0.6, unclip_ratio=1.5, score_mode=score_mode)
+    loop.min_size = 1
+    find = loop.boxes_from_bitmap if shape == "box" else loop.polygons_from_bitmap
+    return lambda prob_map: find(prob_map, prob_map > 0.3, *prob_map.shape[::-1])[0]
+
+
+def best(call: Callable[[], Any]) -> tuple[float, Any]:
+    """The fastest of the rounds, in CPU milliseconds, and what the call gave."""
+    times = []
+    for _ in range(ROUNDS):
+        started = time.thread_time()
+        result = call()
+        times.append(1000 * (time.thread_time() - started))
+    return min(times), result
+
+
+if __name__ == "__main__":
+    main()
