@@ -43,8 +43,8 @@ def main() -> None:
     print(f"{len(maps)} maps of 640 × 640, CPU ms a map")
     for result in results:
         print(
-            "{shape:8} {score_mode:5}  ours {ours_ms:5.2f} (slowest {slowest_ms:5.2f}; {regions:.1f} regions)  "
-            "the loop {loop_ms:5.2f} ({loop_regions:.1f} regions)  ratio {ratio:4.1f}".format(**result)
+            "{shape:7} {score_mode}  ours {ours_ms:.2f} (slowest {slowest_ms:.2f}; {regions:.1f} regions)  "
+            "the loop {loop_ms:.2f} ({loop_regions:.1f} regions)  ratio {ratio:.1f}".format(**result)
         )
 
 

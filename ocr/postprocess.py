@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate, pairwise
+from itertools import accumulate, chain, pairwise
 from math import sqrt
 from typing import Any, Literal, TypeVar
 
@@ -201,7 +201,8 @@ def _grow(outline: Contour, distance: float) -> list[Floats]:
     offset = pyclipper.PyclipperOffset(arc_tolerance=0.25 * SUBPIXELS)
     offset.AddPath((outline * SUBPIXELS).tolist(), pyclipper.JT_ROUND, pyclipper.ET_CLOSEDPOLYGON)
     paths = offset.Execute(distance * SUBPIXELS)
-    return [np.array(path, dtype=np.float32) / np.float32(SUBPIXELS) for path in paths]
+    flat = [np.fromiter(chain.from_iterable(path), np.float32, 2 * len(path)) for path in paths]
+    return [path.reshape(-1, 2) / np.float32(SUBPIXELS) for path in flat]
 
 
 def clockwise(corners: NDArray[F]) -> NDArray[F]:
