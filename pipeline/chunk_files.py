@@ -44,6 +44,7 @@ class ChunkFiles:
             )
         self.sample_bytes: int = self.dtype.itemsize * math.prod(field.shape)
         self.samples_per_chunk, self.not_raw, self._read = self._layout()
+        self._affixes = _key_affixes(self._metadata["chunk_key_encoding"], len(self.shape))
         self.chunk_bytes = self.samples_per_chunk * self.sample_bytes
         self.chunk_shape = (self.samples_per_chunk, *field.shape)
 
@@ -52,11 +53,8 @@ class ChunkFiles:
 
     def key(self, chunk: int) -> str:
         """Name of a chunk's file below the array's directory."""
-        encoding = self._metadata["chunk_key_encoding"]
-        default = encoding["name"] == "default"
-        separator: str = encoding.get("configuration", {}).get("separator", "/" if default else ".")
-        parts = [str(chunk), *["0"] * (len(self.shape) - 1)]
-        return separator.join(["c", *parts] if default else parts)
+        before, after = self._affixes
+        return f"{before}{chunk}{after}"
 
     def read(self, chunk: int, out: Samples) -> None:
         """Read a chunk's samples into `out`, (k, *shape).
@@ -104,6 +102,13 @@ class ChunkFiles:
     def _read_by_zarr(self, chunk: int, out: Samples) -> None:
         rows = self.store.fields[self.name][chunk * len(out) : (chunk + 1) * len(out)]
         out[: len(rows)] = rows
+
+
+def _key_affixes(encoding: dict[str, Any], dimensions: int) -> tuple[str, str]:
+    """What stands before and after a chunk's number in its key, as Zarr v3 defines it."""
+    default = encoding["name"] == "default"
+    separator: str = encoding.get("configuration", {}).get("separator", "/" if default else ".")
+    return f"c{separator}" if default else "", f"{separator}0" * (dimensions - 1)
 
 
 def _bytes(array: Samples) -> NDArray[np.uint8]:

@@ -52,7 +52,7 @@ class SharedChunks:
         `fill` gets the slots to fill: an array, a chunk, and the memory for its samples.
         Raises OSError where there is too little memory, and whatever `fill` raises.
         """
-        name = _name(arrays, chunks)
+        name = _name(arrays, chunks, huge_pages)
         with _alone(arrays[0].files.store.path):
             for found in SharedMemory.find(name):
                 shared = cls(found, arrays, chunks)
@@ -112,11 +112,12 @@ def _sizes(arrays: Sequence[MappedArray], count: int) -> list[int]:
     return [-(-count * array.slot_bytes // HUGE_PAGE) * HUGE_PAGE for array in arrays]
 
 
-def _name(arrays: Sequence[MappedArray], chunks: Chunks) -> str:
-    """Name what the memory holds: the generation, its arrays, the chunks that were asked for."""
+def _name(arrays: Sequence[MappedArray], chunks: Chunks, huge_pages: bool) -> str:
+    """Name what the memory holds: the generation, its arrays, the chunks that were asked for, and how."""
     path = arrays[0].files.store.path
     status = path.stat()
     what = [str(path), status.st_dev, status.st_ino, [(array.name, array.slot_bytes) for array in arrays]]
+    what.append(huge_pages)
     return f"warmstore-{digest(canonical_json(what), chunks.tobytes()).hex()}"
 
 
