@@ -92,7 +92,7 @@ def _draw_border(
 
 
 def _db_distance(xs: Points, ys: Points, one: Points, other: Points, holes: bool) -> Points:
-    """Measure as DBNet does: with a, b to the ends of an edge c, the nearer of them where the angle is acute."""
+    """Measure as DBNet does: to the nearer end where the pixel sees the edge at an acute angle."""
     a = (xs - one[0]) ** 2 + (ys - one[1]) ** 2
     b = (xs - other[0]) ** 2 + (ys - other[1]) ** 2
     c = float(((one - other) ** 2).sum())

@@ -31,6 +31,7 @@ _HELPERS = (
     map_loops.drop_midpoints,
     map_loops.has_interior,
     map_loops.goes_straight,
+    map_loops.twice_area,
     map_loops.is_upright_rectangle,
     map_loops.rectangle,
     map_loops.turns_of,

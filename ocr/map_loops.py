@@ -24,7 +24,8 @@ def clean(points: Any, bounds: Any, height: int, width: int) -> Any:
 
     Dropped are a vertex that repeats the next one (so also the one that closes a ring) and one in the
     middle of a straight line. What only runs to and fro on a line, as all does that lies outside the
-    canvas once it is clamped, has no interior. Gives new points and bounds.
+    canvas once it is clamped, has no interior. What is left runs clockwise on the canvas. Gives new points
+    and bounds.
     """
     rings = np.empty_like(points)
     kept = np.zeros_like(bounds)
@@ -42,7 +43,11 @@ def clean(points: Any, bounds: Any, height: int, width: int) -> Any:
             ring[i, 0] = min(max(ring[i, 0], 0.0), width - 1.0)
             ring[i, 1] = min(max(ring[i, 1], 0.0), height - 1.0)
         count = drop_repeats(ring, count)
-        kept[index + 1] = start + (count if has_interior(ring, count) else 0)
+        if not has_interior(ring, count):
+            count = 0
+        elif twice_area(ring, count) < 0.0:
+            ring[:count] = ring[:count][::-1].copy()
+        kept[index + 1] = start + count
     return rings[: kept[-1]], kept
 
 
@@ -93,20 +98,26 @@ def goes_straight(dx: float, dy: float, next_dx: float, next_dy: float) -> bool:
     return abs(cross) <= STRAIGHT * sqrt((dx * dx + dy * dy) * (next_dx * next_dx + next_dy * next_dy))
 
 
+def twice_area(ring: Any, count: int) -> float:
+    """Give twice the area of a ring (shoelace), positive where it runs clockwise on the canvas."""
+    total = 0.0
+    for i in range(count):
+        total += ring[i - 1, 0] * ring[i, 1] - ring[i, 0] * ring[i - 1, 1]
+    return total
+
+
 def measure(points: Any, bounds: Any) -> Any:
-    """Measure each polygon: area (shoelace, absolute), perimeter, shorter side of its bounding box."""
+    """Measure each polygon: area, perimeter, shorter side of its bounding box; zeros without points."""
     sizes = np.zeros((len(bounds) - 1, 3))
     for index in range(len(bounds) - 1):
         ring = points[bounds[index] : bounds[index + 1]]
         count = len(ring)
-        twice_area = perimeter = 0.0
+        perimeter = 0.0
         for i in range(count):
-            x1, y1 = ring[i, 0], ring[i, 1]
-            x2, y2 = ring[(i + 1) % count, 0], ring[(i + 1) % count, 1]
-            twice_area += x1 * y2 - x2 * y1
-            perimeter += sqrt((x2 - x1) * (x2 - x1) + (y2 - y1) * (y2 - y1))
+            dx, dy = ring[i, 0] - ring[i - 1, 0], ring[i, 1] - ring[i - 1, 1]
+            perimeter += sqrt(dx * dx + dy * dy)
         if count:
-            sizes[index, 0] = abs(twice_area) / 2
+            sizes[index, 0] = abs(twice_area(ring, count)) / 2
             sizes[index, 1] = perimeter
             sizes[index, 2] = min(np.ptp(ring[:, 0]), np.ptp(ring[:, 1]))
     return sizes

@@ -179,19 +179,22 @@ def _offset_by_clipper(
     distance: npt.NDArray[np.float64],
     parts: Literal["first", "all"],
 ) -> tuple[Outlines, Outlines]:
+    if not wanted.any():
+        return Outlines.of([], []), Outlines.of([], [])
+    vertices, starts, distances = whole.tolist(), bounds.tolist(), distance.tolist()
     kernels: list[Path] = []
     kernel_owner: list[int] = []
     grown: list[Path] = []
     grown_owner: list[int] = []
     for index in np.flatnonzero(wanted).tolist():
-        path = whole[bounds[index] : bounds[index + 1]].tolist()
+        path = vertices[starts[index] : starts[index + 1]]
         clipper = pyclipper.PyclipperOffset()
         clipper.AddPath(path, pyclipper.JT_ROUND, pyclipper.ET_CLOSEDPOLYGON)
-        shrunk = clipper.Execute(-distance[index])
+        shrunk = clipper.Execute(-distances[index])
         if shrunk:
             drawn = shrunk[:1] if parts == "first" else shrunk
             kernels += drawn
             kernel_owner += [index] * len(drawn)
-            grown.append((clipper.Execute(distance[index]) or [path])[0])
+            grown.append((clipper.Execute(distances[index]) or [path])[0])
             grown_owner.append(index)
     return Outlines.of(kernels, kernel_owner), Outlines.of(grown, grown_owner)

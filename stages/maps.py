@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib.metadata import version
 from typing import Any, ClassVar
 
+import cv2
 import numpy as np
 
 from ocr.geometry import transform_points
@@ -14,7 +16,7 @@ from pipeline.stage import Chunked, Field, Inputs, Stage
 
 
 class Maps(Stage, MapParams):
-    """Build the ground truth maps of a sample."""
+    """Draw a sample's maps on a canvas of height × width, which is the one that decode puts it on."""
 
     name: ClassVar[str] = "maps"
     version: ClassVar[int] = 1
@@ -30,8 +32,12 @@ class Maps(Stage, MapParams):
         """Declare the four maps."""
         return tuple(Chunked(name, dtype, (1, *self.canvas)) for name, dtype in MAP_DTYPES.items())
 
+    def libraries(self) -> Mapping[str, str]:
+        """OpenCV fills outlines and Clipper offsets them, or loops that were seen to do exactly as they do."""
+        return {"opencv": cv2.__version__, "pyclipper": version("pyclipper")}
+
     def compute(self, inputs: Inputs) -> Mapping[str, Any]:
-        """Bring the polygons onto the canvas and build their maps."""
+        """Bring the polygons onto the canvas, in float64, and draw their maps."""
         truth, matrix = inputs.values["canonicalize"], inputs.values["decode"]["matrix"]
         polygons = [transform_points(matrix, points) for points in truth["points"]]
         maps = build_maps(polygons, truth["ignore"], *self.canvas, self)
