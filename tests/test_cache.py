@@ -17,11 +17,13 @@ from pydantic import ValidationError
 from torch.utils.data import DataLoader
 
 from ocr.cache import CacheParams
+from ocr.codec_advice import codec_speeds
 from ocr.datasets import TensorDataset
 from ocr.datasets.collate import as_collated
 from ocr.datasets.pinning import register_with_cuda
 from pipeline.errors import StoreError
 from pipeline.memory import available_memory
+from pipeline.residency import InMemory, store_residency
 from pipeline.shared import SharedMemory
 from tests.stores import sample, tensors_store
 
@@ -184,6 +186,7 @@ def test_workers_attach_to_the_copy_and_count_together(tmp_path: Path, method: s
 WARM = """
 import os, signal, sys
 from ocr.cache import CacheParams
+from ocr.codec_advice import codec_speeds
 from ocr.datasets import TensorDataset
 dataset = TensorDataset(sys.argv[1], cache=CacheParams(mode="ram"))
 if sys.argv[2] == "killed while filling":
@@ -357,3 +360,28 @@ def test_memory_for_a_device_is_mapped_shared_and_registered(
     assert_reads(dataset, 3)
     del dataset
     assert [name for name, _ in calls].count("unregister") == 5
+
+
+# ------------------------------------------------------------------- what the machine is asked
+
+
+def test_residency_of_any_store_is_told_by_folder(tmp_path: Path) -> None:
+    dataset = TensorDataset(tensors_store(tmp_path, 4, CANVAS, codec="zstd"))
+    found = store_residency(dataset.store)
+    assert found["image"].resident == found["image"].bytes
+    assert sum(found.values(), InMemory(0, 0)).bytes == sum(
+        file.stat().st_size for file in dataset.store.path.rglob("*") if file.is_file()
+    )
+    evict(dataset)
+    assert store_residency(dataset.store)["image"].resident < found["image"].bytes
+
+
+def test_codec_advice_measures_every_codec_on_the_stores_samples(tmp_path: Path) -> None:
+    store = TensorDataset(tensors_store(tmp_path, 3, CANVAS)).store
+    speeds = codec_speeds(store, samples=2)
+    assert {speed.codec for speed in speeds} == {"none", "zstd", "lz4"}
+    assert [speed.cold_seconds for speed in speeds] == sorted(speed.cold_seconds for speed in speeds)
+    by_codec = {speed.codec: speed for speed in speeds}
+    assert by_codec["none"].ratio == 1
+    assert by_codec["zstd"].ratio > 1.2
+    assert all(speed.decode_rate > 0 for speed in speeds)

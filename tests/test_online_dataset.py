@@ -22,6 +22,7 @@ from ocr.datasets import (
     computing,
 )
 from ocr.datasets.computing import OnlineParams
+from ocr.datasets.ladder import Sources, measure, rungs
 from ocr.datasets.raw import listed_samples
 from ocr.decoding import DecodeParams, decode_upright
 from ocr.geometry import transform_points
@@ -298,3 +299,35 @@ def test_bad_labels_are_listed_and_a_bad_image_raises_with_its_verdict(
         dataset[dataset.sample_ids.index("3.jpg")]
     with pytest.raises(ConfigError, match=r"no usable sample 1\.jpg"):
         OnlineDataset(config(tmp_path), PARAMS, samples=["1.jpg"])
+
+
+def test_the_ladder_reads_every_rung_and_each_saves_what_it_says(
+    raw: Path, tmp_path: Path, calls: dict[str, int]
+) -> None:
+    ids = [f"{index}.jpg" for index in range(COUNT)]
+    declared = fields(*CANVAS)
+    maps = tuple(field for field in declared if isinstance(field, Chunked) and field.name != "image")
+    (tmp_path / "maps").mkdir()
+    sources = Sources(
+        raw / "img",
+        raw / "box",
+        write_store(tmp_path / "maps/maps.zarr", staged(raw), maps, sample_ids=ids),
+        write_store(tmp_path / "tensors.zarr", staged(raw), declared, sample_ids=ids),
+        PARAMS,
+    )
+    work = {}
+    for rung in rungs(sources):
+        before = dict(calls)
+        found = measure(rung, sources, batch_size=4, epochs=2)
+        assert [(m.epoch, m.samples) for m in found] == [(0, COUNT), (1, COUNT)]
+        assert all(m.rate > 0 and m.opened_s > 0 for m in found)
+        work[rung.name] = {name: calls[name] - before[name] for name in calls}
+    assert list(work.values()) == [
+        {"image": 12, "maps": 12},
+        {"image": 12, "maps": 12},
+        {"image": 6, "maps": 12},
+        {"image": 6, "maps": 0},
+        {"image": 6, "maps": 0},
+        {"image": 0, "maps": 0},
+        {"image": 0, "maps": 0},
+    ]
