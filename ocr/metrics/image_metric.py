@@ -93,14 +93,16 @@ class ImageMetric(Metric, Generic[C]):
         lengths = {name: len(lists) for name, lists in given.items() if lists is not None}
         if len(set(lengths.values())) > 1:
             raise ValueError(f"every list must have one entry per image, not {lengths}")
-        for image in range(len(predictions)):
-            counts = self.measure(
+        counts = [
+            self.measure(
                 predictions[image],
                 targets[image],
                 texts=None if texts is None else texts[image],
                 ignore=None if ignore is None else ignore[image],
             )
-            self.add(counts)
+            for image in range(len(predictions))
+        ]
+        self.add(*counts)
 
     def measure(
         self,
@@ -113,13 +115,18 @@ class ImageMetric(Metric, Generic[C]):
         """Count one image and touch no state: what a pool runs while the device computes."""
         raise NotImplementedError
 
-    def add(self, counts: C) -> None:
-        """Add what `measure` counted for one image; it counts as an update."""
+    def add(self, *images: C) -> None:
+        """Add what `measure` counted for some images; it counts as an update.
+
+        All at once, because every addition to a state on a device costs a transfer.
+        """
         self._computed = None
         self._update_count += 1
-        self.images += 1
-        self.totals += self.totals.new_tensor(tuple(vars(counts).values()))
-        self.image_sums += self.image_sums.new_tensor(counts.image_rates())
+        totals = [tuple(vars(counts).values()) for counts in images]
+        image_rates = [counts.image_rates() for counts in images]
+        self.images += len(images)
+        self.totals += self.totals.new_tensor(totals).reshape(-1, len(self.totals)).sum(dim=0)
+        self.image_sums += self.image_sums.new_tensor(image_rates).reshape(-1, 3).sum(dim=0)
 
     def compute(self) -> dict[str, float]:
         """Give micro `precision`, `recall`, `hmean` (0 where there is nothing), and what they stand on.
