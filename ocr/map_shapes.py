@@ -61,6 +61,9 @@ class Outlines:
         )
 
 
+NO_OUTLINES = Outlines.of([], [])
+
+
 @dataclass(frozen=True)
 class Shapes:
     """The N polygons of one sample as the maps draw them.
@@ -116,7 +119,8 @@ def shape_polygons(
     clipped_kernels, clipped_grown = _offset_by_clipper(whole, bounds, wanted & ~kept, distance, parts)
     kept[clipped_grown.owner] = True
 
-    codes = np.select([ignored, ~valid, ~wanted, ~kept], range(4), 4)
+    # How many of the tests, in the order of the verdicts, a polygon has passed.
+    codes = np.where(kept, 4, np.where(wanted, 3, np.where(valid, 2, np.where(ignored, 0, 1))))
     order = tuple(Verdict)
     return Shapes(
         verdicts=tuple(order[code] for code in codes.tolist()),
@@ -133,7 +137,7 @@ def _gather(polygons: Sequence[npt.ArrayLike]) -> tuple[npt.NDArray[np.float64],
     """Copy polygons into points (M, 2), end to end, and bounds (N + 1,)."""
     parts = [np.asarray(polygon, dtype=np.float64) for polygon in polygons]
     for index, part in enumerate(parts):
-        if part.shape[1:] != (2,):
+        if part.ndim != 2 or part.shape[1] != 2:
             if part.size:
                 raise ValueError(f"polygon {index} has shape {part.shape}; points are (P, 2), x and y")
             parts[index] = np.empty((0, 2))
@@ -180,7 +184,7 @@ def _offset_by_clipper(
     parts: Literal["first", "all"],
 ) -> tuple[Outlines, Outlines]:
     if not wanted.any():
-        return Outlines.of([], []), Outlines.of([], [])
+        return NO_OUTLINES, NO_OUTLINES
     vertices, starts, distances = whole.tolist(), bounds.tolist(), distance.tolist()
     kernels: list[Path] = []
     kernel_owner: list[int] = []

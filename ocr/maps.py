@@ -46,6 +46,9 @@ class MapParams(Parameters):
         return self
 
 
+DEFAULTS = MapParams()
+
+
 @dataclass(frozen=True)
 class Maps:
     """The four maps of one sample, each (1, H, W).
@@ -77,7 +80,7 @@ def build_maps(
     (`True`) or the NumPy one (`False`) and otherwise leaves the choice open. `ValueError`: a point that
     is not finite or a malformed polygon, with its index, or a canvas without pixels.
     """
-    params = params or MapParams()
+    params = params or DEFAULTS
     backend = choose_backend(compiled)
     shapes = shape_maps(polygons, ignore, height, width, params, compiled=compiled)
     prob_map = np.zeros((1, height, width), np.uint8)
@@ -112,7 +115,7 @@ def shape_maps(
     """Judge and offset the polygons as `build_maps` does, without drawing them."""
     if height < 1 or width < 1:
         raise ValueError(f"the canvas must have pixels, got height {height} and width {width}")
-    params = params or MapParams()
+    params = params or DEFAULTS
     return shape_polygons(
         polygons,
         ignore,
