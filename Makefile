@@ -27,7 +27,7 @@ help: ## list the targets
 
 setup: $(READY) ## make .venv and install what is needed (stamped: the second time it is there)
 
-$(READY): pyproject.toml constraints.txt scripts/setup.sh
+$(READY): pyproject.toml constraints.txt tests/referees.txt scripts/setup.sh
 	@bash scripts/setup.sh
 	@touch $(READY)
 

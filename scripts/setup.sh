@@ -46,6 +46,11 @@ has_turbojpeg() {
 [ -x .venv/bin/pip ] || make_venv
 say "installing Python packages into .venv (a few minutes the first time)"
 .venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+while read -r referee; do
+  case "$referee" in '' | '#'*) continue ;; esac
+  .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps "$referee" 2>/dev/null ||
+    say "$referee cannot be installed here: the tests that compare with it are skipped"
+done <tests/referees.txt
 if ! has_turbojpeg; then
   say "installing the TurboJPEG library (libturbojpeg0)"
   apt_install libturbojpeg0 || apt_install libturbojpeg || true
