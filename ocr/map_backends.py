@@ -27,6 +27,7 @@ _log = logging.getLogger(__name__)
 _one_at_a_time = threading.Lock()
 
 _HELPERS = (
+    map_loops.reverse,
     map_loops.drop_repeats,
     map_loops.drop_midpoints,
     map_loops.has_interior,

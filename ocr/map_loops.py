@@ -46,9 +46,17 @@ def clean(points: Any, bounds: Any, height: int, width: int) -> Any:
         if not has_interior(ring, count):
             count = 0
         elif twice_area(ring, count) < 0.0:
-            ring[:count] = ring[:count][::-1].copy()
+            reverse(ring, count)
         kept[index + 1] = start + count
     return rings[: kept[-1]], kept
+
+
+def reverse(ring: Any, count: int) -> None:
+    """Turn round the first `count` points of the ring."""
+    for i in range(count // 2):
+        j = count - 1 - i
+        ring[i, 0], ring[j, 0] = ring[j, 0], ring[i, 0]
+        ring[i, 1], ring[j, 1] = ring[j, 1], ring[i, 1]
 
 
 def drop_repeats(ring: Any, count: int) -> int:
@@ -152,7 +160,8 @@ def offset_rectangles(outlines: Any, bounds: Any, wanted: Any, distance: Any) ->
                 shrunk[index, 2, 1] = shrunk[index, 3, 1] = bottom
                 steps[index] = to_nearest(turns_of(distance[index]) / 4.0)
     grown_bounds = np.zeros(count + 1, np.int64)
-    grown_bounds[1:] = np.cumsum(np.where(steps > 0, 4 * (steps + 1), 0))
+    for index in range(count):
+        grown_bounds[index + 1] = grown_bounds[index] + (4 * (steps[index] + 1) if steps[index] else 0)
     grown = np.empty((grown_bounds[count], 2), np.int32)
     for index in range(count):
         if steps[index]:
@@ -182,8 +191,8 @@ def rectangle(outline: Any) -> Any:
 
     Clipper multiplies a side by its reciprocal, so they may be one rounding short of 1; that decides ties.
     """
-    left, right = float(outline[:, 0].min()), float(outline[:, 0].max())
-    top, bottom = float(outline[:, 1].min()), float(outline[:, 1].max())
+    left, right = float(min(outline[0, 0], outline[2, 0])), float(max(outline[0, 0], outline[2, 0]))
+    top, bottom = float(min(outline[0, 1], outline[2, 1])), float(max(outline[0, 1], outline[2, 1]))
     return (
         left,
         top,
