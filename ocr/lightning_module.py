@@ -13,12 +13,17 @@ from pydantic import Field
 from torch import Tensor
 
 from ocr.augment import AugmentParams, augment
+from ocr.contract import check_batch
 from ocr.geometry import Size
+from ocr.laps import Laps
 from ocr.losses import Losses, LossParams, detector_loss
 from ocr.maps import MapParams
-from ocr.metrics import IouHmean
+from ocr.metrics import CLEval, IouHmean
 from ocr.model import DBNet, DetectorOutput, DetectorParams
+from ocr.overlap import OverlapParams
 from ocr.postprocess import BoxDecoder, BoxParams, Detections
+from ocr.precision import Precision, computing_in
+from ocr.scoring import Scoring
 from pipeline.errors import ConfigError, PipelineError
 from pipeline.stage import Parameters
 
@@ -34,13 +39,20 @@ class OptimizerParams(Parameters):
 
 
 class DetectorModule(L.LightningModule):  # type: ignore[misc]  # Lightning is untyped here
-    """DBNet with its loss, box decoder and metric; batches are dicts and may come from anywhere.
+    """DBNet with its loss, box decoder and metrics; batches are dicts and may come from anywhere.
 
     Per batch it reads `images` (uint8, or floating and then normalised already), the four maps,
     `inverse_matrix`, `size`, `polygons`, `ignore` and `sample_id`; augmented training needs no maps.
-    `mean` and `std` are those of the store, of pixel values in 0…1, RGB. `canvas` (height, width) is
-    what the weights are trained for; it is kept in checkpoints. Logs `train/…` and `val/…` losses,
-    and `val/hmean`, `val/precision`, `val/recall`, `val/samples`.
+    `text`, where it is there, makes CLEval exact. The first batch of training and of validation is held
+    against `ocr.contract`. `mean` and `std` are those of the store, of pixel values in 0…1, RGB.
+    `canvas` (height, width) is what the weights are trained for; it is kept in checkpoints.
+
+    `overlap` decides where boxes are decoded and counted: in the caller without it. `val_precision`
+    is that of the forward pass in validation; the trainer's without it.
+
+    Logs `train/…` and `val/…` losses, `val/hmean`, `val/precision`, `val/recall`, the same with
+    `val/cleval_…`, and `val/samples`. `scoring.worst` holds the samples with the least H-mean, and
+    `laps` where the time went, for callbacks.
     """
 
     mean: Tensor
@@ -56,24 +68,48 @@ class DetectorModule(L.LightningModule):  # type: ignore[misc]  # Lightning is u
         loss: LossParams | None = None,
         optimizer: OptimizerParams | None = None,
         boxes: BoxParams | None = None,
+        overlap: OverlapParams | None = None,
+        val_precision: Precision | None = None,
         augment: AugmentParams | None = None,
         maps: MapParams | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
         self.params, self.canvas, self.seed = params, canvas, seed
+        self.val_precision = val_precision
         self.loss_params = loss or LossParams()
         self.optimizer_params = optimizer or OptimizerParams()
         self.augment_params = augment or AugmentParams(enabled=False)
         self.map_params = maps or MapParams()
         self.decoder = BoxDecoder(boxes or BoxParams())
-        self.metric = IouHmean()
+        self.metric, self.cleval = IouHmean(), CLEval()
+        self.laps = Laps()
+        self.scoring = Scoring(
+            self.decoder, self.metric, self.cleval, overlap or OverlapParams(workers=0), self.laps
+        )
         self.model = DBNet(params)
         self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in its stubs
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
 
+        self._checked: set[bool] = set()
+
     # ------------------------------------------------------------------------------- batches
+
+    def on_before_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
+        """Hold the first batch of training, and of validation, against the contract."""
+        self.laps.lap("fetch")
+        training = bool(self.trainer.training)
+        if training not in self._checked:
+            self._checked.add(training)
+            check_batch(
+                batch,
+                canvas=self.canvas,
+                maps=not (training and self.augment_params.enabled),
+                mean=self.mean.flatten().tolist(),
+                std=self.std.flatten().tolist(),
+            )
+        return batch
 
     def transfer_batch_to_device(
         self, batch: dict[str, Any], device: torch.device, dataloader_idx: int
@@ -95,9 +131,10 @@ class DetectorModule(L.LightningModule):  # type: ignore[misc]  # Lightning is u
             )
             return {**batch, "images": self._normalise(batch["images"])}
         images: Tensor = batch["images"]
-        if images.is_floating_point():
-            return batch
-        return {**batch, "images": self._normalise(self._unit_pixels(images))}
+        if not images.is_floating_point():
+            batch = {**batch, "images": self._normalise(self._unit_pixels(images))}
+        self.laps.lap("transfer")
+        return batch
 
     def _unit_pixels(self, images: Tensor) -> Tensor:
         """Pixels in 0…1, float32; stored normalised pixels are brought back."""
@@ -129,13 +166,16 @@ class DetectorModule(L.LightningModule):  # type: ignore[misc]  # Lightning is u
         return losses.total
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        """Add a batch to the validation losses and to the metric."""
-        output = self(batch["images"])
-        self._log_losses("val", self._losses(output, batch), len(batch["images"]))
-        detections = self._detections(output, batch)
-        self.metric.update(
-            [found.polygons for found in detections], batch["polygons"], ignore=batch["ignore"]
-        )
+        """Add a batch to the validation losses, and its maps to what is being scored."""
+        self.laps.lap("other")
+        with computing_in(self.val_precision, batch["images"].device.type):
+            output = self(batch["images"])
+        self.laps.lap("forward")
+        losses = self._losses(output, batch)
+        self.laps.lap("loss")
+        self._log_losses("val", losses, len(batch["images"]))
+        self.laps.lap("other")
+        self.scoring.submit(output.prob_logits.sigmoid(), batch)
 
     def predict_step(self, batch: dict[str, Any], batch_idx: int) -> list[Detections]:
         """Find the regions of each image, in its upright frame."""
@@ -143,15 +183,24 @@ class DetectorModule(L.LightningModule):  # type: ignore[misc]  # Lightning is u
 
     def on_validation_epoch_start(self) -> None:
         """Forget what a sanity check or an interrupted epoch has counted."""
-        self.metric.reset()
+        self.scoring.begin()
 
     def on_validation_epoch_end(self) -> None:
-        """Log the metric over the whole set, with the number of samples it stands on."""
-        result = self.metric.compute()
-        scores = {f"val/{name}": result[name] for name in ("hmean", "precision", "recall")}
-        # The metric is the same on every rank already; `sync_dist` only says so.
+        """Log the metrics over the whole set, with the number of samples they stand on."""
+        self.laps.lap("other")
+        self.scoring.end()
+        iou, cleval = self.metric.compute(), self.cleval.compute()
+        self.laps.lap("metric")
+        rates = ("hmean", "precision", "recall")
+        scores = {f"val/{name}": iou[name] for name in rates}
+        # The metrics are the same on every rank already; `sync_dist` only says so.
         self.log_dict(scores, prog_bar=True, sync_dist=True)
-        self.log("val/samples", float(result["images"]), sync_dist=True)
+        self.log_dict({f"val/cleval_{name}": cleval[name] for name in rates}, sync_dist=True)
+        self.log("val/samples", float(iou["images"]), sync_dist=True)
+
+    def teardown(self, stage: str) -> None:
+        """End the pool that an epoch which failed has left."""
+        self.scoring.close()
 
     def _losses(self, output: DetectorOutput, batch: Mapping[str, Any]) -> Losses:
         return detector_loss(output, batch, self.loss_params)
