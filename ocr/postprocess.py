@@ -45,9 +45,9 @@ class BoxParams(Parameters):
     """How regions are found in a probability map; lengths are in canvas pixels.
 
     The defaults differ from the reference's in two places, because with those even perfect maps of
-    receipts lose a quarter of their lines (docs/evaluation.md has the figures): `min_size` 3 discards
-    the thin kernels of small lines, and no `unclip_ratio` gives both short and long lines their height
-    back.
+    receipts lose a fifth of their lines at 640 × 640 (docs/evaluation.md has the figures): `min_size` 3
+    discards the thin kernels of small lines, and no `unclip_ratio` gives both short and long lines
+    their height back.
     """
 
     threshold: float = Field(0.3, ge=0, le=1)
@@ -55,7 +55,7 @@ class BoxParams(Parameters):
     box_threshold: float = Field(0.6, ge=0, le=1)
     """A region is kept when its score, the mean probability inside it, is at least this."""
     unclip_ratio: float | None = Field(None, ge=0)
-    """A region grows on each side by unclip_ratio · area / perimeter; by what `shrink_ratio` took if None."""
+    """Each side moves by unclip_ratio · area / perimeter; if None, by what undoes `shrink_ratio`."""
     shrink_ratio: float = Field(0.4, gt=0, lt=1)
     """The ratio by which the maps' regions were shrunk (`stages.maps.shrink_ratio`)."""
     min_size: float = Field(1.0, ge=0)
@@ -144,7 +144,7 @@ class BoxDecoder:
         boxes, kept = [], []
         for index in np.flatnonzero(scores >= params.box_threshold).tolist():
             centre, (width, height), angle = pairs[index][0]
-            growth = 2 * self._offset(width * height, 2 * (width + height))
+            growth = 2 * self._growth(width * height, 2 * (width + height), scores[index])
             sides = width + growth, height + growth
             if min(sides) >= params.min_size + GROWN_MARGIN:
                 boxes.append(cv2.boxPoints((centre, sides, angle)))
@@ -166,27 +166,34 @@ class BoxDecoder:
         outlines, kept = [], []
         for index in np.flatnonzero(scores >= self.params.box_threshold).tolist():
             outline = simplified[index]
-            offset = self._offset(cv2.contourArea(outline), cv2.arcLength(outline, True))
-            parts = _grow(outline, offset)
+            growth = self._growth(cv2.contourArea(outline), cv2.arcLength(outline, True), scores[index])
+            parts = _grow(outline, growth)
             if len(parts) == 1 and min(cv2.minAreaRect(parts[0])[1]) >= self.params.min_size + GROWN_MARGIN:
                 outlines.append(parts[0])
                 kept.append(index)
         return outlines, scores[kept]
 
-    def _offset(self, area: float, perimeter: float) -> float:
-        """How far a region of this area A' and perimeter L' grows.
+    def _growth(self, area: float, perimeter: float, score: float) -> float:
+        """How far each side of an outline of this area A' and perimeter L' moves outwards.
 
-        With an `unclip_ratio` r', by the paper's D' = A' · r' / L'. Otherwise by the D that shrank it.
-        That was D = A · k / L with k = 1 - shrink_ratio², of the original area A = A' + L' D + c D² and
-        perimeter L = L' + 2 c D, c being CORNERS: c (2 - k) D² + (1 - k) L' D - k A' = 0.
+        With an `unclip_ratio` r', by the paper's D' = A' · r' / L'. Otherwise in two steps. First
+        inwards: soft edges make an outline larger than its kernel, but leave the sum of probabilities
+        what it was, so the kernel fills the share `score` of the outline's A' + L' / 2 + 1 pixels. Then
+        by the D that shrank the region to that kernel. That was D = A · k / L with k = 1 - shrink_ratio²,
+        of the region's area A = A' + L' D + c D² and perimeter L = L' + 2 c D, c being CORNERS:
+        c (2 - k) D² + (1 - k) L' D - k A' = 0.
         """
         if not perimeter:
             return 0.0
         if self.params.unclip_ratio is not None:
             return self.params.unclip_ratio * area / perimeter
+        around, surplus = perimeter + 4, (area + perimeter / 2 + 1) * max(0.0, 1 - score)
+        soft = 2 * surplus / (around + sqrt(max(0.0, around**2 - 4 * CORNERS * surplus)))
+        area = max(0.0, area - perimeter * soft + CORNERS * soft**2)
+        perimeter = max(0.0, perimeter - 2 * CORNERS * soft)
         k = 1 - self.params.shrink_ratio**2
         square, linear = CORNERS * (2 - k), (1 - k) * perimeter
-        return (sqrt(linear**2 + 4 * square * k * area) - linear) / (2 * square)
+        return (sqrt(linear**2 + 4 * square * k * area) - linear) / (2 * square) - soft
 
 
 def as_float32(prob_maps: ProbabilityMaps) -> Floats:

@@ -107,8 +107,21 @@ def test_growing_undoes_shrinking(shrink_ratio, height, width):
     shrunk = area * (1 - shrink_ratio**2) / perimeter
     kernel_width, kernel_height = width - 2 * shrunk, height - 2 * shrunk
     decoder = BoxDecoder(BoxParams(shrink_ratio=shrink_ratio))
-    offset = decoder._offset(kernel_width * kernel_height, 2 * (kernel_width + kernel_height))
-    assert offset == pytest.approx(shrunk, rel=1e-6)
+    growth = decoder._growth(kernel_width * kernel_height, 2 * (kernel_width + kernel_height), 1.0)
+    assert growth == pytest.approx(shrunk, rel=1e-6)
+
+
+@pytest.mark.parametrize("blur", [1.0, 2.0])
+@pytest.mark.parametrize("threshold", [0.2, 0.3, 0.5])
+def test_soft_edges_do_not_change_the_size(blur, threshold):
+    line = np.array([[40, 100], [540, 100], [540, 150], [40, 150]], dtype=np.float32)
+    prob_map = build_maps([line], [0], 640, 640).prob_map[0].astype(np.float32)
+    soft = cv2.GaussianBlur(prob_map, (0, 0), blur)
+    (polygon,) = decode(soft, threshold=threshold).polygons
+    (hard,) = decode(prob_map).polygons
+    assert np.abs(polygon - hard).max() < 3
+    (reference,) = decode(soft, threshold=threshold, unclip_ratio=1.5).polygons
+    assert np.ptp(reference[:, 1]) < 40 < 44 < np.ptp(polygon[:, 1])  # of 50
 
 
 @pytest.mark.parametrize("angle", [0, 30, 80])
