@@ -1,0 +1,229 @@
+"""A validation epoch: its pool changes nothing, its profile adds up, its precision is its own."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from ocr.lightning_module import DetectorModule
+from ocr.metrics import CLEval, IouHmean
+from ocr.model import DetectorOutput
+from ocr.overlap import OverlapParams
+from ocr.postprocess import BoxDecoder
+from ocr.profile import PARTS, EpochProfile, describe, draw_profile
+from pipeline.errors import PipelineError
+from tests.pages import MEAN, SIDE, STD, Batch, collate, loader, module, sample_of, trainer
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::lightning.fabric.utilities.warnings.PossibleUserWarning"),
+    pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning"),
+]
+POOLS = [
+    OverlapParams(workers=0),
+    OverlapParams(workers=3),
+    OverlapParams(workers=2, most_pending=1),
+    pytest.param(OverlapParams(workers=2, kind="processes"), marks=pytest.mark.slow),
+]
+
+
+@pytest.fixture(scope="module")
+def samples() -> list[Batch]:
+    texts = ["TOTAL", "4.20", "MILK", "BREAD"]
+    return [{**sample_of(seed), "text": texts} for seed in range(5)]
+
+
+def seeing(samples: list[Batch], monkeypatch: pytest.MonkeyPatch, **settings: Any) -> DetectorModule:
+    """A detector that sees the truth in all pages but the third, where it sees nothing."""
+    detector = module(SIDE, **settings)
+    truth = torch.stack([sample["prob_maps"] for sample in samples]).float()
+    truth[2] = 0
+    seen = 0
+
+    def forward(images: torch.Tensor) -> DetectorOutput:
+        nonlocal seen
+        first, seen = seen, (seen + len(images)) % len(truth)
+        logits = 20 * (truth[first : first + len(images)] - 0.5)
+        return DetectorOutput(logits, -logits)
+
+    monkeypatch.setattr(detector.model, "forward", forward)
+    return detector
+
+
+@pytest.mark.parametrize("overlap", POOLS, ids=lambda pool: f"{pool.workers} {pool.kind}")
+def test_a_pool_gives_what_the_parts_give_by_hand(
+    tmp_path: Path, samples: list[Batch], monkeypatch: pytest.MonkeyPatch, overlap: OverlapParams
+) -> None:
+    detector = seeing(samples, monkeypatch, overlap=overlap)
+    run = trainer(tmp_path)
+    (first,) = run.validate(detector, loader(samples), verbose=False)
+    (result,) = run.validate(detector, loader(samples), verbose=False)
+    assert result == first
+
+    iou, cleval = IouHmean(), CLEval()
+    for index, sample in enumerate(samples):
+        probabilities = torch.sigmoid(20 * (sample["prob_maps"].float() * (index != 2) - 0.5))[None]
+        batch = collate([sample])
+        (found,) = BoxDecoder().decode(probabilities, batch["inverse_matrix"], batch["size"])
+        iou.update([found.polygons], batch["polygons"], ignore=batch["ignore"])
+        cleval.update([found.polygons], batch["polygons"], texts=batch["text"], ignore=batch["ignore"])
+    assert result["val/samples"] == len(samples)
+    for prefix, metric in (("", iou), ("cleval_", cleval)):
+        expected = metric.compute()
+        assert 0.5 < expected["hmean"] < 1
+        for name in ("precision", "recall", "hmean"):
+            assert result[f"val/{prefix}{name}"] == pytest.approx(expected[name], rel=1e-6)
+
+
+def test_the_worst_samples_are_told(
+    tmp_path: Path, samples: list[Batch], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    detector = seeing(samples, monkeypatch, overlap=OverlapParams(workers=2))
+    trainer(tmp_path).validate(detector, loader(samples), verbose=False)
+    worst = detector.scoring.worst
+    assert (worst[0].sample_id, worst[0].hmean, worst[0].detections.polygons) == ("page-2.jpg", 0.0, [])
+    assert len(worst) == 5 and [sample.hmean for sample in worst] == sorted(s.hmean for s in worst)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_nan_in_a_map_fails_the_epoch_with_the_samples_name(
+    tmp_path: Path, samples: list[Batch], monkeypatch: pytest.MonkeyPatch, workers: int
+) -> None:
+    detector = module(SIDE, overlap=OverlapParams(workers=workers))
+
+    def forward(images: torch.Tensor) -> DetectorOutput:
+        logits = torch.zeros(len(images), 1, SIDE, SIDE)
+        logits[1, 0, 5, 5] = float("nan")
+        return DetectorOutput(logits, logits)
+
+    monkeypatch.setattr(detector.model, "forward", forward)
+    with pytest.raises(PipelineError, match=r"sample page-1\.jpg: A probability map holds NaN"):
+        trainer(tmp_path).validate(detector, loader(samples), verbose=False)
+
+
+def test_all_regions_ignored_has_a_defined_result(
+    tmp_path: Path, samples: list[Batch], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ignored = [{**sample, "ignore": np.ones(4, np.uint8)} for sample in samples]
+    detector = seeing(samples, monkeypatch)
+    (result,) = trainer(tmp_path).validate(detector, loader(ignored), verbose=False)
+    assert result["val/hmean"] == result["val/recall"] == 0 and result["val/samples"] == 5
+
+
+class Slow(torch.nn.Module):
+    """Waits before it passes batches on."""
+
+    def __init__(self, batches: Any) -> None:
+        super().__init__()
+        self.batches = batches
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Any:
+        for batch in self.batches:
+            time.sleep(0.1)
+            yield batch
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_the_parts_of_an_epoch_are_its_wall_time(tmp_path: Path, samples: list[Batch], workers: int) -> None:
+    profile = EpochProfile()
+    detector = module(SIDE, overlap=OverlapParams(workers=workers))
+    run = trainer(tmp_path, max_epochs=2, callbacks=[profile])
+    run.fit(detector, loader(samples), Slow(loader(samples)))
+    assert [row["epoch"] for row in profile.epochs] == [0, 1]  # and no sanity check
+    for row in profile.epochs:
+        assert sum(row[name] for name in PARTS) == pytest.approx(row["wall_s"], rel=0.03)
+        assert all(row[name] >= 0 for name in PARTS) and row["forward_s"] > 0 < row["loss_s"]
+        assert 0.3 <= row["data_wait_s"] < row["wall_s"]
+        assert row["boxes_work_s"] > 0 and row["memory_peak"] > 50e6
+        assert row["samples"] == 5 and row["samples_per_s"] == pytest.approx(5 / row["wall_s"])
+        assert "waiting for data" in describe(row)
+
+
+def test_what_takes_long_is_found_under_its_name(
+    tmp_path: Path, samples: list[Batch], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def spin(seconds: float) -> None:
+        end = time.thread_time() + seconds
+        while time.thread_time() < end:
+            pass
+
+    detector = seeing(samples, monkeypatch)
+    for owner, name, seconds in (
+        (detector.model, "forward", 0.04),
+        (detector, "_losses", 0.08),
+        (BoxDecoder, "decode_one", 0.05),
+        (IouHmean, "measure", 0.03),
+        (detector, "_normalise", 0.06),
+        (detector, "_log_losses", 0.05),
+    ):
+        whole = getattr(owner, name)
+
+        def slowly(*a: Any, _whole: Any = whole, _seconds: float = seconds, **k: Any) -> Any:
+            spin(_seconds)
+            return _whole(*a, **k)
+
+        monkeypatch.setattr(owner, name, slowly)
+    profile = EpochProfile()
+    trainer(tmp_path, callbacks=[profile]).validate(detector, loader(samples), verbose=False)
+    (row,) = profile.epochs
+    least = {  # 3 batches, 5 samples
+        "forward_s": 0.12,
+        "loss_s": 0.24,
+        "boxes_s": 0.25,
+        "metric_s": 0.15,
+        "transfer_s": 0.18,
+        "other_s": 0.15,
+    }
+    for name, seconds in least.items():
+        assert row[name] >= 0.9 * seconds, name
+
+
+def test_an_epoch_is_drawn(tmp_path: Path) -> None:
+    row = {**dict.fromkeys(PARTS, 0.5), "samples_per_s": 100.0, "epoch": 9}
+    draw_profile([row, row], tmp_path / "profile.png")
+    assert (tmp_path / "profile.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("training", ["32-true", "bf16-mixed"])
+@pytest.mark.parametrize("precision", [None, "32-true", "bf16-mixed"])
+def test_validation_has_a_precision_of_its_own(
+    tmp_path: Path,
+    samples: list[Batch],
+    monkeypatch: pytest.MonkeyPatch,
+    training: str,
+    precision: Any,
+) -> None:
+    detector = module(SIDE, val_precision=precision)
+    seen = set()
+    detector.model.backbone.register_forward_hook(lambda _, __, out: seen.add(out[0].dtype))
+    trainer(tmp_path, precision=training).validate(detector, loader(samples[:2]), verbose=False)
+    used = precision or training
+    assert seen == {torch.bfloat16 if used == "bf16-mixed" else torch.float32}
+
+
+def test_the_first_batch_is_checked_and_no_other(tmp_path: Path, samples: list[Batch]) -> None:
+    bad = {**samples[0], "prob_maps": samples[0]["prob_maps"] + 1}
+    with pytest.raises(PipelineError, match=r"first batch \(page-0\.jpg.*prob_maps lies in 1…2, outside 0…1"):
+        trainer(tmp_path).validate(module(SIDE), loader([bad]), verbose=False)
+    trainer(tmp_path).validate(module(SIDE), loader([samples[1], bad], batch_size=1), verbose=False)
+
+
+def test_a_checkpoints_canvas_is_the_datas(tmp_path: Path, samples: list[Batch]) -> None:
+    with pytest.raises(PipelineError, match=r"images has the shape \(2, 3, 128, 128\), not \(2, 3, 96, 96\)"):
+        trainer(tmp_path).validate(module(96), loader(samples), verbose=False)
+
+
+def test_normalised_images_are_told_from_others(tmp_path: Path, samples: list[Batch]) -> None:
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (MEAN, STD))
+    pixels = samples[0]["images"].float()
+    fine = {**samples[0], "images": ((pixels / 255 - mean) / std).bfloat16()}
+    trainer(tmp_path).validate(module(SIDE), loader([fine]), verbose=False)
+    with pytest.raises(PipelineError, match=r"images \(normalised\) lies in 0…225"):
+        trainer(tmp_path).validate(module(SIDE), loader([{**fine, "images": pixels}]), verbose=False)
