@@ -31,9 +31,14 @@ _ON_DEVICE = ("images", "prob_maps", "prob_masks", "thresh_maps", "thresh_masks"
 
 
 class OptimizerParams(Parameters):
-    """AdamW; its rate rises to `lr` during the first `warmup` of all steps, then falls as a cosine to 0."""
+    """AdamW; its rate rises to `lr` during the first `warmup` of all steps, then falls as a cosine to 0.
+
+    `beta2` sets how long squared gradients are remembered, 1 / (1 - beta2) steps: with the usual 0.999
+    the large ones of the start would outlast a training of a few hundred steps.
+    """
 
     lr: float = Field(default=1e-3, gt=0)
+    beta2: float = Field(default=0.98, gt=0, lt=1)
     weight_decay: float = Field(default=1e-4, ge=0)
     warmup: float = Field(default=0.15, gt=0, lt=1)
 
@@ -218,7 +223,12 @@ class DetectorModule(L.LightningModule):  # type: ignore[misc]  # Lightning is u
     def configure_optimizers(self) -> Any:
         """AdamW, its rate set anew before each step: a resumed training may have another length."""
         params = self.optimizer_params
-        optimizer = torch.optim.AdamW(self.model.parameters(), lr=params.lr, weight_decay=params.weight_decay)
+        optimizer = torch.optim.AdamW(
+            self.model.parameters(),
+            lr=params.lr,
+            betas=(0.9, params.beta2),
+            weight_decay=params.weight_decay,
+        )
         steps = self.trainer.estimated_stepping_batches
         if math.isinf(steps):
             raise ConfigError(
