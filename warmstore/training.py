@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import lightning as L
 import torch
@@ -20,11 +20,15 @@ from pydantic import Field
 from ocr.augment import AugmentParams
 from ocr.cache import CacheParams
 from ocr.datasets import OcrDataModule
+from ocr.datasets.collate import DEFAULT_FIELDS
 from ocr.lightning_module import DetectorModule, OptimizerParams
 from ocr.losses import LossParams
 from ocr.model import DetectorParams
+from ocr.overlap import OverlapParams
+from ocr.overlays import WorstImages
 from ocr.postprocess import BoxParams
-from ocr.profile import EpochProfile
+from ocr.precision import Precision
+from ocr.profile import EpochProfile, draw_profile
 from pipeline.errors import ConfigError, PipelineError
 from pipeline.preview import preview
 from pipeline.recipe import full_recipe
@@ -37,10 +41,13 @@ log = logging.getLogger(__name__)
 
 # Training builds the maps of what it augments; the stored ones are for validation.
 _TRAIN_FIELDS = ("image", "inverse_matrix", "size", "polygons", "ignore", "sample_id")
+# CLEval counts the characters of what is written.
+_VAL_FIELDS = (*DEFAULT_FIELDS, "text")
+_RATES = ("hmean", "precision", "recall")
 
 
 class ModelConfig(DetectorParams):
-    """The detector, how it learns, how maps become boxes; `early_stopping` is patience in validations."""
+    """The detector, how it learns, how maps become boxes and where; `early_stopping` counts validations."""
 
     batch_size: int = Field(default=16, ge=1)
     early_stopping: int | None = Field(default=None, ge=1)
@@ -48,6 +55,7 @@ class ModelConfig(DetectorParams):
     optimizer: OptimizerParams = OptimizerParams()
     augment: AugmentParams = AugmentParams()
     boxes: BoxParams = BoxParams()
+    overlap: OverlapParams = OverlapParams()
 
     def detector(self) -> DetectorParams:
         """Give the part that decides the network."""
@@ -58,6 +66,7 @@ class TrainerConfig(Parameters):
     """Arguments of Lightning's Trainer, by Lightning's names; what is None is left to Lightning.
 
     Without `precision`, mixed precision is used: `bf16-mixed` on a CPU, `16-mixed` on a GPU.
+    `val_precision`, which Lightning does not have, is that of validation where it shall be another.
     """
 
     accelerator: str = "auto"
@@ -65,6 +74,7 @@ class TrainerConfig(Parameters):
     strategy: str = "auto"
     num_nodes: int = Field(default=1, ge=1)
     precision: str | int | None = None
+    val_precision: Precision | None = None
     max_epochs: int | None = None
     min_epochs: int | None = None
     max_steps: int = -1
@@ -93,6 +103,18 @@ class TrainerConfig(Parameters):
         gpu = self.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
         return "16-mixed" if gpu else "bf16-mixed"
 
+    def own_val_precision(self) -> Precision | None:
+        """Give validation's precision where it is not the trainer's. Raises ConfigError if it cannot be."""
+        used = self.resolved_precision()
+        if self.val_precision in (None, used):
+            return None
+        if str(used) not in ("32", "32-true", "bf16-mixed", "16-mixed"):
+            raise ConfigError(
+                f"trainer.val_precision={self.val_precision} needs weights in float32, and "
+                f"trainer.precision={used} has others; use 32-true, bf16-mixed or 16-mixed"
+            )
+        return self.val_precision
+
 
 class TrainingConfig(Parameters):
     """The parts of a run's configuration that training and validation read."""
@@ -119,8 +141,10 @@ def train_detector(config: RunConfig, composed: Composed) -> dict[str, Any]:
             train=stores["train"].name,
             val=stores["val"].name,
             batch_size=asked.model.batch_size,
-            train_fields=_TRAIN_FIELDS if asked.model.augment.enabled else None,
+            fields=_VAL_FIELDS,
+            train_fields=_TRAIN_FIELDS if asked.model.augment.enabled else DEFAULT_FIELDS,
             cache=asked.cache,
+            normalise=_normalised_when_read(asked),
             seed=config.seed,
         )
         profile = EpochProfile()
@@ -132,7 +156,7 @@ def train_detector(config: RunConfig, composed: Composed) -> dict[str, Any]:
             save_last=True,
             enable_version_counter=False,
         )
-        callbacks: list[Any] = [profile, best]
+        callbacks: list[Any] = [profile, WorstImages(folder), best]
         if asked.model.early_stopping:
             callbacks.append(EarlyStopping("val/hmean", mode="max", patience=asked.model.early_stopping))
         trainer = _trainer(asked, folder, callbacks)
@@ -145,6 +169,7 @@ def train_detector(config: RunConfig, composed: Composed) -> dict[str, Any]:
         metrics = trainer.validate(
             ckpt_path=best.best_model_path or None, model=module, datamodule=data, verbose=False
         )
+    draw_profile(trained, folder / "profile.png")
     summary = _summary(stores["val"], metrics[0], trained, trainer)
     summary |= {"seconds": seconds, "checkpoint": best.best_model_path, "folder": str(folder)}
     return _write(folder, summary)
@@ -162,16 +187,18 @@ def validate_detector(
     store = checked_store(config, split)
     folder = _run_folder(config, "validate")
     with _quiet():
-        module = DetectorModule.from_checkpoint(checkpoint, boxes=asked.model.boxes, loss=asked.model.loss)
-        if module.canvas != config.canvas:
-            raise ConfigError(
-                f"{checkpoint} was trained for canvas {list(module.canvas)} and {store.name} has "
-                f"{list(config.canvas)}; set canvas={list(module.canvas)} and rerun the stages, or train anew"
-            )
-        data = OcrDataModule(val=store.name, batch_size=asked.model.batch_size, cache=asked.cache)
+        module = trained_detector(config, asked, checkpoint)
+        data = OcrDataModule(
+            val=store.name,
+            batch_size=asked.model.batch_size,
+            fields=_VAL_FIELDS,
+            cache=asked.cache,
+            normalise=_normalised_when_read(asked),
+        )
         profile = EpochProfile()
-        trainer = _trainer(asked, folder, [profile])
+        trainer = _trainer(asked, folder, [profile, WorstImages(folder)])
         metrics = trainer.validate(module, datamodule=data, verbose=False)
+    draw_profile(profile.epochs, folder / "profile.png")
     summary = _summary(store, metrics[0], profile.epochs, trainer)
     summary |= {"checkpoint": str(checkpoint), "folder": str(folder)}
     return _write(folder, summary)
@@ -200,6 +227,23 @@ def checked_store(config: RunConfig, split: str) -> Store:
     return store
 
 
+def trained_detector(config: RunConfig, asked: TrainingConfig, checkpoint: Path) -> DetectorModule:
+    """Build the detector of a checkpoint. Raises ConfigError where it was trained for another canvas."""
+    module = DetectorModule.from_checkpoint(
+        checkpoint,
+        boxes=asked.model.boxes,
+        loss=asked.model.loss,
+        overlap=asked.model.overlap,
+        val_precision=asked.trainer.own_val_precision(),
+    )
+    if module.canvas != config.canvas:
+        raise ConfigError(
+            f"{checkpoint} was trained for canvas {list(module.canvas)} and the configuration has "
+            f"{list(config.canvas)}; set canvas={list(module.canvas)} and rerun the stages, or train anew"
+        )
+    return module
+
+
 def newest_checkpoint(work_dir: Path) -> Path:
     """Find the best checkpoint of the newest training. Raises ConfigError where there is none."""
     found = sorted(work_dir.glob("runs/*-train*/checkpoints/best.ckpt"))
@@ -220,16 +264,23 @@ def _module(config: RunConfig, asked: TrainingConfig) -> DetectorModule:
         loss=asked.model.loss,
         optimizer=asked.model.optimizer,
         boxes=asked.model.boxes,
+        overlap=asked.model.overlap,
+        val_precision=asked.trainer.own_val_precision(),
         augment=asked.model.augment,
         maps=config.stages.maps,
         seed=config.seed,
     )
 
 
+def _normalised_when_read(asked: TrainingConfig) -> tuple[Literal["val"], ...]:
+    """Splits that are normalised in the trainer's precision: not where validation has one of its own."""
+    return () if asked.trainer.own_val_precision() else ("val",)
+
+
 def _trainer(asked: TrainingConfig, folder: Path, callbacks: list[Any]) -> L.Trainer:
     import sys
 
-    arguments = asked.trainer.model_dump()
+    arguments = asked.trainer.model_dump(exclude={"val_precision"})
     arguments["precision"] = asked.trainer.resolved_precision()
     if arguments["enable_progress_bar"] is None:
         arguments["enable_progress_bar"] = sys.stderr.isatty()
@@ -259,12 +310,14 @@ def _summary(store: Store, metrics: Any, epochs: list[dict[str, Any]], trainer: 
     counts = store.attributes["counts"]
     return {
         "val": {
-            **{name: float(metrics[f"val/{name}"]) for name in ("hmean", "precision", "recall")},
+            **{name: float(metrics[f"val/{name}"]) for name in _RATES},
             "samples": int(metrics["val/samples"]),
             "quarantined": counts["quarantined"],
         },
+        "cleval": {name: float(metrics[f"val/cleval_{name}"]) for name in _RATES},
         "epochs": epochs,
         "precision": str(trainer.precision),
+        "val_precision": trainer.lightning_module.val_precision or str(trainer.precision),
         "store": {"path": str(store.name), "generation": store.generation, "digest": store.digest},
     }
 
