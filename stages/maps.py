@@ -33,7 +33,7 @@ class Maps(Stage, MapParams):
         return tuple(Chunked(name, dtype, (1, *self.canvas)) for name, dtype in MAP_DTYPES.items())
 
     def libraries(self) -> Mapping[str, str]:
-        """OpenCV fills outlines and Clipper offsets them, or loops that were seen to do exactly as they do."""
+        """OpenCV fills outlines and Clipper offsets them, or loops that are seen to do just as they do."""
         return {"opencv": cv2.__version__, "pyclipper": version("pyclipper")}
 
     def compute(self, inputs: Inputs) -> Mapping[str, Any]:

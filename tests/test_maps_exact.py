@@ -30,7 +30,8 @@ def upright(random: np.random.Generator) -> Points:
 
 def turned(random: np.random.Generator) -> Points:
     angle = random.uniform(0, np.pi)
-    return upright(random) @ np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    turn: Points = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    return np.asarray(upright(random) @ turn)
 
 
 def perspective(random: np.random.Generator) -> Points:
