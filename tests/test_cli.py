@@ -180,7 +180,7 @@ def test_config_says_where_each_value_came_from(built: Shell) -> None:
     assert lines["canvas"].endswith("the command line")
     assert "configs/data/tiny.yaml" in lines["data.generate.train"]
     assert "configs/data/synthetic.yaml" in lines["data.splits.val.images"]
-    assert lines["stages.maps.shrink_ratio"].endswith("default")
+    assert lines["stages.maps.shrink_ratio"].endswith(" default")
 
 
 def test_every_command_has_help_with_an_example() -> None:

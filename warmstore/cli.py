@@ -10,7 +10,7 @@ import sys
 import click
 
 from pipeline.errors import ConfigError, PipelineError
-from warmstore.commands import inspecting, looking, mending, running, training
+from warmstore.commands import evaluating, inspecting, looking, mending, running, training
 
 COMMANDS = (
     running.run,
@@ -28,6 +28,9 @@ COMMANDS = (
     mending.gc,
     training.train,
     training.validate,
+    evaluating.precision,
+    evaluating.ceiling,
+    evaluating.overfit,
 )
 
 

@@ -42,7 +42,7 @@ log = logging.getLogger(__name__)
 # Training builds the maps of what it augments; the stored ones are for validation.
 _TRAIN_FIELDS = ("image", "inverse_matrix", "size", "polygons", "ignore", "sample_id")
 # CLEval counts the characters of what is written.
-_VAL_FIELDS = (*DEFAULT_FIELDS, "text")
+VAL_FIELDS = (*DEFAULT_FIELDS, "text")
 _RATES = ("hmean", "precision", "recall")
 
 
@@ -125,26 +125,34 @@ class TrainingConfig(Parameters):
 
 
 def training_config(config: RunConfig, composed: Composed) -> TrainingConfig:
-    """Validate those parts. Raises ConfigError like `load_config`."""
-    values = {"cache": config.cache, "trainer": config.trainer, "model": config.model}
-    return validate(TrainingConfig, values, composed)
+    """Validate those parts. Raises ConfigError like `load_config`.
+
+    Box decoding grows regions by what the maps' `shrink_ratio` took, unless it is told another.
+    """
+    model = dict(config.model)
+    boxes = model.get("boxes") or {}
+    if isinstance(boxes, dict):
+        model["boxes"] = {"shrink_ratio": config.stages.maps.shrink_ratio, **boxes}
+    return validate(
+        TrainingConfig, {"cache": config.cache, "trainer": config.trainer, "model": model}, composed
+    )
 
 
 def train_detector(config: RunConfig, composed: Composed) -> dict[str, Any]:
     """Train on split `train`, validate the best checkpoint on `val`; gives the summary that it writes."""
     asked = training_config(config, composed)
     stores = {split: checked_store(config, split) for split in ("train", "val")}
-    folder = _run_folder(config, "train")
-    with _quiet():
+    folder = run_folder(config, "train")
+    with quiet():
         L.seed_everything(config.seed, workers=True, verbose=False)
         data = OcrDataModule(
             train=stores["train"].name,
             val=stores["val"].name,
             batch_size=asked.model.batch_size,
-            fields=_VAL_FIELDS,
+            fields=VAL_FIELDS,
             train_fields=_TRAIN_FIELDS if asked.model.augment.enabled else DEFAULT_FIELDS,
             cache=asked.cache,
-            normalise=_normalised_when_read(asked),
+            normalise=normalised_when_read(asked),
             seed=config.seed,
         )
         profile = EpochProfile()
@@ -159,12 +167,12 @@ def train_detector(config: RunConfig, composed: Composed) -> dict[str, Any]:
         callbacks: list[Any] = [profile, WorstImages(folder), best]
         if asked.model.early_stopping:
             callbacks.append(EarlyStopping("val/hmean", mode="max", patience=asked.model.early_stopping))
-        trainer = _trainer(asked, folder, callbacks)
-        module = _module(config, asked)
+        trainer = lightning_trainer(asked, folder, callbacks)
+        module = new_detector(config, asked)
         began = time.perf_counter()
         trainer.fit(module, datamodule=data)
         seconds = time.perf_counter() - began
-        _refuse_interrupted(trainer)
+        refuse_interrupted(trainer)
         trained = list(profile.epochs)
         metrics = trainer.validate(
             ckpt_path=best.best_model_path or None, model=module, datamodule=data, verbose=False
@@ -185,18 +193,18 @@ def validate_detector(
     asked = training_config(config, composed)
     checkpoint = checkpoint or newest_checkpoint(config.work_dir)
     store = checked_store(config, split)
-    folder = _run_folder(config, "validate")
-    with _quiet():
+    folder = run_folder(config, "validate")
+    with quiet():
         module = trained_detector(config, asked, checkpoint)
         data = OcrDataModule(
             val=store.name,
             batch_size=asked.model.batch_size,
-            fields=_VAL_FIELDS,
+            fields=VAL_FIELDS,
             cache=asked.cache,
-            normalise=_normalised_when_read(asked),
+            normalise=normalised_when_read(asked),
         )
         profile = EpochProfile()
-        trainer = _trainer(asked, folder, [profile, WorstImages(folder)])
+        trainer = lightning_trainer(asked, folder, [profile, WorstImages(folder)])
         metrics = trainer.validate(module, datamodule=data, verbose=False)
     draw_profile(profile.epochs, folder / "profile.png")
     summary = _summary(store, metrics[0], profile.epochs, trainer)
@@ -254,7 +262,8 @@ def newest_checkpoint(work_dir: Path) -> Path:
     return found[-1]
 
 
-def _module(config: RunConfig, asked: TrainingConfig) -> DetectorModule:
+def new_detector(config: RunConfig, asked: TrainingConfig) -> DetectorModule:
+    """Build an untrained detector that learns and is validated as configured."""
     tensors = config.stages.tensors
     return DetectorModule(
         asked.model.detector(),
@@ -272,12 +281,13 @@ def _module(config: RunConfig, asked: TrainingConfig) -> DetectorModule:
     )
 
 
-def _normalised_when_read(asked: TrainingConfig) -> tuple[Literal["val"], ...]:
+def normalised_when_read(asked: TrainingConfig) -> tuple[Literal["val"], ...]:
     """Splits that are normalised in the trainer's precision: not where validation has one of its own."""
     return () if asked.trainer.own_val_precision() else ("val",)
 
 
-def _trainer(asked: TrainingConfig, folder: Path, callbacks: list[Any]) -> L.Trainer:
+def lightning_trainer(asked: TrainingConfig, folder: Path, callbacks: list[Any]) -> L.Trainer:
+    """Build Lightning's trainer; its logs go into `folder`. Raises ConfigError where it refuses."""
     import sys
 
     arguments = asked.trainer.model_dump(exclude={"val_precision"})
@@ -301,7 +311,8 @@ def _trainer(asked: TrainingConfig, folder: Path, callbacks: list[Any]) -> L.Tra
         raise ConfigError(f"Lightning refuses the trainer's settings: {error}") from None
 
 
-def _refuse_interrupted(trainer: L.Trainer) -> None:
+def refuse_interrupted(trainer: L.Trainer) -> None:
+    """Raise KeyboardInterrupt where Lightning has swallowed one."""
     if trainer.interrupted:
         raise KeyboardInterrupt
 
@@ -322,7 +333,8 @@ def _summary(store: Store, metrics: Any, epochs: list[dict[str, Any]], trainer: 
     }
 
 
-def _run_folder(config: RunConfig, kind: str) -> Path:
+def run_folder(config: RunConfig, kind: str) -> Path:
+    """Make a folder of its own for a run, below the work folder."""
     base = config.work_dir / "runs" / f"{time.strftime('%Y%m%d-%H%M%S')}-{kind}"
     folder, tries = base, 1
     while True:
@@ -340,7 +352,7 @@ def _write(folder: Path, summary: dict[str, Any]) -> dict[str, Any]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep Lightning's advertisements and its advice on workers out of the way; errors pass."""
     for name in (
         "lightning.pytorch.utilities.rank_zero",

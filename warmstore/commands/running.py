@@ -16,6 +16,7 @@ from pipeline.runner import StageResult, run_stages
 from pipeline.workspace import Workspace, exclusive
 from stages import STAGES
 from warmstore import show
+from warmstore.compose import COMMAND_LINE
 from warmstore.config import RunConfig
 from warmstore.options import Invocation, run_options
 
@@ -34,8 +35,7 @@ def run(asked: Invocation, strict: bool, rehash: bool, retry: bool) -> int:
       warmstore run maps tensors --split val stages.maps.shrink_ratio=0.5
     """
     names = _stage_names(asked)
-    if asked.config.data.generate and not asked.config.data.root.exists():
-        draw_receipts(asked.config)
+    _draw_missing(asked)
     results: dict[str, dict[str, StageResult]] = {}
     with exclusive(asked.config.work_dir, "warmstore run"), show.progress() as progress:
         for split in asked.splits:
@@ -99,6 +99,13 @@ def draw_receipts(config: RunConfig, train: int | None = None, val: int | None =
             )
         stamp.write_text(json.dumps(drawn))
     return counts
+
+
+def _draw_missing(asked: Invocation) -> None:
+    """Draw the embedded receipts where no data set is configured; a root that a user typed is the user's."""
+    own_root = asked.composed.origin("data.root") == COMMAND_LINE
+    if asked.config.data.generate and not own_root and not asked.config.data.root.exists():
+        draw_receipts(asked.config)
 
 
 def _stage_names(asked: Invocation) -> tuple[str, ...]:

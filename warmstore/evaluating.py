@@ -1,0 +1,131 @@
+"""Looking at what a detector can reach: precisions side by side, the canvas's ceiling, learning by heart."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import EarlyStopping
+
+from ocr.augment import AugmentParams
+from ocr.ceiling import Ceiling, find_ceiling, labelled_images
+from ocr.datasets import OcrDataModule, TensorDataset
+from ocr.geometry import Size
+from ocr.overlays import WorstImages
+from ocr.precision import Measured, Precision, compare_precisions
+from pipeline.errors import ConfigError
+from pipeline.store import open_store
+from warmstore.compose import Composed
+from warmstore.config import RunConfig
+from warmstore.training import (
+    VAL_FIELDS,
+    checked_store,
+    lightning_trainer,
+    new_detector,
+    newest_checkpoint,
+    normalised_when_read,
+    quiet,
+    refuse_interrupted,
+    run_folder,
+    trained_detector,
+    training_config,
+)
+
+_OVERFIT_LR = 1e-2
+
+
+def measure_precisions(
+    config: RunConfig,
+    composed: Composed,
+    split: str,
+    checkpoint: Path | None,
+    precisions: Sequence[Precision] = (),
+) -> tuple[list[Measured], dict[str, str]]:
+    """Evaluate a checkpoint over a split's store in each precision, the first being the reference.
+
+    Without `precisions`: float32 and bfloat16, and float16 on a GPU. Without `checkpoint`, the best one
+    of the newest training. Gives the measurements, and what they were made of, in words.
+    """
+    asked = training_config(config, composed)
+    checkpoint = checkpoint or newest_checkpoint(config.work_dir)
+    store = checked_store(config, split)
+    gpu = asked.trainer.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
+    precisions = precisions or ("32-true", "bf16-mixed", *(("16-mixed",) if gpu else ()))
+    module = trained_detector(config, asked, checkpoint).to("cuda" if gpu else "cpu")
+    data = TensorDataset(store.name, VAL_FIELDS, cache=asked.cache)
+    data.warm()
+    measured = compare_precisions(module, data.batches(asked.model.batch_size), precisions)
+    device = torch.cuda.get_device_name() if gpu else f"CPU, {torch.get_num_threads()} threads"
+    return measured, {
+        "checkpoint": str(checkpoint),
+        "store": str(store.name),
+        "digest": store.digest,
+        "device": device,
+    }
+
+
+def find_ceilings(
+    config: RunConfig, composed: Composed, split: str, canvases: Sequence[Size]
+) -> list[Ceiling]:
+    """Tell what each canvas allows on a split, with the run's parameters of maps and of box decoding."""
+    asked = training_config(config, composed)
+    store = open_store(config.workspace(split).store_path(config.stages.canonicalize))
+    images = list(labelled_images(store))
+    stages = config.stages
+    return [
+        find_ceiling(images, canvas, maps=stages.maps, boxes=asked.model.boxes, padding=stages.decode.padding)
+        for canvas in canvases
+    ]
+
+
+def overfit_detector(
+    config: RunConfig, composed: Composed, samples: int, epochs: int, goal: float
+) -> dict[str, Any]:
+    """Learn the first samples of split `train` by heart, and stop at H-mean `goal`.
+
+    What cannot do that has a fault that no data mends. Nothing is augmented; the learning rate is
+    1e-2 unless the run sets `model.optimizer.lr`.
+    """
+    asked = training_config(config, composed)
+    store = checked_store(config, "train")
+    if len(store) < samples:
+        raise ConfigError(f"{store.name} has {len(store)} samples, not {samples}; ask for fewer")
+    model = asked.model.model_copy(update={"augment": AugmentParams(enabled=False), "batch_size": samples})
+    if "lr" not in (config.model.get("optimizer") or {}):
+        optimizer = model.optimizer.model_copy(update={"lr": _OVERFIT_LR})
+        model = model.model_copy(update={"optimizer": optimizer})
+    every = max(1, epochs // 10)
+    trainer_config = asked.trainer.model_copy(
+        update={"max_epochs": epochs, "check_val_every_n_epoch": every, "num_sanity_val_steps": 0}
+    )
+    asked = asked.model_copy(update={"model": model, "trainer": trainer_config})
+    folder = run_folder(config, "overfit")
+    with quiet():
+        L.seed_everything(config.seed, workers=True, verbose=False)
+        data = OcrDataModule(
+            train=store.name,
+            val=store.name,
+            limit=samples,
+            batch_size=samples,
+            fields=VAL_FIELDS,
+            cache=asked.cache,
+            normalise=normalised_when_read(asked),
+        )
+        stop = EarlyStopping("val/hmean", mode="max", patience=10, stopping_threshold=goal)
+        trainer = lightning_trainer(asked, folder, [WorstImages(folder), stop])
+        began = time.perf_counter()
+        trainer.fit(new_detector(config, asked), datamodule=data)
+        refuse_interrupted(trainer)
+    return {
+        "hmean": float(trainer.callback_metrics["val/hmean"]),
+        "cleval": float(trainer.callback_metrics["val/cleval_hmean"]),
+        "goal": goal,
+        "samples": samples,
+        "epochs": trainer.current_epoch,
+        "seconds": time.perf_counter() - began,
+        "folder": str(folder),
+    }
