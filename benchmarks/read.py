@@ -13,14 +13,16 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import random
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -47,12 +49,19 @@ def touch_batch(batch: dict[str, Any]) -> int:
     return len(batch["sample_id"])
 
 
-def rates(sides: dict[str, Epoch], rounds: int) -> dict[str, dict[str, float]]:
-    """Samples a second of each side, and CPU milliseconds a sample, taking turns."""
+def rates(sides: dict[str, Epoch], rounds: int, pause: float = 0) -> dict[str, dict[str, float]]:
+    """Samples a second of each side, and CPU milliseconds a sample, taking turns.
+
+    `pause` lets threads that a side left busy (prefetching what nobody will read) come to rest.
+    """
     wall: dict[str, list[float]] = {name: [] for name in sides}
     cpu: dict[str, list[float]] = {name: [] for name in sides}
-    for _ in range(rounds + 1):
-        for name, epoch in sides.items():
+    for number in range(rounds + 1):
+        order = list(sides.items())
+        if number:  # after the first round, which only warms up
+            random.Random(number).shuffle(order)
+        for name, epoch in order:
+            time.sleep(pause)
             began, used = time.perf_counter(), time.process_time()
             count = epoch()
             wall[name].append(count / (time.perf_counter() - began))
@@ -243,7 +252,7 @@ def memory(path: Path, mode: str, ranks: int) -> dict[str, float]:
 
 def against(path: Path, folder: Path, names: list[str], batch: int, rounds: int) -> dict[str, Any]:
     """Other libraries over the same arrays, each by its own documented best use."""
-    dataset = _warm(path, "mmap")
+    dataset, in_ram = _warm(path, "mmap"), _warm(path, "ram", huge_pages=True)
     results: dict[str, Any] = {}
     ready = {}
     for name in names:
@@ -258,14 +267,15 @@ def against(path: Path, folder: Path, names: list[str], batch: int, rounds: int)
     for order in ("sequential", "shuffled"):
         sides: dict[str, Epoch] = {}
         for name, reader in ready.items():
-            sides[name] = lambda reader=reader: reader(order)  # noqa: B023 - used before order changes
-        seeds = iter(range(10**6))
-        sides["warmstore"] = lambda: sum(
-            touch_batch(b)
-            for b in dataset.batches(batch, order, seed=next(seeds))  # noqa: B023
-        )
-        results[order] = rates(sides, rounds)
+            sides[name] = partial(reader, order)
+        for label, stored in (("warmstore", dataset), ("warmstore, ram, huge pages", in_ram)):
+            sides[label] = partial(_epoch, stored, batch, order)
+        results[order] = rates(sides, rounds, pause=0.5)
     return results
+
+
+def _epoch(dataset: TensorDataset, batch: int, order: Literal["sequential", "shuffled"]) -> int:
+    return sum(touch_batch(b) for b in dataset.batches(batch, order, seed=time.perf_counter_ns()))
 
 
 def _warm(path: Path, mode: str, **params: Any) -> TensorDataset:

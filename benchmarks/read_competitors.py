@@ -180,10 +180,8 @@ def hf_datasets(dataset: TensorDataset, folder: Path, batch: int) -> Reader:
     from datasets import Dataset, Features, Value, load_from_disk
 
     features = Features({name: Value("large_binary") for name in TOUCHED})
-    rows_of = ({name: a.tobytes() for name, a in sample.items()} for sample in _samples(dataset))
-    Dataset.from_generator(
-        lambda: rows_of, features=features, cache_dir=str(folder / "cache"), writer_batch_size=16
-    ).save_to_disk(folder / "arrow")
+    columns = {name: [a.tobytes() for a in array] for name, array in _arrays(dataset).items()}
+    Dataset.from_dict(columns, features=features).save_to_disk(folder / "arrow")
     stored = load_from_disk(str(folder / "arrow")).with_format("arrow")
     buffers = _Buffers(dataset, batch)
 

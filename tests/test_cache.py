@@ -91,10 +91,13 @@ def test_without_warming_the_first_epoch_misses_and_the_second_hits(tmp_path: Pa
 
 
 @pytest.mark.parametrize("codec", ["zstd", "lz4"])
-def test_a_compressed_store_becomes_views_in_the_ram_cache(tmp_path: Path, codec: str) -> None:
+def test_a_compressed_store_becomes_views_in_the_ram_cache(
+    tmp_path: Path, codec: str, caplog: pytest.LogCaptureFixture
+) -> None:
     path = tensors_store(tmp_path, 10, CANVAS, 4, codec)
     dataset = TensorDataset(path, cache=CacheParams(mode="ram"))
     dataset.warm()
+    assert "copies" not in caplog.text
     base = dataset[0:1]["images"].data_ptr()
     assert dataset[5:9]["images"].data_ptr() == base + 5 * 3 * 64 * 64
     assert_reads(dataset, 10)

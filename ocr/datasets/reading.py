@@ -53,9 +53,12 @@ class StoreReader:
 
     @property
     def why_copied(self) -> str | None:
-        """Why batches are copies, in words, by field; None where they are views."""
-        reasons = {name: array.why_copied for name, array in self.arrays.items()}
-        return "; ".join(f"{name} is {why}" for name, why in reasons.items() if why) or None
+        """Why batches are copies, in words; None where they are views."""
+        names: dict[str, list[str]] = {}
+        for name, array in self.arrays.items():
+            if array.why_copied:
+                names.setdefault(array.why_copied, []).append(name)
+        return "; ".join(f"{', '.join(found)} stored {why}" for why, found in names.items()) or None
 
     def resident(self, rows: range) -> int:
         """Ask the kernel how many bytes of consecutive samples are in memory, to the page."""

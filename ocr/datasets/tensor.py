@@ -69,8 +69,8 @@ class TensorDataset(Dataset[Sample]):
         self._rows: Rows = _choose(self.store, limit, samples, where)
         self._counters = Counters()
         self.cache = RamCache(cache or CacheParams())
-        if self._reader.why_copied:
-            log.warning("%s: batches are copies, not views: %s", path, self._reader.why_copied)
+        if self.cache.params.mode != "ram":  # which makes views of anything, once it is warm
+            self._say_why_copied()
 
     def _open(self, path: Path, fields: tuple[str, ...], pin: bool) -> None:
         self.store = open_store(path)
@@ -151,6 +151,8 @@ class TensorDataset(Dataset[Sample]):
         hits, misses, resident, _ = self._residency.ask(self._rows)
         warmth = Warmth(hits, hits + misses, resident, time.perf_counter() - began, self.cache.budget)
         log.info("%s", warmth)
+        if self.cache.params.mode == "ram":
+            self._say_why_copied()
         return warmth
 
     def stats(self) -> Statistics:
@@ -161,6 +163,12 @@ class TensorDataset(Dataset[Sample]):
         """Ask the kernel: bytes of the chosen samples that are in memory, and bytes in all."""
         _, _, resident, absent = self._residency.ask(self._rows)
         return resident, resident + absent
+
+    def _say_why_copied(self) -> None:
+        why = self._reader.why_copied
+        if why:
+            remedy = "; cache.mode=ram would hold them as views" if "compressed" in why else ""
+            log.warning("%s: batches are copies, not views: %s%s", self.store.name, why, remedy)
 
     def _batch(self, rows: Rows) -> Batch:
         self._reader.check()
