@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import EarlyStopping
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 
 from ocr.augment import AugmentParams
 from ocr.ceiling import Ceiling, find_ceiling, labelled_images
@@ -88,12 +89,25 @@ def overfit_detector(
     """Learn the first samples of split `train` by heart, and stop at H-mean `goal`.
 
     What cannot do that has a fault that no data mends. Nothing is augmented; the learning rate is
-    1e-2 unless the run sets `model.optimizer.lr`.
+    1e-2 unless the run sets `model.optimizer.lr`. The checkpoint is `checkpoints/last.ckpt` in the
+    run's folder. Raises ConfigError where the canvas and the maps do not allow the goal.
     """
     asked = training_config(config, composed)
     store = checked_store(config, "train")
     if len(store) < samples:
         raise ConfigError(f"{store.name} has {len(store)} samples, not {samples}; ask for fewer")
+    allowed = find_ceiling(
+        islice(labelled_images(store), samples),
+        config.canvas,
+        maps=config.stages.maps,
+        boxes=asked.model.boxes,
+        padding=config.stages.decode.padding,
+    ).iou["hmean"]
+    if allowed < goal:
+        raise ConfigError(
+            f"even perfect maps of these samples give an H-mean of {allowed:.3f}, below the goal of {goal:g}: "
+            "set a larger canvas or a smaller stages.maps.min_text_size (see `warmstore ceiling`)"
+        )
     model = asked.model.model_copy(update={"augment": AugmentParams(enabled=False), "batch_size": samples})
     if "lr" not in (config.model.get("optimizer") or {}):
         optimizer = model.optimizer.model_copy(update={"lr": _OVERFIT_LR})
@@ -116,7 +130,8 @@ def overfit_detector(
             normalise=normalised_when_read(asked),
         )
         stop = EarlyStopping("val/hmean", mode="max", patience=10, stopping_threshold=goal)
-        trainer = lightning_trainer(asked, folder, [WorstImages(folder), stop])
+        kept = ModelCheckpoint(folder / "checkpoints", "last", enable_version_counter=False)
+        trainer = lightning_trainer(asked, folder, [WorstImages(folder), stop, kept])
         began = time.perf_counter()
         trainer.fit(new_detector(config, asked), datamodule=data)
         refuse_interrupted(trainer)
@@ -124,8 +139,10 @@ def overfit_detector(
         "hmean": float(trainer.callback_metrics["val/hmean"]),
         "cleval": float(trainer.callback_metrics["val/cleval_hmean"]),
         "goal": goal,
+        "ceiling": allowed,
         "samples": samples,
         "epochs": trainer.current_epoch,
         "seconds": time.perf_counter() - began,
+        "checkpoint": kept.best_model_path,
         "folder": str(folder),
     }
