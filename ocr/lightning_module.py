@@ -13,6 +13,7 @@ from pydantic import Field
 from torch import Tensor
 
 from ocr.augment import AugmentParams, augment
+from ocr.checkpoints import check_identity, read_checkpoint
 from ocr.contract import check_batch
 from ocr.geometry import Size
 from ocr.laps import Laps
@@ -96,7 +97,6 @@ class DetectorModule(L.LightningModule):  # type: ignore[misc]  # Lightning is u
         self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in its stubs
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
-
         self._checked: set[bool] = set()
 
     # ------------------------------------------------------------------------------- batches
@@ -287,32 +287,3 @@ def one_cycle(progress: float, warmup: float) -> float:
     if progress < warmup:
         return 0.04 + 0.96 * progress / warmup
     return 0.5 + 0.5 * math.cos(math.pi * min(1.0, (progress - warmup) / (1 - warmup)))
-
-
-def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Read a checkpoint's plain values and tensors; its `detector` entry says what the weights belong to."""
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise ConfigError(f"there is no checkpoint {path}; train first, or name another one") from error
-    except Exception as error:  # torch raises whatever its unpickler or zip reader meets
-        raise ConfigError(f"{path} cannot be read as a checkpoint: {error}") from error
-    if not isinstance(checkpoint, dict) or "detector" not in checkpoint or "state_dict" not in checkpoint:
-        raise ConfigError(f"{path} is not a checkpoint of a detector: it does not say which model it holds")
-    return checkpoint
-
-
-def check_identity(stored: Mapping[str, Any] | None, configured: Mapping[str, Any]) -> None:
-    """Compare two `identity()` values; `ConfigError` names each key that differs, with both values."""
-    if stored is None:
-        raise ConfigError("the checkpoint is not one of a detector: it does not say which model it holds")
-    differences = [
-        f"{key} {stored.get(key)} → {configured[key]}"
-        for key in configured
-        if stored.get(key) != configured[key]
-    ]
-    if differences:
-        raise ConfigError(
-            f"the checkpoint belongs to another detector: {'; '.join(differences)}; "
-            "use the configuration that it was trained with, or train anew"
-        )

@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from ocr.augment import AugmentParams
-from ocr.lightning_module import DetectorModule, OptimizerParams, one_cycle, read_checkpoint
+from ocr.checkpoints import read_checkpoint
+from ocr.lightning_module import DetectorModule, OptimizerParams, one_cycle
 from ocr.model import DetectorOutput
 from pipeline.errors import ConfigError, PipelineError
 from tests.pages import MEAN, SIDE, STD, TINY, Batch, collate, loader, module, sample_of, trainer

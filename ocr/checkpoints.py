@@ -1,0 +1,40 @@
+"""Checkpoints that say which detector they hold, read without running any code that is in them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pipeline.errors import ConfigError
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint's plain values and tensors; its `detector` entry says what the weights belong to."""
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise ConfigError(f"there is no checkpoint {path}; train first, or name another one") from error
+    except Exception as error:  # torch raises whatever its unpickler or zip reader meets
+        raise ConfigError(f"{path} cannot be read as a checkpoint: {error}") from error
+    if not isinstance(checkpoint, dict) or "detector" not in checkpoint or "state_dict" not in checkpoint:
+        raise ConfigError(f"{path} is not a checkpoint of a detector: it does not say which model it holds")
+    return checkpoint
+
+
+def check_identity(stored: Mapping[str, Any] | None, configured: Mapping[str, Any]) -> None:
+    """Compare two `identity()` values; `ConfigError` names each key that differs, with both values."""
+    if stored is None:
+        raise ConfigError("the checkpoint is not one of a detector: it does not say which model it holds")
+    differences = [
+        f"{key} {stored.get(key)} → {configured[key]}"
+        for key in configured
+        if stored.get(key) != configured[key]
+    ]
+    if differences:
+        raise ConfigError(
+            f"the checkpoint belongs to another detector: {'; '.join(differences)}; "
+            "use the configuration that it was trained with, or train anew"
+        )
