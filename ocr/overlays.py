@@ -27,6 +27,8 @@ FOUND, MISSED, FALSE, IGNORED, RIGHT = (
 """Colours: ground truth that was found, that was missed; predictions that match nothing; don't-care
 regions and predictions in them; predictions that match."""
 
+MeanStd = tuple[Sequence[float], Sequence[float]]
+
 _PAPER, _INK = (250, 250, 250), (20, 20, 20)
 _GAP, _CAPTION = 10, 18
 
@@ -61,8 +63,8 @@ def draw_overlay(
 def draw_worst(worst: Sequence[ScoredSample], dataset: Any, columns: int = 4, side: int = 480) -> Image.Image:
     """Draw samples side by side, in the order given, each with its H-mean, onto one sheet.
 
-    `dataset` is a `TensorDataset` or an `OnlineDataset`: `sample_ids`, `mean_std`, and `[i]`. Images
-    larger than `side` are made smaller.
+    `dataset` is a `TensorDataset` or an `OnlineDataset`: `sample_ids`, `mean_std`, and `[i]`. Canvases
+    are drawn `side` pixels high or wide.
     """
     rows = {sample_id: row for row, sample_id in enumerate(dataset.sample_ids)}
     panels = [_panel(sample, dataset[rows[sample.sample_id]], dataset.mean_std, side) for sample in worst]
@@ -120,19 +122,16 @@ def _panel(
     mean_std: tuple[Sequence[float], Sequence[float]],
     side: int,
 ) -> Image.Image:
-    """Draw one sample, no larger than a square of `side` pixels."""
-    overlay = draw_overlay(
-        _pixels(stored["image"], mean_std),
-        np.linalg.inv(np.asarray(stored["inverse_matrix"])),
-        sample.detections.polygons,
-        stored["polygons"],
-        stored["ignore"],
-    )
-    overlay.thumbnail((side, side), Image.Resampling.BILINEAR)
-    return overlay
+    """Draw one sample, scaled so that its canvas just fits into a square of `side` pixels."""
+    picture = Image.fromarray(np.ascontiguousarray(_pixels(stored["image"], mean_std).transpose(1, 2, 0)))
+    scale = side / max(picture.size)
+    resized = picture.resize((round(picture.width * scale), round(picture.height * scale)))
+    matrix = np.diag((scale, scale, 1.0)) @ np.linalg.inv(np.asarray(stored["inverse_matrix"]))
+    image = np.asarray(resized).transpose(2, 0, 1)
+    return draw_overlay(image, matrix, sample.detections.polygons, stored["polygons"], stored["ignore"])
 
 
-def _pixels(image: Any, mean_std: tuple[Sequence[float], Sequence[float]]) -> NDArray[np.uint8]:
+def _pixels(image: Any, mean_std: MeanStd) -> NDArray[np.uint8]:
     """Bring an image back to uint8 where it is stored normalised."""
     if not image.is_floating_point():
         return np.asarray(image)

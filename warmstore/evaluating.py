@@ -36,7 +36,7 @@ from warmstore.training import (
     training_config,
 )
 
-_OVERFIT_LR = 1e-2
+_OVERFIT_LR = 5e-3
 
 
 def measure_precisions(
@@ -89,7 +89,7 @@ def overfit_detector(
     """Learn the first samples of split `train` by heart, and stop at H-mean `goal`.
 
     What cannot do that has a fault that no data mends. Nothing is augmented; the learning rate is
-    1e-2 unless the run sets `model.optimizer.lr`. The checkpoint is `checkpoints/last.ckpt` in the
+    5e-3 unless the run sets `model.optimizer.lr`. The checkpoint is `checkpoints/last.ckpt` in the
     run's folder. Raises ConfigError where the canvas and the maps do not allow the goal.
     """
     asked = training_config(config, composed)
@@ -105,7 +105,7 @@ def overfit_detector(
     ).iou["hmean"]
     if allowed < goal:
         raise ConfigError(
-            f"even perfect maps of these samples give an H-mean of {allowed:.3f}, below the goal of {goal:g}: "
+            f"even perfect maps of these samples give an H-mean of {allowed:.3f}, the goal is {goal:g}: "
             "set a larger canvas or a smaller stages.maps.min_text_size (see `warmstore ceiling`)"
         )
     model = asked.model.model_copy(update={"augment": AugmentParams(enabled=False), "batch_size": samples})

@@ -134,7 +134,7 @@ def ceiling(asked: Invocation, canvases: str) -> int:
 @click.command()
 @run_options()
 @click.option("--samples", default=2, show_default=True, type=click.IntRange(min=1))
-@click.option("--epochs", default=200, show_default=True, type=click.IntRange(min=1), help="At most so many.")
+@click.option("--epochs", default=300, show_default=True, type=click.IntRange(min=1), help="At most so many.")
 @click.option("--goal", default=0.95, show_default=True, type=click.FloatRange(0, 1), help="H-mean to reach.")
 def overfit(asked: Invocation, samples: int, epochs: int, goal: float) -> int:
     """Learn a few training samples by heart; exit code 1 where even that fails.
