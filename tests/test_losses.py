@@ -72,7 +72,7 @@ def test_every_logit_of_float16_gives_finite_losses_and_gradients(
 def test_the_step_function_is_a_probability_for_every_logit_of_float16() -> None:
     every = torch.from_numpy(EVERY_HALF)
     for thresh in (every.flip(0), torch.full_like(every, LARGEST), torch.full_like(every, -LARGEST)):
-        step = approximate_binary_map(every, thresh)
+        step = approximate_binary_map(every.sigmoid(), thresh.sigmoid())
         assert step.dtype == torch.float32 and step.min() >= 0 and step.max() <= 1
 
 
@@ -88,9 +88,8 @@ def test_a_map_of_every_logit_of_float16_gives_finite_losses_and_gradients() -> 
 
 @pytest.mark.parametrize("steepness", [1.0, 50.0])
 def test_the_step_function_is_equation_2(steepness: float) -> None:
-    prob, thresh = np.linspace(-6, 6, 25), np.linspace(4, -5, 25)
-    difference = 1 / (1 + np.exp(-prob)) - 1 / (1 + np.exp(-thresh))
-    expected = 1 / (1 + np.exp(-steepness * difference))
+    prob, thresh = np.linspace(0, 1, 25), np.linspace(0.9, 0.1, 25)
+    expected = 1 / (1 + np.exp(-steepness * (prob - thresh)))
     actual = approximate_binary_map(torch.tensor(prob), torch.tensor(thresh), steepness)
     np.testing.assert_allclose(actual.numpy(), expected, rtol=1e-4)
 
@@ -127,6 +126,24 @@ def test_negatives_beyond_the_ratio_get_no_gradient() -> None:
     torch.autograd.backward(balanced_bce(logits, maps_of([1, 0, 0, 0, 0, 0]), torch.ones(1, 1, 1, 6), 3.0))
     assert logits.grad is not None
     assert (logits.grad.flatten() != 0).tolist() == [True, True, True, True, False, False]
+
+
+def test_negatives_of_equal_loss_share_what_is_left() -> None:
+    logits = torch.tensor([[[[2.0, 5.0, 1.0, 1.0, 1.0, -2.0]]]], requires_grad=True)
+    torch.autograd.backward(balanced_bce(logits, maps_of([1, 0, 0, 0, 0, 0]), torch.ones(1, 1, 1, 6), 3.0))
+    assert logits.grad is not None
+    gradient = logits.grad.flatten()
+    assert gradient[2] == gradient[3] == gradient[4] > 0 and gradient[5] == 0
+    assert gradient[2].item() == pytest.approx(2 / 3 / 4 * torch.tensor(1.0).sigmoid().item())
+
+
+def test_negatives_without_any_loss_leave_positives_and_the_hidden_alone() -> None:
+    logits = torch.tensor([[[[2.0, -2000.0, -2000.0, -2000.0, 3.0]]]], requires_grad=True)
+    mask = maps_of([1, 1, 1, 1, 0])
+    loss = balanced_bce(logits, maps_of([1, 0, 0, 0, 0]), mask, 2.0)
+    torch.autograd.backward(loss)
+    assert loss.item() == pytest.approx(np.log1p(np.exp(-2.0)) / 3)
+    assert logits.grad is not None and logits.grad[..., 4] == 0
 
 
 def test_dice_is_0_for_the_same_map_and_1_for_disjoint_ones() -> None:
