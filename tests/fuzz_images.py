@@ -55,6 +55,7 @@ def seeds() -> list[bytes]:
         made.with_exif(plain, made.GPS),
         made.with_exif(made.jpeg(made.picture(37, 53), progressive=True), made.oriented(8, ">")),
         made.jpeg(made.picture(16, 16), restart_marker_blocks=1),
+        made.ARITHMETIC,
         made.save(colour.convert("L"), "JPEG"),
         made.save(colour.convert("CMYK"), "JPEG"),
         made.save(colour, "MPO", save_all=True, append_images=[colour]),

@@ -44,5 +44,5 @@ def describe() -> dict[str, str]:
     except turbo.TurboUnavailableError as error:
         jpeg = f"not found: {error}; JPEG is decoded by Pillow, 2 to 3 times slower"
     else:
-        jpeg = f"libjpeg-turbo {library.version} at {library.path}, as the system's linker names it"
+        jpeg = f"libjpeg-turbo {library.version} at {library.path}: {library.found}"
     return {"TurboJPEG": jpeg, "Pillow": pillow(), "torch": torch()}

@@ -1,13 +1,15 @@
 """TurboJPEG through ctypes: decode, check and turn JPEGs, with every warning of libjpeg seen.
 
-PyTurboJPEG knows where the library is; the calls go straight to it, because PyTurboJPEG gives
-libjpeg's warnings to Python, which shows each once per process, and has no lossless transform. The
-functions used here are in libjpeg-turbo 2.x and 3.x alike, so that PyTurboJPEG 1.8 and 2.x both serve.
+The library is the one that PyTurboJPEG would load; set LD_LIBRARY_PATH to the folder of another. The
+calls go straight to it, because PyTurboJPEG gives libjpeg's warnings to Python, which shows each once
+per process, and has no lossless transform. The functions used here are in libjpeg-turbo 2.x and 3.x
+alike, so that PyTurboJPEG 1.8 and 2.x both serve.
 """
 
 from __future__ import annotations
 
 import ctypes
+import os
 import platform
 import re
 from collections.abc import Callable, Iterator
@@ -74,9 +76,13 @@ class _Symbol(ctypes.Structure):
 
 
 class Library:
-    """The TurboJPEG shared library; any number of threads may call it at once."""
+    """The TurboJPEG shared library; any number of threads may call it at once.
 
-    def __init__(self, name: str) -> None:
+    `name` is what the system's loader is asked for, `found` how that name was come by.
+    """
+
+    def __init__(self, name: str, found: str) -> None:
+        self.found = found
         self._dll = ctypes.CDLL(name)
         handle, data = c_void_p, c_char_p
         for symbol, result, arguments in (
@@ -198,27 +204,36 @@ def load() -> Library:
 
 @cache
 def _load() -> Library | str:
-    """Give the library, or why there is none: the search starts a process, so both are remembered."""
-    name = _find()
-    if name is None:
-        return "no libturbojpeg on this system (Debian: apt install libturbojpeg0)"
-    try:
-        return Library(name)
-    except OSError as error:
-        return f"{name} cannot be loaded: {error}"
-    except AttributeError as error:
-        return f"{name} lacks what libjpeg-turbo has since 2.0: {error}"
+    """Give the first library that serves, or why none does: the search starts a process, so both stay."""
+    reasons = []
+    for name, found in _candidates():
+        try:
+            return Library(name, found)
+        except OSError as error:
+            reasons.append(f"{name} cannot be loaded: {error}")
+        except AttributeError as error:
+            reasons.append(f"{name} lacks what libjpeg-turbo has since 2.0: {error}")
+    return "; ".join(reasons) or "no libturbojpeg on this system (Debian: apt install libturbojpeg0)"
 
 
-def _find() -> str | None:
-    """Search as PyTurboJPEG does: the system's linker first, then its list of usual places."""
+def _candidates() -> Iterator[tuple[str, str]]:
+    """Search as PyTurboJPEG does: the system's linker, its list of usual places, LD_LIBRARY_PATH."""
+    folders = [Path(folder) for folder in os.environ.get("LD_LIBRARY_PATH", "").split(":") if folder]
     if name := find_library("turbojpeg"):
-        return name
+        # Only a name: the loader looks into LD_LIBRARY_PATH before the system's own folders.
+        ours = any((folder / name).exists() for folder in folders)
+        yield (
+            name,
+            "named by the system's linker, found through "
+            + ("LD_LIBRARY_PATH" if ours else "its own folders"),
+        )
     try:
         from turbojpeg import DEFAULT_LIB_PATHS
     except ImportError:
         DEFAULT_LIB_PATHS = {}  # noqa: N806 - PyTurboJPEG's own name
-    for path in DEFAULT_LIB_PATHS.get(platform.system(), ()):
-        if Path(path).exists():
-            return str(path)
-    return None
+    for path in map(Path, DEFAULT_LIB_PATHS.get(platform.system(), ())):
+        if path.exists():
+            yield str(path), "one of PyTurboJPEG's usual places, unknown to the system's linker"
+    for path in (folder / "libturbojpeg.so.0" for folder in folders):
+        if path.exists():
+            yield str(path), "in LD_LIBRARY_PATH, unknown to the system's linker"
