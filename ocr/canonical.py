@@ -86,7 +86,8 @@ def canonicalize(raw: RawSample, params: CanonicalParams) -> Canonical:
     kept, repairs = repair_polygons(_upright_words(raw, header), height, width, params)
     return Canonical(
         upright=upright.data,
-        link=raw.image if upright.transform == "link" else None,
+        # Where the raw file is a symbolic link, the file that it leads to: a link to a link would break.
+        link=raw.image.resolve() if upright.transform == "link" else None,
         size=(height, width),
         points=tuple(polygon.points for polygon in kept),
         ignore=np.array([polygon.ignore for polygon in kept], dtype=np.uint8),

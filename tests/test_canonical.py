@@ -49,6 +49,13 @@ def test_an_upright_image_is_linked_and_not_read_further(tmp_path: Path) -> None
     assert result.text == ("total", "")
 
 
+def test_of_a_symbolic_link_the_file_behind_it_is_linked(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    behind = sample(tmp_path / "elsewhere", made.jpeg()).image
+    (tmp_path / "b.jpg").symlink_to("elsewhere/a.jpg")
+    assert canonicalize(RawSample(tmp_path / "b.jpg"), CanonicalParams()).link == behind.resolve()
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_polygons_follow_the_image_from_the_raw_frame_and_stay_in_the_upright_one(
     tmp_path: Path, orientation: int
