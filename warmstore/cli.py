@@ -10,7 +10,7 @@ import sys
 import click
 
 from pipeline.errors import ConfigError, PipelineError
-from warmstore.commands import evaluating, inspecting, looking, mending, running, training
+from warmstore.commands import benching, evaluating, inspecting, looking, mending, running, training
 
 COMMANDS = (
     running.run,
@@ -31,6 +31,7 @@ COMMANDS = (
     evaluating.precision,
     evaluating.ceiling,
     evaluating.overfit,
+    benching.bench,
 )
 
 

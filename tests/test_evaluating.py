@@ -1,0 +1,134 @@
+"""`overfit`, `precision` and `ceiling` as a user types them, on two receipts."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.test_cli import Shell
+
+# Small text on a small canvas: gently shrunk maps, so that kernels are not thinner than a pixel.
+SETTINGS = (
+    "canvas=320",
+    "data.generate.seed=1",
+    "data.generate.train=2",
+    "data.generate.val=3",
+    "data.generate.size=[512,384]",
+    "stages.maps.min_text_size=3",
+    "stages.maps.shrink_ratio=0.6",
+)
+
+
+class Small(Shell):
+    """A shell that adds the settings above."""
+
+    def __call__(self, *arguments: str) -> Any:
+        return super().__call__(*arguments, *SETTINGS)
+
+
+@pytest.fixture(scope="module")
+def shell(tmp_path_factory: pytest.TempPathFactory) -> Small:
+    small = Small(tmp_path_factory.mktemp("evaluating"))
+    for command in ("data", "run"):
+        assert small(command).returncode == 0
+    return small
+
+
+@pytest.fixture(scope="module")
+def learnt(shell: Small) -> dict[str, Any]:
+    """What `overfit` reports on two receipts."""
+    found: dict[str, Any] = shell.json("overfit", "--samples", "2")
+    return found
+
+
+@pytest.mark.slow
+def test_two_receipts_are_learnt_by_heart(learnt: dict[str, Any]) -> None:
+    assert learnt["passed"] and learnt["hmean"] >= 0.95 and learnt["samples"] == 2
+    assert learnt["ceiling"] >= learnt["hmean"]
+
+
+@pytest.mark.slow
+def test_bfloat16_keeps_the_metric_of_a_trained_detector(shell: Small, learnt: dict[str, Any]) -> None:
+    done = shell("precision", "--split", "train", "--checkpoint", learnt["checkpoint"], "--json")
+    found = json.loads(done.stdout)
+    assert (done.returncode, found["passed"], found["tolerance"]) == (0, True, 0.002)
+    reference, half = found["precisions"]["32-true"], found["precisions"]["bf16-mixed"]
+    assert reference["hmean"] >= 0.95 and half["samples"] == 2
+    assert half["moved"] <= 0.002 and 0 < half["largest_difference"] < 0.2
+    assert reference["boxes"] > 40 and reference["boxes_changed"] == 0
+    shown = shell("precision", "--split", "train", "--checkpoint", learnt["checkpoint"]).stdout
+    assert "bf16-mixed" in shown and "passed: the metric may move by 0.002" in shown
+
+
+@pytest.mark.slow
+def test_a_metric_that_moves_is_exit_code_1(
+    shell: Small, learnt: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ocr.precision.Measured.moved", lambda self, reference: 0.0021)
+    arguments = ("precision", "--split", "train", "--checkpoint", learnt["checkpoint"])
+    assert shell(*arguments).returncode == 1
+    assert shell(*arguments, "--tolerance", "0.003").returncode == 0
+
+
+@pytest.mark.slow
+def test_a_checkpoint_of_another_canvas_is_refused(shell: Small, learnt: dict[str, Any]) -> None:
+    for command in ("precision", "validate"):
+        done = Shell.__call__(
+            shell, command, "--checkpoint", learnt["checkpoint"], *SETTINGS[1:], "work_dir=work/other"
+        )
+        assert done.returncode == 1 and "there is no store" in done.stderr
+    assert (
+        Shell.__call__(shell, "run", "--split", "val", *SETTINGS[1:], "work_dir=work/other").returncode == 0
+    )
+    for command in ("precision", "validate"):
+        done = Shell.__call__(
+            shell, command, "--checkpoint", learnt["checkpoint"], *SETTINGS[1:], "work_dir=work/other"
+        )
+        assert done.returncode == 2
+        assert "was trained for canvas [320, 320] and the configuration has [128, 128]" in done.stderr
+
+
+def test_the_ceiling_of_canvases(shell: Small) -> None:
+    found = shell.json("ceiling", "--canvas", "128,320x256")["val"]
+    assert [one["canvas"] for one in found] == [[128, 128], [320, 256]]
+    assert found[0]["iou"]["hmean"] < 0.5 < 0.9 < found[1]["iou"]["hmean"]
+    assert found[0]["images"] == 3 and sum(found[0]["lost"].values()) > 0
+    words = shell("ceiling", "--canvas", "128").stdout
+    assert "128 × 128" in words and "below the box decoder's minimum" in words
+
+
+def test_learning_what_the_maps_do_not_allow_is_not_tried(shell: Small) -> None:
+    done = shell("overfit", "model.boxes.min_size=30")
+    assert done.returncode == 2
+    assert "even perfect maps of these samples give an H-mean of 0.000, the goal is 0.95" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("ceiling", "--canvas", "640,big"), "'big' is no canvas"),
+        (("ceiling", "--canvas", "0"), "'0' is no canvas"),
+        (("precision", "--checkpoint", "none.ckpt"), "there is no checkpoint none.ckpt"),
+        (("precision", "--precision", "8-bit"), "'8-bit' is not one of"),
+        (("precision", "--tolerance", "-1"), "-1"),
+        (("overfit", "--samples", "9"), "has 2 samples, not 9"),
+        (("train", "trainer.val_precision=64-true"), "trainer.val_precision"),
+        (
+            ("train", "trainer.precision=bf16-true", "trainer.val_precision=32-true"),
+            "needs weights in float32",
+        ),
+    ],
+)
+def test_wrong_usage_is_one_sentence(shell: Small, arguments: tuple[str, ...], words: str) -> None:
+    done = shell(*arguments)
+    assert (done.returncode, words in done.stderr) == (2, True), done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_box_decoding_grows_by_what_the_maps_shrank(shell: Small) -> None:
+    found = shell.json("config")
+    assert found["model"]["boxes"]["shrink_ratio"] == 0.6
+    told = shell.json("config", "model.boxes.shrink_ratio=0.5")
+    assert told["model"]["boxes"]["shrink_ratio"] == 0.5

@@ -1,0 +1,169 @@
+"""Commands that measure: ways to read, and whole validation epochs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from warmstore import show
+from warmstore.options import Invocation, run_options
+
+if TYPE_CHECKING:
+    from warmstore.epoch_bench import EpochMeasurement
+
+
+@click.group()
+def bench() -> None:
+    """Measure on your data, rung by rung.
+
+    \b
+    Example:
+      warmstore bench epoch --config receipts
+    """
+
+
+@bench.command()
+@run_options()
+@click.option("--epochs", default=3, show_default=True, type=click.IntRange(min=1))
+def ladder(asked: Invocation, epochs: int) -> int:
+    """Read epochs in every way there is, from plain online decoding to the warm store; no detector.
+
+    \b
+    Example:
+      warmstore bench ladder --split val
+    """
+    from ocr.datasets.ladder import climb
+    from warmstore.epoch_bench import sources_of
+    from warmstore.training import checked_store, training_config
+
+    config, split = asked.config, asked.one_split()
+    checked_store(config, split)
+    batch_size = training_config(config, asked.composed).model.batch_size
+    measured = list(climb(sources_of(config, split), batch_size, epochs))
+    if asked.json:
+        show.as_json({split: [{**vars(one), "rate": one.rate} for one in measured]})
+        return 0
+    first = {one.epoch: one.seconds for one in measured if one.rung == measured[0].rung}
+    rows = [
+        (
+            one.rung,
+            one.epoch,
+            show.duration(one.seconds),
+            f"{one.rate:.0f}/s",
+            f"{first[one.epoch] / one.seconds:.1f} ×",
+            show.duration(one.cpu_s),
+            show.duration(one.opened_s),
+            show.size(one.pss),
+        )
+        for one in measured
+    ]
+    columns = ("rung", "epoch", "time", "samples", "speed-up", "CPU", "opened in", "memory")
+    show.table(f"reading {measured[0].samples} samples of split {split}", columns, rows)
+    return 0
+
+
+@bench.command()
+@run_options()
+@click.option(
+    "--checkpoint",
+    type=click.Path(path_type=Path),
+    help="A checkpoint; the newest training's best otherwise.",
+)
+@click.option("--epochs", default=3, show_default=True, type=click.IntRange(min=1))
+@click.option("--samples", type=click.IntRange(min=1), help="The first so many; all otherwise.")
+@click.option(
+    "--workers",
+    default=0,
+    show_default=True,
+    type=click.IntRange(min=0),
+    help="Processes that compute online samples.",
+)
+def epoch(asked: Invocation, checkpoint: Path | None, epochs: int, samples: int | None, workers: int) -> int:
+    """Run whole validation epochs on every rung; exit code 1 where their metrics differ.
+
+    \b
+    Example:
+      warmstore bench epoch --checkpoint work/runs/20260101-120000-train/checkpoints/best.ckpt
+    """
+    from warmstore.epoch_bench import epoch_job, measure_ladder, same_metrics
+
+    job = epoch_job(
+        asked.config,
+        asked.composed,
+        asked.one_split(),
+        checkpoint,
+        epochs=epochs,
+        limit=samples,
+        workers=workers,
+    )
+    measured = list(measure_ladder(job))
+    same = same_metrics(measured)
+    if asked.json:
+        show.as_json({"epochs": [one.as_json() for one in measured], "same_metrics": same})
+        return 0 if all(same.values()) else 1
+    _print_epochs(measured, str(job.checkpoint))
+    for precision, equal in same.items():
+        click.echo(f"{precision}: the metrics are {'the same' if equal else 'NOT the same'} on every rung")
+    click.echo(_goal(measured))
+    return 0 if all(same.values()) else 1
+
+
+def _print_epochs(measured: list[EpochMeasurement], checkpoint: str) -> None:
+    first = {one.epoch: one.seconds for one in measured if one.rung == measured[0].rung}
+    columns = (
+        "rung",
+        "precision",
+        "epoch",
+        "time",
+        "speed-up",
+        "samples",
+        "waiting",
+        "forward",
+        "rest",
+        "H-mean",
+        "CLEval",
+        "opened in",
+    )
+    rows = [
+        (
+            one.rung,
+            one.precision,
+            one.epoch,
+            show.duration(one.seconds),
+            f"{first[one.epoch] / one.seconds:.2f} ×",
+            f"{one.profile['samples_per_s']:.1f}/s",
+            f"{one.profile['data_wait_s'] / one.seconds:.1%}",
+            f"{one.profile['forward_s'] / one.seconds:.1%}",
+            f"{one.beside_forward - one.profile['data_wait_s'] / one.seconds:.1%}",
+            f"{one.metrics['hmean']:.4f}",
+            f"{one.metrics['cleval_hmean']:.4f}",
+            show.duration(one.opened_s),
+        )
+        for one in measured
+    ]
+    show.table(f"validating {measured[0].profile['samples']} samples with {checkpoint}", columns, rows)
+    click.echo()
+
+
+def _goal(measured: list[EpochMeasurement]) -> str:
+    """Say how far the store's epochs are from the goal for this machine."""
+    import torch
+
+    from warmstore.epoch_bench import CPU_GOAL, GPU_GOAL
+
+    first = {one.epoch: one.seconds for one in measured if one.rung == measured[0].rung}
+    store = [one for one in measured if one.rung == measured[-1].rung]
+    if torch.cuda.is_available():
+        least = min(first[one.epoch] / one.seconds for one in store)
+        reached = "reached" if least >= GPU_GOAL else "not reached"
+        return (
+            f"the store's slowest epoch is {least:.1f} × as fast as the baseline's; {GPU_GOAL:g} × {reached}"
+        )
+    most = max(one.beside_forward for one in store)
+    reached = "reached" if most <= CPU_GOAL else "not reached"
+    return (
+        f"at most {most:.1%} of an epoch from the store is not the forward pass; {CPU_GOAL:.0%} {reached} "
+        "(there is no GPU here)"
+    )
