@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+# Tests run side by side on tensors so small that a second thread costs more than it saves.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 SHARED = Path(os.environ.get("WARMSTORE_SHARED", Path(__file__).resolve().parents[2] / "shared"))
 
 
