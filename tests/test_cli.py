@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import xarray
+import zarr
 
 from warmstore.cli import COMMANDS, _run
 
@@ -71,6 +73,24 @@ def test_run_prints_what_scripts_read(built: Shell) -> None:
     for stage in found["val"].values():
         assert keys <= set(stage)
         assert (stage["samples"], stage["computed"], stage["reused"], stage["quarantined"]) == (6, 0, 6, 0)
+
+
+def test_every_store_opens_without_warmstore(built: Shell) -> None:
+    fields = {
+        "canonical": {"upright", "size", "points", "ignore", "text"},
+        "decode": {"image", "matrix", "decoder"},
+        "maps": {"prob_map", "prob_mask", "thresh_map", "thresh_mask"},
+        "tensors": {"image", "prob_map", "thresh_map", "matrix", "size", "points", "ignore", "text"},
+    }
+    for name, expected in fields.items():
+        path = built.folder / f"work/tiny/val/{name}.zarr"
+        group = zarr.open_group(path, mode="r")
+        assert expected | {"sample_id", "fingerprint", "checksum"} <= set(group.array_keys())
+        assert list(group["sample_id"][:]) == [f"receipt-{i:05}.jpg" for i in range(6)]
+        assert xarray.open_zarr(path).load().sizes["sample"] == 6
+    assert group.attrs["mean"] == [0.485, 0.456, 0.406]
+    images = built.folder / "work/tiny/val/images"
+    assert sorted(path.name for path in images.iterdir())[0] == "receipt-00000.jpg"
 
 
 def test_status_has_the_same_keys_and_says_why(built: Shell) -> None:
