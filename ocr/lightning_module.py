@@ -203,6 +203,11 @@ class DetectorModule(L.LightningModule):  # type: ignore[misc]  # Lightning is u
         self.log_dict({f"val/cleval_{name}": cleval[name] for name in rates}, sync_dist=True)
         self.log("val/samples", float(iou["images"]), sync_dist=True)
 
+    def setup(self, stage: str) -> None:
+        """Load what scoring compiles, before any epoch."""
+        if stage in ("fit", "validate"):
+            self.scoring.prepare()
+
     def teardown(self, stage: str) -> None:
         """End the pool that an epoch which failed has left."""
         self.scoring.close()

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
 
+import numpy as np
 from torch import Tensor
 
 from ocr.laps import Laps
@@ -51,6 +52,13 @@ class Scoring:
         self._work = partial(evaluate, decoder, (IouHmean(), CLEval()))
         self._overlap: Overlap[Evaluation] | None = None
         self._names: deque[str] = deque()
+
+    def prepare(self) -> None:
+        """Load what is compiled, so that the first epoch does not wait for it."""
+        maps = np.zeros((32, 32), dtype=np.float32)
+        maps[8:24, 8:24] = 1
+        corners = np.array([[8, 8], [24, 8], [24, 24], [8, 24]], dtype=np.float32)
+        self._work(maps, np.eye(3), (32, 32), [corners], ["text"])
 
     def begin(self) -> None:
         """Begin an epoch; what an interrupted one left is dropped."""
