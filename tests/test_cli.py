@@ -90,7 +90,7 @@ def test_every_store_opens_without_warmstore(built: Shell) -> None:
         assert xarray.open_zarr(path).load().sizes["sample"] == 6
     assert group.attrs["mean"] == [0.485, 0.456, 0.406]
     images = built.folder / "work/tiny/val/images"
-    assert sorted(path.name for path in images.iterdir())[0] == "receipt-00000.jpg"
+    assert len(list(images.iterdir())) == 6
 
 
 def test_status_has_the_same_keys_and_says_why(built: Shell) -> None:
