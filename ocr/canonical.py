@@ -93,7 +93,7 @@ def canonicalize(raw: RawSample, params: CanonicalParams) -> Canonical:
         ignore=np.array([polygon.ignore for polygon in kept], dtype=np.uint8),
         text=tuple(polygon.text for polygon in kept),
         orientation=header.orientation,
-        transform=" ".join([upright.transform, *header.notes, *map(accepted, damage)]),
+        transform=" ".join([upright.transform, *header.notes, *upright.notes, *map(accepted, damage)]),
         frame=f"{raw.frame} {raw.rule}",
         repairs=" ".join(repairs),
     )

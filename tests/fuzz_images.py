@@ -63,6 +63,7 @@ def seeds() -> list[bytes]:
         made.save(colour.quantize(16), "PNG", transparency=bytes(16)),
         made.save(colour, "PNG", save_all=True, append_images=[colour.rotate(180)]),
         made.png16(made.picture(8, 8).astype(np.uint16)),
+        made.tiff16(made.picture(8, 8).astype(np.uint16), orientation=6),
         made.save(colour, "WEBP", exif=exif),
         made.save(colour, "WEBP", save_all=True, append_images=[colour.rotate(180)]),
         made.save(colour, "TIFF", exif=exif, compression="tiff_lzw"),

@@ -104,14 +104,28 @@ def png_bomb(height: int, width: int) -> bytes:
     )
 
 
-def png16(pixels: NDArray[np.uint16]) -> bytes:
+def png16(pixels: NDArray[np.uint16], *chunks: bytes) -> bytes:
     """A 16-bit PNG of gray (H, W) or RGB (H, W, 3) pixels, which Pillow cannot write in colour."""
     height, width = pixels.shape[:2]
     header = struct.pack(">IIBBBBB", width, height, 16, 2 if pixels.ndim == 3 else 0, 0, 0, 0)
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
     return b"\x89PNG\r\n\x1a\n" + b"".join(
-        [png_chunk(b"IHDR", header), png_chunk(b"IDAT", zlib.compress(rows)), png_chunk(b"IEND", b"")]
+        [
+            png_chunk(b"IHDR", header),
+            *chunks,
+            png_chunk(b"IDAT", zlib.compress(rows)),
+            png_chunk(b"IEND", b""),
+        ]
     )
+
+
+def tiff16(pixels: NDArray[np.uint16], orientation: int) -> bytes:
+    """A 16-bit TIFF of RGB (H, W, 3) pixels, uncompressed."""
+    height, width = pixels.shape[:2]
+    start = 8 + 2 + 10 * 12 + 4
+    tags = [(256, 4, 1, width), (257, 4, 1, height), (258, 3, 3, start), (259, 3, 1, 1), (262, 3, 1, 2)]
+    tags += [(273, 4, 1, start + 6), (274, 3, 1, orientation), (277, 3, 1, 3), (278, 4, 1, height)]
+    return tiff_block([*tags, (279, 4, 1, pixels.nbytes)]) + b"\x10\0" * 3 + pixels.astype("<u2").tobytes()
 
 
 def ycck(pixels: NDArray[np.uint8]) -> bytes:

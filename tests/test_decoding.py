@@ -21,7 +21,7 @@ from pydantic import ValidationError
 
 from ocr.decoding import DecodeParams, decode_upright
 from ocr.geometry import letterbox, transform_points
-from ocr.images import Limits, read_header, turbo
+from ocr.images import Limits, pillow, read_header, turbo
 from pipeline.errors import ConfigError, PipelineError, Quarantine
 from pipeline.stage import FileContent, Inputs
 from stages.decode import Decode
@@ -152,6 +152,17 @@ def test_pillow_and_turbojpeg_are_resized_to_the_same_bytes(size: tuple[int, int
             decode_upright(data, DecodeParams(canvas=canvas, use_turbojpeg=use)) for use in (True, False)
         )
         np.testing.assert_array_equal(by_turbojpeg.image, by_pillow.image)
+
+
+def test_pillows_own_limit_gives_way_to_ours_and_to_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    data = made.save(COLOUR, "PNG")
+    np.testing.assert_array_equal(decoded(data), np.asarray(COLOUR))
+    assert verdict(data, max_pixels=32 * 48 - 1) == "too_many_pixels"
+    header = read_header(made.save(Image.new("RGB", (4, 4)), "PNG"), Limits())  # promises less than there is
+    with pytest.raises(Quarantine, match="Pillow's own limit"):
+        pillow.open_image(data, header)
+    assert Image.MAX_IMAGE_PIXELS == 100
 
 
 def cut(data: bytes, share: float) -> bytes:

@@ -187,6 +187,20 @@ def test_a_turned_png_keeps_its_bits_and_channels(mode: str) -> None:
     np.testing.assert_array_equal(np.asarray(turned), np.rot90(np.asarray(image), -1))
 
 
+@pytest.mark.parametrize("format", ["PNG", "TIFF"])
+def test_low_bytes_of_colour_are_dropped_where_pixels_are_turned_and_that_is_told(format: str) -> None:
+    pixels = made.picture(20, 30).astype(np.uint16) * 250
+    if format == "PNG":
+        raw = made.png16(pixels, made.png_chunk(b"eXIf", made.oriented(6)))
+    else:
+        raw = made.tiff16(pixels, orientation=6)
+    result = upright(raw)
+    assert (result.transform, result.notes) == ("png", ("low_bytes_dropped",))
+    np.testing.assert_array_equal(assert_every_reader_agrees(result.data), np.rot90(pixels >> 8, -1))
+    gray = made.png16(pixels[..., 0], made.png_chunk(b"eXIf", made.oriented(6)))
+    assert upright(gray).notes == ()
+
+
 def test_transparency_of_a_palette_survives_the_turn() -> None:
     image = Image.fromarray(made.picture(20, 30)).quantize(16)
     exif = Image.Exif()

@@ -1,4 +1,4 @@
-"""Pillow, fenced in: only the format that the content shows, no global switched, every failure a verdict."""
+"""Pillow, fenced in: only the format that the content shows, every failure a verdict, no global left changed."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from PIL import Image, ImageCms
 
 from ocr.images.exif import set_upright
 from ocr.images.header import Header
+from ocr.images.png import Png
 from pipeline.errors import Quarantine
 
 Colour = tuple[int, int, int]
@@ -22,6 +23,7 @@ Result = TypeVar("Result")
 _BAND = 256
 """Rows converted at a time: a large image is never held whole in a second pixel format."""
 
+_BITS_PER_SAMPLE = 258
 _opening = threading.Lock()
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -50,11 +52,20 @@ def open_image(data: bytes, header: Header) -> Image.Image:
 
 
 def _open(data: bytes, header: Header) -> Image.Image:
-    """Parse the file; Pillow's warnings about metadata are noise here, that about bombs is an error."""
+    """Parse the file; Pillow's warnings about metadata are noise here, that about bombs is an error.
+
+    Pillow's own limit gives way to the pixels of the header, which passed `max_pixels`, and to no more.
+    """
     with _opening, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        return Image.open(io.BytesIO(data), formats=(header.format.upper(),))
+        limit = Image.MAX_IMAGE_PIXELS
+        try:
+            if limit is not None:
+                Image.MAX_IMAGE_PIXELS = max(limit, header.height * header.width)
+            return Image.open(io.BytesIO(data), formats=(header.format.upper(),))
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
 
 
 def _verdict(action: Callable[[], Result]) -> Result:
@@ -68,6 +79,13 @@ def _verdict(action: Callable[[], Result]) -> Result:
     except Exception as error:
         code = "truncated" if "truncated" in str(error).lower() else "corrupt"
         raise Quarantine(code, f"Pillow: {type(error).__name__}: {error}") from error
+
+
+def loses_bits(image: Image.Image, header: Header) -> bool:
+    """Tell of a loaded image whether Pillow, which has no 16-bit colour, kept the high bytes only."""
+    stored = getattr(image, "tag_v2", {}).get(_BITS_PER_SAMPLE, (8,))
+    bits = header.structure.bits if isinstance(header.structure, Png) else max(stored, default=8)
+    return bits == 16 and image.mode in ("LA", "RGB", "RGBA", "CMYK")
 
 
 def turn(image: Image.Image, orientation: int) -> Image.Image:

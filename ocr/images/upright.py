@@ -21,12 +21,14 @@ class Upright:
 
     `transform`: `link` (the raw file as it is), `cleaned` (without its metadata, the coded pixels
     untouched), `lossless` (a JPEG turned without touching a coefficient), `png` (pixels turned and
-    written losslessly). `warning`: what libjpeg said of damage that it worked round.
+    written losslessly). `warning`: what libjpeg said of damage that it worked round. `notes`: words on
+    what was lost all the same.
     """
 
     data: bytes
     transform: Transform
     warning: str | None = None
+    notes: tuple[str, ...] = ()
 
 
 def make_upright(data: bytes, header: Header, keep_metadata: bool) -> Upright:
@@ -43,8 +45,10 @@ def make_upright(data: bytes, header: Header, keep_metadata: bool) -> Upright:
         if turned is not None:
             return turned
     image, warning = load_pixels(data, header)
+    notes = ("low_bytes_dropped",) if pillow.loses_bits(image, header) else ()
     image = pillow.turn(image, header.orientation)
-    return Upright(pillow.to_png(image, _exif(data, header) if keep_metadata else None), "png", warning)
+    upright = pillow.to_png(image, _exif(data, header) if keep_metadata else None)
+    return Upright(upright, "png", warning, notes)
 
 
 def load_pixels(data: bytes, header: Header) -> tuple[Image.Image, str | None]:
