@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
+import pickle
+import time
+from concurrent.futures import Executor
+from types import SimpleNamespace
 from typing import Any
 
+import lightning as L
 import pytest
 
 from tests.test_cli import Shell
+from warmstore.cli import _run
 
 # Small text on a small canvas: gently shrunk maps, so that kernels are not thinner than a pixel.
 SETTINGS = (
@@ -26,6 +32,12 @@ class Small(Shell):
 
     def __call__(self, *arguments: str) -> Any:
         return super().__call__(*arguments, *SETTINGS)
+
+    def bench(self, what: str, *arguments: str) -> Any:
+        """Run a command of the group `bench`."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("tests.test_cli._run", lambda words: _run(["bench", *words]))
+            return self(what, *arguments)
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +100,53 @@ def test_a_checkpoint_of_another_canvas_is_refused(shell: Small, learnt: dict[st
         )
         assert done.returncode == 2
         assert "was trained for canvas [320, 320] and the configuration has [128, 128]" in done.stderr
+
+
+class Inline(Executor):
+    """Stands in for the process of a rung."""
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        pass
+
+    def submit(self, work: Any, /, *arguments: Any, **named: Any) -> Any:
+        rung, job = pickle.loads(pickle.dumps(arguments))  # as it would travel
+        return SimpleNamespace(result=lambda: work(rung, job))
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::lightning.fabric.utilities.warnings.PossibleUserWarning")
+def test_epochs_are_the_same_on_every_rung(
+    shell: Small, learnt: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("warmstore.epoch_bench.ProcessPoolExecutor", Inline)
+    arguments = ("epoch", "--split", "train", "--checkpoint", learnt["checkpoint"])
+    found = json.loads(shell.bench(*arguments, "--epochs", "2", "--json").stdout)
+    assert found["same_metrics"] == {"32-true": True, "bf16-mixed": True}
+    rungs = [(one["rung"], one["epoch"], one["hits"], one["misses"]) for one in found["epochs"]]
+    assert rungs == [
+        ("plain online", 0, 0, 2),
+        ("plain online", 1, 0, 2),
+        ("+ RAM images", 0, 0, 2),  # their maps are drawn
+        ("+ RAM images", 1, 0, 2),
+        ("+ mixed precision", 0, 0, 2),
+        ("+ mixed precision", 1, 0, 2),
+        ("+ tensor cache", 0, 0, 2),
+        ("+ tensor cache", 1, 2, 0),
+        ("the store", 0, 2, 0),
+        ("the store", 1, 2, 0),
+    ]
+    for one in found["epochs"]:
+        assert one["hmean"] >= 0.95 and one["samples"] == 2 and one["wall_s"] > one["forward_s"] > 0
+
+    def moved(self: Any, *rest: Any, **named: Any) -> Any:
+        (metrics,) = validate(self, *rest, **named)
+        return ({**metrics, "val/hmean": time.perf_counter()},)
+
+    validate = L.Trainer.validate
+    monkeypatch.setattr(L.Trainer, "validate", moved)
+    done = shell.bench(*arguments, "--samples", "1", "--epochs", "1")
+    assert done.returncode == 1
+    assert "32-true: the metrics are NOT the same on every rung" in done.stdout
 
 
 def test_the_ceiling_of_canvases(shell: Small) -> None:
