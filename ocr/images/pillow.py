@@ -1,4 +1,4 @@
-"""Pillow, fenced in: only the format that the content shows, every failure a verdict, no global left changed."""
+"""Pillow, fenced in: the one format that the content shows, failures as verdicts, no global left changed."""
 
 from __future__ import annotations
 
