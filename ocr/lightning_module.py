@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,6 +28,8 @@ from ocr.precision import Precision, computing_in
 from ocr.scoring import Scoring
 from pipeline.errors import ConfigError, PipelineError
 from pipeline.stage import Parameters
+
+log = logging.getLogger(__name__)
 
 _ON_DEVICE = ("images", "prob_maps", "prob_masks", "thresh_maps", "thresh_masks")
 
@@ -196,6 +199,12 @@ class DetectorModule(L.LightningModule):  # type: ignore[misc]  # Lightning is u
         self.scoring.end()
         iou, cleval = self.metric.compute(), self.cleval.compute()
         self.laps.lap("metric")
+        if not iou["targets"]:
+            log.warning(
+                "there is no text to find in these %d samples, so the metric says nothing: its rates are 0 "
+                "by convention; a set without labels is for `predict`",
+                iou["images"],
+            )
         rates = ("hmean", "precision", "recall")
         scores = {f"val/{name}": iou[name] for name in rates}
         # The metrics are the same on every rank already; `sync_dist` only says so.

@@ -106,12 +106,27 @@ def test_nan_in_a_map_fails_the_epoch_with_the_samples_name(
 
 
 def test_all_regions_ignored_has_a_defined_result(
-    tmp_path: Path, samples: list[Batch], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    samples: list[Batch],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     ignored = [{**sample, "ignore": np.ones(4, np.uint8)} for sample in samples]
     detector = seeing(samples, monkeypatch)
     (result,) = trainer(tmp_path).validate(detector, loader(ignored), verbose=False)
     assert result["val/hmean"] == result["val/recall"] == 0 and result["val/samples"] == 5
+    assert "there is no text to find in these 5 samples" in caplog.text
+
+
+def test_images_without_text_are_validated(tmp_path: Path, samples: list[Batch]) -> None:
+    nothing: Batch = {"polygons": [], "ignore": np.zeros(0, np.uint8), "text": []}
+    blank = {
+        name: torch.zeros_like(samples[0][name]) for name in ("prob_maps", "thresh_maps", "thresh_masks")
+    }
+    empty = [{**sample, **nothing, **blank} for sample in samples[:2]]
+    (result,) = trainer(tmp_path).validate(module(SIDE), loader(empty), verbose=False)
+    assert result["val/hmean"] == 0 and result["val/samples"] == 2
+    assert all(np.isfinite(value) for value in result.values())
 
 
 class Slow(torch.nn.Module):

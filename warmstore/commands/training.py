@@ -79,9 +79,10 @@ def metric_lines(summary: dict[str, Any], done: str) -> list[str]:
     """Write a metric for people: never without the samples that it stands on."""
     found, store = summary["val"], summary["store"]
     quarantined = f"{found['quarantined'] or 'none'} quarantined"
+    cleval = f"; CLEval {summary['cleval']['hmean']:.4f}" if "cleval" in summary else ""
     return [
-        f"{done} in {summary['precision']}: H-mean {found['hmean']:.4f} "
-        f"(precision {found['precision']:.4f}, recall {found['recall']:.4f})",
+        f"{done} in {summary.get('val_precision', summary['precision'])}: H-mean {found['hmean']:.4f} "
+        f"(precision {found['precision']:.4f}, recall {found['recall']:.4f}){cleval}",
         f"  on {found['samples']} samples, {quarantined}; {store['path']}, digest {store['digest'][:16]}",
         f"  checkpoint {summary['checkpoint']}",
         f"  everything of this run: {summary['folder']}",
