@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,13 @@ def test_a_file_that_cannot_be_used_says_why(data: bytes, tmp_path: Path) -> Non
         read_one(tmp_path, data)
     assert UNUSABLE[data] in str(raised.value)
     assert str(tmp_path / "labels") in str(raised.value)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "labels.txt")
+    for path in (tmp_path, tmp_path / "labels.txt"):
+        with pytest.raises(AnnotationError, match="expected a regular file"):
+            read_annotations(path, tmp_path)
 
 
 def test_problems_are_many_and_still_readable(tmp_path: Path) -> None:

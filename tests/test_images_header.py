@@ -76,6 +76,7 @@ def test_format_and_size_come_from_the_content(data: bytes, format: str, frames:
         (made.png_bomb(0, 5), "corrupt"),
         (b"RIFF\x04\0\0\0WEBP", "corrupt"),
         (b"RIFF\xff\0\0\0WEBP", "truncated"),
+        (made.save(IMAGE, "WEBP").replace(b"\x9d\x01\x2a", b"\x9d\x01\x2a\0\0"), "corrupt"),  # no width
         (b"II*\0\x08\0\0\0", "corrupt"),
         (b"II*\0", "corrupt"),
         (made.oriented(1), "corrupt"),  # a TIFF with no size

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,13 @@ class RepeatedKeys(dict[str, Any]):
 
 
 def read_bytes(path: Path) -> bytes:
-    """Read a whole annotation file, or raise `AnnotationError`."""
+    """Read a whole annotation file, or raise `AnnotationError`; a pipe or a device is not waited for."""
     try:
-        size = path.stat().st_size
-        if size > MAX_BYTES:
-            raise failure(path, "the file", f"at most {MAX_BYTES:,} bytes", f"{size:,}")
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise failure(path, "the file", "a regular file", "a folder, a pipe or a device")
+        if status.st_size > MAX_BYTES:
+            raise failure(path, "the file", f"at most {MAX_BYTES:,} bytes", f"{status.st_size:,}")
         return path.read_bytes()
     except OSError as error:
         raise failure(path, "the file", "a readable file", error.strerror or str(error)) from error

@@ -159,6 +159,8 @@ def _webp(data: bytes, limits: Limits) -> Header:
             metadata |= not exif.is_harmless(blocks[-1])
     if size is None:
         raise Quarantine(*(damage or Damage("corrupt", "no image chunk (VP8X, VP8L or VP8)")))
+    if 0 in size:
+        raise Quarantine("corrupt", f"an image header of {size[0]} × {size[1]} pixels")
     orientation, notes = _oriented(blocks)
     return Header("webp", size[1], size[0], orientation, max(frames, 1), metadata, notes, damage)
 
