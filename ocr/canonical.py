@@ -15,7 +15,8 @@ from ocr.geometry import Size, upright_points
 from ocr.images import Damage, Header, Limits, accepted, read_header
 from ocr.images.upright import find_damage, make_upright
 from ocr.polygons import PolygonParams, repair_polygons
-from pipeline.errors import Quarantine
+from pipeline.digest import digest
+from pipeline.errors import PipelineError, Quarantine
 
 
 @dataclass(frozen=True)
@@ -23,13 +24,15 @@ class RawSample:
     """A raw image with its polygons, as the data set has them.
 
     `frame` is the frame that the polygons were drawn in, `rule` what decided that: `declared`, or the
-    rule of the frame audit that told it.
+    rule of the frame audit that told it. `digest`: xxh3-128 of the image file when it was listed, where
+    that is known; a file that has changed since is not used under its old name.
     """
 
     image: Path
     words: tuple[Word, ...] = ()
     frame: Literal["raw", "upright"] = "upright"
     rule: str = "declared"
+    digest: bytes | None = None
 
 
 class CanonicalParams(Limits, PolygonParams):
@@ -72,6 +75,8 @@ class Canonical:
 def canonicalize(raw: RawSample, params: CanonicalParams) -> Canonical:
     """Make a raw sample canonical. Raises `Quarantine`; docs/images.md lists the codes."""
     data = _read(raw.image, params.max_bytes)
+    if raw.digest is not None and digest(data) != raw.digest:
+        raise PipelineError(f"{raw.image} changed while the run went on; run again")
     header = read_header(data, params)
     damage = [header.damage] if header.damage else []
     upright = make_upright(data, header, params.keep_metadata)

@@ -113,7 +113,7 @@ class AnnotatedSplit:
                     listed[identity] = Located(identity, path, hashes(path), labels)
                 except Quarantine as quarantine:
                     verdict = quarantine
-                except OSError as error:
+                except (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError) as error:
                     verdict = Quarantine("unreadable_image", f"{identity}: {error.strerror}")
             if verdict is not None:
                 listed[identity] = verdict
@@ -161,5 +161,5 @@ def _accepted(image: Located, decision: FrameDecision) -> SourceSample:
         "annotation": words_digest(image.labels.words),
         "frame": xxhash.xxh3_128_digest(f"{decision.frame} {decision.rule}".encode()),
     }
-    raw = RawSample(image.path, image.labels.words, decision.frame, decision.rule)
+    raw = RawSample(image.path, image.labels.words, decision.frame, decision.rule, image.digest)
     return SourceSample(image.sample_id, inputs, raw)

@@ -129,6 +129,12 @@ def assemble(
     """Build a complete, synced generation in the empty folder `target`; gives its manifest."""
     staged, found = locate(plan, records)
     indices = [i for i, row in enumerate(plan.reuse) if row != REJECTED and i not in found]
+    if not indices:
+        verdict = plan.verdicts(found)[0]
+        raise PipelineError(
+            f"{plan.stage.name} accepted none of the {plan.listed} samples, so nothing is "
+            f"published; the first, {verdict['sample_id']}: {verdict['code']}: {verdict['reason']}"
+        )
     build = Assembly(plan, staging, target, indices, staged, plan.verdicts(found))
     checksums = _checksums(build)
     tallies: dict[str, Any] = {}
@@ -239,13 +245,15 @@ def _whole_group(build: Assembly, rows: range, count: int) -> Staged | None:
 def _pack(build: Assembly, declared: Chunked, rows: range, count: int) -> Any:
     """Gather a chunk sample by sample; a last chunk that is not full ends in zeros, as Zarr has it."""
     chunk = np.zeros((count, *declared.shape), dtype=declared.dtype)
+    key, group = "", chunk
     for slot, row in enumerate(rows):
         index = build.indices[row]
         if index in build.staged:
             staged = build.staged[index]
-            data = (build.staging / f"{staged.key}.{declared.name}").read_bytes()
-            shape = (staged.size, *declared.shape)
-            chunk[slot] = decode(declared.codec, data, declared.dtype, shape)[staged.slot]
+            if staged.key != key:  # neighbours share a group: each is read and decoded once
+                key, data = staged.key, (build.staging / f"{staged.key}.{declared.name}").read_bytes()
+                group = decode(declared.codec, data, declared.dtype, (staged.size, *declared.shape))
+            chunk[slot] = group[staged.slot]
         else:
             chunk[slot] = build.old.value(declared.name, int(build.plan.reuse[index]))
     return encode(declared.codec, chunk)

@@ -33,7 +33,8 @@ class ExecutorConfig(Parameters):
     batch    samples a task (rounded up to whole chunks)
     address  of a running dask scheduler; without one, dask starts a cluster on this machine
     timeout  seconds a task of one sample may take before its worker is ended (processes)
-    memory   bytes of address space a worker may use beyond what it starts with (processes)
+    memory   bytes of address space a worker may use beyond what it starts with (processes); libraries
+             that it loads count
     """
 
     kind: Kind = "threads"
@@ -41,7 +42,7 @@ class ExecutorConfig(Parameters):
     batch: int = Field(default=16, ge=1)
     address: str | None = None
     timeout: float = Field(default=120.0, gt=0)
-    memory: int = Field(default=4 << 30, ge=1 << 28)
+    memory: int = Field(default=8 << 30, ge=1 << 28)
 
     @property
     def width(self) -> int:

@@ -17,6 +17,7 @@ POINTS = (
     "record.rename",
     "assemble.link",
     "manifest.write",
+    "manifest.rename",
     "fsync",
     "publish.rename",
     "gc.unlink",
@@ -39,6 +40,11 @@ def arm(script: str) -> None:
     """Script a fault in this process: `point:visit:fault`; an empty script disarms."""
     global _script, _visits
     _script, _visits = script, 0
+
+
+def visits() -> int:
+    """Count how often the scripted place has been passed since it was armed."""
+    return _visits
 
 
 def _strike(point: str) -> str | None:

@@ -104,13 +104,10 @@ def _sync_file_system(path: Path) -> bool:
     return True
 
 
-def sweep(folder: Path) -> int:
-    """Remove the temporary files that a killed run left below `folder`; gives their number."""
-    swept = 0
-    for path in folder.rglob(f"*{TEMPORARY}"):
+def sweep(folder: Path) -> None:
+    """Remove the temporary files that a killed run left in `folder`."""
+    for path in folder.glob(f"*{TEMPORARY}"):
         path.unlink(missing_ok=True)
-        swept += 1
-    return swept
 
 
 def free_bytes(folder: Path) -> int:

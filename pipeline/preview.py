@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,7 @@ def preview(pipeline: Pipeline) -> Iterator[tuple[str, Preview]]:
     """Look ahead over all stages; writes nothing but the memory of file hashes."""
     rates = read_rates(pipeline.workspace.work_dir)
     pending: dict[str, set[str]] = {}
+    stale: set[str] = set()
     for stage in pipeline.stages:
         unbuilt = [name for name in stage.reads if pipeline.workspace.open(pipeline.stage(name)) is None]
         plan, problem = (None, "") if unbuilt else _try_plan(pipeline, stage)
@@ -60,7 +62,9 @@ def preview(pipeline: Pipeline) -> Iterator[tuple[str, Preview]]:
             ids = plan.candidates.sample_ids
             pending[stage.name] = upstream | {ids[i] for i in plan.stale}
             why = [f"{reason} ({count})" if count else reason for reason, count in plan.why.items()]
-        why += [f"{name} is stale" for name in stage.reads if pending[name] and name not in unbuilt]
+        why += [f"{name} is stale" for name in stage.reads if name in stale and name not in unbuilt]
+        if why:
+            stale.add(stage.name)
         yield stage.name, _describe(pipeline, stage, plan, why, len(pending[stage.name]), rates)
 
 
@@ -70,6 +74,7 @@ def explain(pipeline: Pipeline, sample_id: str) -> Iterator[dict[str, Any]]:
     Raises PipelineError where no stage knows the sample.
     """
     known = False
+    stale: set[str] = set()
     for stage in pipeline.stages:
         plan, problem = _try_plan(pipeline, stage)
         if plan is None:
@@ -83,7 +88,12 @@ def explain(pipeline: Pipeline, sample_id: str) -> Iterator[dict[str, Any]]:
             yield {"stage": stage.name, "state": "quarantined", "why": why}
         elif sample_id in plan.candidates.sample_ids:
             known = True
-            yield _explain(plan, plan.candidates.sample_ids.index(sample_id))
+            found = _explain(plan, plan.candidates.sample_ids.index(sample_id))
+            above = [f"{stage.name} is stale: {name} is stale" for name in stage.reads if name in stale]
+            if above or found["state"] == "stale":
+                stale.add(stage.name)
+                found |= {"state": "stale", "why": found["why"] + above}
+            yield found
     if not known:
         raise PipelineError(
             f"split {pipeline.workspace.split} lists no sample {sample_id}; "
@@ -134,22 +144,24 @@ def _describe(
     rates: dict[str, float],
 ) -> Preview:
     store: Store | None = pipeline.workspace.open(stage)
-    counts = store.attributes["counts"] if store else {"listed": 0, "accepted": 0, "quarantined": 0}
-    per_sample = predicted_bytes(stage)
+    counts = (
+        store.attributes["counts"] if store is not None else {"listed": 0, "accepted": 0, "quarantined": 0}
+    )
+    per_sample = store.manifest.size // len(store) if store is not None else predicted_bytes(stage)
     return Preview(
-        generation=store.generation if store else 0,
-        digest=store.digest if store else "",
+        generation=store.generation if store is not None else 0,
+        digest=store.digest if store is not None else "",
         samples=counts["listed"],
         accepted=counts["accepted"],
         quarantined=counts["quarantined"],
-        bytes=store.manifest.size if store else 0,
-        age_seconds=time.time() - store.path.stat().st_mtime if store else None,
+        bytes=store.manifest.size if store is not None else 0,
+        age_seconds=time.time() - store.path.stat().st_mtime if store is not None else None,
         fresh=plan is not None and plan.up_to_date and not why,
         why=why,
         compute=compute,
         predicted_bytes=per_sample * compute,
         predicted_seconds=rates[stage.name] * compute if stage.name in rates else None,
-        tallies=store.attributes["tallies"] if store else {},
+        tallies=store.attributes["tallies"] if store is not None else {},
     )
 
 
@@ -165,6 +177,9 @@ def read_rates(work_dir: Path) -> dict[str, float]:
 
 def remember_rate(work_dir: Path, stage: str, result: StageResult) -> None:
     """Remember how long a stage took per sample, for the next plan."""
-    if result.computed:
-        rates = {**read_rates(work_dir), stage: result.seconds / result.computed}
-        write_aside(work_dir / ".rates", json.dumps(rates).encode(), "record")
+    rates = read_rates(work_dir)
+    # A few samples tell more of start-up than of themselves.
+    if result.computed > result.samples // 4 or (result.computed and stage not in rates):
+        rates[stage] = result.seconds / result.computed
+        with suppress(OSError):  # a full disk must not fail a run that has published
+            write_aside(work_dir / ".rates", json.dumps(rates).encode(), "record")

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.assemble import assemble
+from pipeline.computing import Reporter, compute_plan
 from pipeline.errors import PipelineError, StoreError
 from pipeline.executors import ExecutorConfig
 from pipeline.files import sync, write_aside
 from pipeline.manifest import MANIFEST, Manifest, checksum, read_manifest, scan
 from pipeline.plan import COMPUTE, StagePlan, plan_stage
-from pipeline.runner import Pipeline, Reporter, compute_plan
+from pipeline.runner import Pipeline
 from pipeline.stage import Stage
 from pipeline.store import Store
 from pipeline.verify import Damage, verify_store
@@ -59,7 +60,7 @@ def _rebuild(
 ) -> Repair:
     plan = _plan(pipeline, stage, damaged)
     workspace = pipeline.workspace
-    records, _ = compute_plan(pipeline, plan, config, reporter)
+    records, _ = compute_plan(workspace, plan, pipeline.upstream(stage), config, reporter)
     building = workspace.begin(stage)
     try:
         manifest = assemble(plan, records, workspace.staging(stage), building)
@@ -79,7 +80,8 @@ def _plan(pipeline: Pipeline, stage: Stage, damaged: Sequence[Damage]) -> StageP
     """Plan to recompute the samples in damaged files; all of them where the index itself is damaged."""
     candidates = pipeline.candidates(stage)
     old: Store | None = None
-    if all(damage.samples or damage.stranger for damage in damaged):
+    rebuilt = [d for d in damaged if not d.stranger and not d.file.endswith("/zarr.json")]
+    if all(damage.samples for damage in rebuilt):
         old = pipeline.workspace.open(stage)
     plan = plan_stage(stage, pipeline.stages, candidates, old)
     lost = {sample_id for damage in damaged for sample_id in damage.samples}

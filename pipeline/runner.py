@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from pipeline.assemble import assemble
-from pipeline.errors import PipelineError
-from pipeline.executors import ExecutorConfig, WorkerLost, open_executor
-from pipeline.files import free_bytes, sweep
+from pipeline.computing import Reporter, compute_plan
+from pipeline.damage import without_damage
+from pipeline.errors import PipelineError, StoreError
+from pipeline.executors import ExecutorConfig
+from pipeline.files import free_bytes
 from pipeline.plan import Candidates, StagePlan, from_source, from_stores, plan_stage
 from pipeline.source import FileHashes, Source
 from pipeline.stage import Chunked, Stage
 from pipeline.store import Store
-from pipeline.task import Group, Item, Task, read_record, run_task, write_verdict
 from pipeline.workspace import Workspace
-from pipeline.zarr_format import samples_per_chunk
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -45,14 +48,6 @@ class StageResult:
         return asdict(self)
 
 
-class Reporter(Protocol):
-    """Who is told how far a stage has come."""
-
-    def begin(self, split: str, stage: str, samples: int) -> Callable[[int], None]:
-        """Start a bar over `samples`; the function that it gives is called with samples done since."""
-        ...
-
-
 @dataclass
 class Pipeline:
     """The stages over one split: everything that planning and running need.
@@ -71,8 +66,18 @@ class Pipeline:
 
         Raises PipelineError where a store that it reads is missing.
         """
-        candidates = self.candidates(stage)
-        return plan_stage(stage, self.stages, candidates, self.workspace.open(stage), self.retry)
+        return plan_stage(stage, self.stages, self.candidates(stage), self._usable(stage), self.retry)
+
+    def _usable(self, stage: Stage) -> Store | None:
+        """Open the current generation if its index is whole; one that is damaged is built anew."""
+        try:
+            store = self.workspace.open(stage)
+            if store is not None:
+                _ = store.sample_ids, store.fingerprints, store.inputs, store.all_checksums
+            return store
+        except StoreError as error:
+            log.warning("%s; it is not reused", error)
+            return None
 
     def candidates(self, stage: Stage) -> Candidates:
         """List what reaches a stage. Raises PipelineError where a store that it reads is missing."""
@@ -122,7 +127,10 @@ def run_stage(pipeline: Pipeline, stage: Stage, config: ExecutorConfig, reporter
         raise PipelineError(f"split {workspace.split} lists no sample; check data.splits.{workspace.split}")
     compute_seconds = 0.0
     try:
-        if not plan.up_to_date:
+        if plan.up_to_date:
+            shutil.rmtree(workspace.staging(stage), ignore_errors=True)
+        else:
+            plan = without_damage(plan, pipeline.stages)
             compute_seconds = _build(pipeline, plan, config, reporter)
     except OSError as error:
         raise PipelineError(
@@ -131,14 +139,9 @@ def run_stage(pipeline: Pipeline, stage: Stage, config: ExecutorConfig, reporter
             "from the finished chunks once there is room and the folder can be written"
         ) from error
     store = workspace.open(stage)
-    assert store is not None
+    if store is None:
+        raise PipelineError(f"{workspace.store_path(stage)} has vanished under the run; run again")
     counts, computed = store.attributes["counts"], len(plan.stale)
-    if not counts["accepted"]:
-        first = store.attributes["quarantined"][0]
-        raise PipelineError(
-            f"{stage.name} accepted none of the {plan.listed} samples of split {workspace.split}; "
-            f"the first, {first['sample_id']}: {first['code']}: {first['reason']}"
-        )
     return StageResult(
         samples=plan.listed,
         accepted=counts["accepted"],
@@ -179,7 +182,8 @@ def _refuse_stale(pipeline: Pipeline, stage: Stage, names: Sequence[str]) -> Non
 def _build(pipeline: Pipeline, plan: StagePlan, config: ExecutorConfig, reporter: Reporter) -> float:
     """Compute, assemble and publish; gives the seconds spent inside the stage's function."""
     workspace, stage = pipeline.workspace, plan.stage
-    records, seconds = compute_plan(pipeline, plan, config, reporter)
+    _check_space(workspace, plan)
+    records, seconds = compute_plan(workspace, plan, pipeline.upstream(stage), config, reporter)
     building = workspace.begin(stage)
     manifest = assemble(plan, records, workspace.staging(stage), building)
     if plan.old is not None and manifest.digest == plan.old.digest:
@@ -190,109 +194,13 @@ def _build(pipeline: Pipeline, plan: StagePlan, config: ExecutorConfig, reporter
     return seconds
 
 
-def compute_plan(
-    pipeline: Pipeline, plan: StagePlan, config: ExecutorConfig, reporter: Reporter
-) -> tuple[dict[str, Any], float]:
-    """Compute what is stale into the staging folder, continuing what a killed run began.
-
-    Gives the records by group, and the seconds spent inside the stage's function.
-    """
-    workspace, stage = pipeline.workspace, plan.stage
-    staging = workspace.staging(stage)
-    staging.mkdir(parents=True, exist_ok=True)
-    sweep(staging)
-    _check_space(workspace, plan)
-    advance = reporter.begin(workspace.split, stage.name, len(plan.stale))
-    groups = _groups(plan)
-    finished = {group.key: record for group in groups if (record := read_record(staging, group.key))}
-    advance(sum(len(record["samples"]) for record in finished.values()))
-    todo = [group for group in groups if group.key not in finished]
-    if not todo:
-        return finished, 0.0
-    seconds, keys = _compute(pipeline, plan, config, todo, advance)
-    computed = {key: record for key in keys if (record := read_record(staging, key))}
-    return {**finished, **computed}, seconds
-
-
-def _groups(plan: StagePlan) -> list[Group]:
-    """Group stale samples by the chunk that they will share, were none of them quarantined."""
-    candidates = plan.candidates
-    count = samples_per_chunk(len(candidates.sample_ids))
-    groups: dict[int, list[Item]] = {}
-    for index in map(int, plan.stale):
-        item = Item(
-            candidates.sample_ids[index],
-            plan.fingerprints[index].tobytes(),
-            candidates.payloads[index],
-            tuple(candidates.rows[index].tolist()),
-        )
-        groups.setdefault(index // count, []).append(item)
-    return [Group(tuple(items)) for items in groups.values()]
-
-
-def _compute(
-    pipeline: Pipeline,
-    plan: StagePlan,
-    config: ExecutorConfig,
-    groups: Sequence[Group],
-    advance: Callable[[int], None],
-) -> tuple[float, set[str]]:
-    """Run groups as tasks; a task whose worker is lost is halved until the sample at fault is found."""
-    workspace, stage, seconds = pipeline.workspace, plan.stage, 0.0
-    staging = workspace.staging(stage)
-    upstream = tuple(store.path for store in pipeline.upstream(stage).values())
-    keys = {group.key for group in groups}
-    tasks = [Task(stage, staging.absolute(), upstream, batch) for batch in _batches(groups, config.batch)]
-    with open_executor(config) as executor:
-        while tasks:
-            futures = {executor.submit(run_task, task): task for task in tasks}
-            tasks = []
-            for future in executor.as_completed(futures):
-                task = futures[future]
-                try:
-                    seconds += future.result()
-                except WorkerLost as lost:
-                    if task.size > 1:
-                        halves = _halves(task)
-                        keys |= {group.key for half in halves for group in half.groups}
-                        tasks += halves
-                        continue
-                    write_verdict(staging, task.groups[0].items[0], lost.code, lost.reason)
-                advance(task.size)
-    return seconds, keys
-
-
-def _batches(groups: Sequence[Group], size: int) -> Iterator[tuple[Group, ...]]:
-    batch: list[Group] = []
-    for group in groups:
-        batch.append(group)
-        if sum(len(member.items) for member in batch) >= size:
-            yield tuple(batch)
-            batch = []
-    if batch:
-        yield tuple(batch)
-
-
-def _halves(task: Task) -> list[Task]:
-    """Split a task in two, inside its group when it has only one."""
-    groups = task.groups
-    if len(groups) == 1:
-        items = groups[0].items
-        middle = len(items) // 2
-        groups = (Group(items[:middle]), Group(items[middle:]))
-    middle = len(groups) // 2
-    return [
-        Task(task.stage, task.staging, task.upstream, part) for part in (groups[:middle], groups[middle:])
-    ]
-
-
 def _check_space(workspace: Workspace, plan: StagePlan) -> None:
     needed = predicted_bytes(plan.stage) * len(plan.stale)
     with suppress(OSError):
         free = free_bytes(workspace.folder)
         if needed > free:
             raise PipelineError(
-                f"{plan.stage.name} of split {workspace.split} needs about {needed / 1e9:.2f} GB and "
-                f"{workspace.folder} has {free / 1e9:.2f} GB free; make room, run `warmstore gc`, "
+                f"{plan.stage.name} of split {workspace.split} needs about {needed / 1e6:.1f} MB and "
+                f"{workspace.folder} has {free / 1e6:.1f} MB free; make room, run `warmstore gc`, "
                 "or set work_dir=… to another disk"
             )

@@ -152,7 +152,7 @@ class Store:
 
     def checksums(self, name: str) -> NDArray[np.uint8]:
         """Give xxh3-128 of one field's value for every sample, uint8 (N, 16)."""
-        return self._checksums[:, list(self.declared).index(self._field(name).name)]
+        return self.all_checksums[:, list(self.declared).index(self._field(name).name)]
 
     def small(self, name: str) -> Any:
         """Read a small field whole, or the paths of a File field.
@@ -225,7 +225,8 @@ class Store:
             raise StoreError(f"{self.name} has no field {name}; it has {', '.join(self.declared)}") from None
 
     @cached_property
-    def _checksums(self) -> NDArray[np.uint8]:
+    def all_checksums(self) -> NDArray[np.uint8]:
+        """Checksums of all fields, uint8 (N, F, 16), in the order of `declared`."""
         return self._read_small("checksum")
 
     def _array_metadata(self, array: str) -> dict[str, Any]:

@@ -27,9 +27,13 @@ from pipeline.digest import canonical_json, digest
 from pipeline.errors import PipelineError, Quarantine
 from pipeline.files import TEMPORARY, link_or_copy, write_aside
 from pipeline.manifest import checksum
+from pipeline.recipe import recipe_digest, recipe_of
 from pipeline.stage import Chunked, File, FileContent, Inputs, Stage
 from pipeline.store import Store, open_store
 from pipeline.values import check_outputs, to_record, value_digest
+
+# Verdicts that may be the machine's fault; they are remembered like the others, until `--retry`.
+MACHINE_CODES = frozenset({"crashed", "timed_out", "out_of_memory", "stage_error"})
 
 
 @dataclass(frozen=True)
@@ -57,12 +61,17 @@ class Group:
 
 @dataclass(frozen=True)
 class Task:
-    """Work as plain data: a stage, where to read and write, and groups of samples."""
+    """Work as plain data: a stage, where to read and write, and groups of samples.
+
+    `recipe` is the digest of the stage's recipe where the plan was made: a worker with other
+    libraries must not write under it.
+    """
 
     stage: Stage
     staging: Path
     upstream: tuple[Path, ...]
     groups: tuple[Group, ...]
+    recipe: str
 
     @property
     def size(self) -> int:
@@ -72,6 +81,11 @@ class Task:
 
 def run_task(task: Task) -> float:
     """Compute a task and leave its groups in the staging folder; gives seconds spent in the stage."""
+    if recipe_digest(recipe_of(task.stage)) != task.recipe:
+        raise PipelineError(
+            f"a worker's libraries for {task.stage.name} differ from those of the run "
+            f"(it has {dict(task.stage.libraries())}); install the same versions on all workers"
+        )
     stores = {store.stage: store for store in map(_shared_store, task.upstream)}
     return sum(_run_group(task.stage, group, stores, task.staging) for group in task.groups)
 
@@ -95,6 +109,10 @@ def compute_sample(stage: Stage, inputs: Inputs) -> dict[str, Any]:
         outputs = stage.compute(inputs)
     except (Quarantine, OSError, PipelineError):
         raise
+    except ImportError as error:
+        raise PipelineError(
+            f"{stage.name} cannot load what it needs ({error}); install it, or raise executor.memory"
+        ) from error
     except MemoryError as error:
         raise Quarantine("out_of_memory", f"{stage.name} ran out of memory: {error}") from error
     except Exception as error:
@@ -111,13 +129,27 @@ def write_verdict(staging: Path, item: Item, code: str, reason: str) -> None:
 
 
 def read_record(staging: Path, key: str) -> dict[str, Any] | None:
-    """Read the record of a finished group, or give None where it is missing or broken."""
+    """Read the record of a finished group, or give None where it is missing."""
     try:
-        record: dict[str, Any] = json.loads((staging / f"{key}.json").read_bytes())
-        files = {staging / f"{key}.{name}": size for name, (size, _) in record["chunks"].items()}
+        return dict(json.loads((staging / f"{key}.json").read_bytes()))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def read_finished(staging: Path, key: str) -> dict[str, Any] | None:
+    """Read the record of a group that an earlier run finished, or give None where it is not whole.
+
+    Its files were never synced, so each is held against its checksum: a power cut may have emptied it.
+    """
+    record = read_record(staging, key)
+    if record is None:
+        return None
+    try:
+        files = {f"{key}.{name}": tuple(entry) for name, entry in record["chunks"].items()}
         for slot, sample in enumerate(s for s in record["samples"] if not s["verdict"]):
-            files |= {staging / f"{key}.{slot}.{name}": f["size"] for name, f in sample["files"].items()}
-        return record if all(path.stat().st_size == size for path, size in files.items()) else None
+            for name, entry in sample["files"].items():
+                files[f"{key}.{slot}.{name}"] = (entry["size"], sample["checksums"][name])
+        return record if all(checksum(staging / name) == entry for name, entry in files.items()) else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

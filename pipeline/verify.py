@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pipeline.damage import Owners
 from pipeline.errors import Quarantine, StoreError
 from pipeline.manifest import MANIFEST, Manifest, checksum, read_manifest, scan
+from pipeline.recipe import full_recipe, recipe_changes, upstream_changes
 from pipeline.runner import Pipeline
 from pipeline.source import SourceSample
-from pipeline.stage import Chunked, File, Inputs, Stage
+from pipeline.stage import Inputs, Stage
 from pipeline.store import Store, open_store
 from pipeline.task import compute_sample
 from pipeline.values import value_digest
@@ -80,11 +82,11 @@ def verify_store(path: Path, workers: int = 4) -> Verification:
         manifest = read_manifest(generation)
     except StoreError as error:
         return Verification(checked=1, damaged=[Damage(MANIFEST, str(error))])
-    owners = _Owners(generation)
+    owners = _owners(generation)
     with ThreadPoolExecutor(workers) as pool:
         problems = pool.map(lambda name: _check(generation, name, manifest), manifest.files)
         damaged = [
-            Damage(name, problem + owners.hint(name, problem), owners.of(name))
+            Damage(name, problem + _hint(owners, name, problem), owners.of(name))
             for name, problem in zip(manifest.files, problems, strict=True)
             if problem
         ]
@@ -109,6 +111,14 @@ def compare_with_source(
         )
     stores = {name: open_store(pipeline.workspace.store_path(pipeline.stage(name))) for name in names}
     results = {name: Verification(recomputed=len(chosen)) for name in names}
+    for name, store in stores.items():
+        wanted, stored = full_recipe(pipeline.stage(name), pipeline.stages), store.attributes["recipe"]
+        changes = [*recipe_changes(stored, wanted), *upstream_changes(stored, wanted)]
+        if changes:
+            raise StoreError(
+                f"{store.name} was made by another recipe than the configuration's: {'; '.join(changes)}; "
+                "run `warmstore run` to rebuild it, or set the configuration back"
+            )
     for sample in chosen:
         outcome = compute_chain(pipeline.stages, sample)
         for name, store in stores.items():
@@ -181,38 +191,16 @@ def _check(generation: Path, name: str, manifest: Manifest) -> str:
     return "" if found[1] == manifest.files[name][1] else "does not match its checksum"
 
 
-class _Owners:
-    """Finds the samples that a file of a generation belongs to, as far as the store still tells."""
+def _owners(generation: Path) -> Owners:
+    """Tell which samples a file belongs to, as far as a damaged store still does."""
+    try:
+        return Owners(open_store(generation))
+    except StoreError:
+        return Owners(None)
 
-    def __init__(self, generation: Path) -> None:
-        self._store: Store | None
-        try:
-            self._store = open_store(generation)
-            self._ids: tuple[str, ...] = self._store.sample_ids
-        except StoreError:
-            self._store, self._ids = None, ()
 
-    def hint(self, name: str, problem: str) -> str:
-        """Say more of a file that may be a link to a raw file."""
-        declared = self._store.declared.values() if self._store else ()
-        linked = any(isinstance(f, File) and name.startswith(f"{f.directory}/") for f in declared)
-        if not linked or problem == _MISSING:
-            return ""
-        return " (if the linked raw file was edited, `warmstore run` makes a new generation)"
-
-    def of(self, name: str) -> tuple[str, ...]:
-        """Samples in a file; none where it serves all."""
-        folder, _, file = name.rpartition("/")
-        declared = self._store.declared if self._store else {}
-        if self._store and isinstance(declared.get(folder), Chunked) and file.startswith("c."):
-            first = int(file.split(".")[1]) * self._store.samples_per_chunk
-            return self._ids[first : first + self._store.samples_per_chunk]
-        for owner in declared.values():
-            if self._store and isinstance(owner, File) and name.startswith(f"{owner.directory}/"):
-                try:
-                    paths = self._store.small(owner.name)
-                except StoreError:
-                    return ()
-                path = name.removeprefix(f"{owner.directory}/")
-                return tuple(self._ids[row] for row, other in enumerate(paths) if other == path)
-        return ()
+def _hint(owners: Owners, name: str, problem: str) -> str:
+    """Say more of a file that may be a link to a raw file."""
+    if problem == _MISSING or owners.file_field(name) is None:
+        return ""
+    return " (if the linked raw file was edited, `warmstore run` makes a new generation)"

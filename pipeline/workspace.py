@@ -11,20 +11,22 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import PipelineError
 from pipeline.failpoints import reach
-from pipeline.files import sync
+from pipeline.files import sweep, sync
 from pipeline.stage import File, Stage
 from pipeline.store import Store, open_store
 
 BUILDING = ".building"
 _COLLECTED = ".collected"
+_GENERATION = re.compile(r"\d{6}-[0-9a-f]{16}")
 
 
 @contextmanager
@@ -50,10 +52,12 @@ def exclusive(work_dir: Path, purpose: str) -> Iterator[None]:
             raise PipelineError(
                 f"{work_dir} is in use by {holder}; wait for it to end, or set work_dir=… to another folder"
             ) from None
-        os.truncate(descriptor, 0)
-        os.pwrite(descriptor, f"{purpose} (process {os.getpid()})".encode(), 0)
+        with suppress(OSError):  # the name is for people; the lock holds without it, on a full disk too
+            os.truncate(descriptor, 0)
+            os.pwrite(descriptor, f"{purpose} (process {os.getpid()})".encode(), 0)
         yield
-        os.truncate(descriptor, 0)
+        with suppress(OSError):
+            os.truncate(descriptor, 0)
     finally:
         os.close(descriptor)
 
@@ -83,16 +87,16 @@ class Workspace:
         return self.folder / ".staging" / stage.name
 
     def open(self, stage: Stage) -> Store | None:
-        """Open the current generation, or give None where the stage never ran here."""
+        """Open the current generation, or give None where the stage never ran here or it is lost."""
         path = self.store_path(stage)
-        return open_store(path) if path.is_symlink() or path.exists() else None
+        return open_store(path) if path.exists() else None
 
     def listed(self, stage: Stage) -> list[Path]:
         """Generations of a stage, oldest first."""
         folder = self.generations(stage)
         if not folder.is_dir():
             return []
-        return sorted(path for path in folder.iterdir() if path.name[0] != ".")
+        return sorted(path for path in folder.iterdir() if _GENERATION.fullmatch(path.name))
 
     def begin(self, stage: Stage) -> Path:
         """Make an empty folder to build the next generation in; drops what a killed run left there."""
@@ -134,7 +138,8 @@ class Workspace:
     def collect(self, stage: Stage, keep: int, dry_run: bool) -> tuple[list[Path], list[Path]]:
         """Remove generations that are neither current, in use, nor among the `keep` newest others.
 
-        Gives what was removed (or would be) and what is in use.
+        What a killed run left in the staging folder goes too. Gives what was removed (or would be)
+        and what is in use.
         """
         folder = self.generations(stage)
         if not folder.is_dir():
@@ -142,30 +147,31 @@ class Workspace:
         link = self.store_path(stage)
         current = link.resolve() if link.exists() else None
         others = [path for path in self.listed(stage) if path.resolve() != current]
-        removed, in_use = [], []
-        for path in others[: len(others) - keep] if keep else others:
-            if not _unused(path):
-                in_use.append(path)
-                continue
-            if not dry_run:
-                aside = path.with_name(f"{_COLLECTED}-{path.name}")
-                path.rename(aside)
-            removed.append(path)
+        removed: list[Path] = []
+        in_use: list[Path] = []
+        for path in others[: max(0, len(others) - keep)]:
+            with _unused(path) as unused:
+                if unused and not dry_run:
+                    path.rename(path.with_name(f"{_COLLECTED}-{path.name}"))
+            (removed if unused else in_use).append(path)
         if not dry_run:
             for orphan in folder.iterdir():
                 if orphan.name.startswith((_COLLECTED, BUILDING)):
                     reach("gc.unlink")
                     shutil.rmtree(orphan)
+            shutil.rmtree(self.staging(stage), ignore_errors=True)
+            sweep(self.folder)
         return removed, in_use
 
 
-def _unused(generation: Path) -> bool:
-    """Tell whether no reader holds a generation (readers hold a shared lock on its folder)."""
+@contextmanager
+def _unused(generation: Path) -> Iterator[bool]:
+    """Tell whether no reader holds a generation, and keep it so: readers hold a shared lock on its folder."""
     descriptor = os.open(generation, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield True
     except BlockingIOError:
-        return False
+        yield False
     finally:
         os.close(descriptor)
-    return True

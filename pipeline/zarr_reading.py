@@ -10,6 +10,8 @@ from zarr.abc.store import ByteRequest
 from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import LocalStore
 
+from pipeline.damage import Owners
+from pipeline.digest import digest
 from pipeline.errors import StoreError
 
 if TYPE_CHECKING:
@@ -17,7 +19,15 @@ if TYPE_CHECKING:
 
 
 class _WholeStore(LocalStore):
-    """A local store in which every chunk exists: Zarr would read a missing one as fill values."""
+    """A local store in which every chunk exists and is whole: Zarr would read a missing one as zeros."""
+
+    entries: Mapping[str, tuple[int, str]]
+    owners: Owners
+
+    def of(self, key: str) -> str:
+        """Name the samples in a chunk."""
+        samples = self.owners.of(key)
+        return f" (of {', '.join(samples[:5])})" if samples else ""
 
     async def get(
         self,
@@ -26,12 +36,19 @@ class _WholeStore(LocalStore):
         byte_range: ByteRequest | None = None,
     ) -> Buffer | None:
         value = await super().get(key, prototype, byte_range)
-        if value is None and key.rpartition("/")[2].startswith("c"):
-            raise StoreError(f"chunk {self.root / key} is missing; run `warmstore repair`")
+        entry = self.entries.get(key)
+        if entry is None:
+            return value
+        if value is None:
+            raise StoreError(f"{self.root / key}{self.of(key)} is missing; run `warmstore repair`")
+        if byte_range is None and (len(value) != entry[0] or digest(value.to_bytes()).hex() != entry[1]):
+            raise StoreError(f"{self.root / key}{self.of(key)} is damaged; run `warmstore repair`")
         return value
 
 
 def open_arrays(store: Store) -> Mapping[str, Any]:
     """Open every array of a store's group, read-only."""
-    group = zarr.open_group(_WholeStore(store.path, read_only=True), mode="r")
+    whole = _WholeStore(store.path, read_only=True)
+    whole.entries, whole.owners = store.manifest.files, Owners(store)
+    group = zarr.open_group(whole, mode="r")
     return dict(group.arrays())

@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ import pytest
 import xarray
 import zarr
 
+from pipeline.store import open_store
 from warmstore.cli import COMMANDS, _run
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -88,6 +90,8 @@ def test_every_store_opens_without_warmstore(built: Shell) -> None:
         assert expected | {"sample_id", "fingerprint", "checksum"} <= set(group.array_keys())
         assert list(group["sample_id"][:]) == [f"receipt-{i:05}.jpg" for i in range(6)]
         assert xarray.open_zarr(path).load().sizes["sample"] == 6
+    for name in ("prob_map", "thresh_mask"):
+        assert group[name][:].mean() > 0.01  # the maps show something
     assert group.attrs["mean"] == [0.485, 0.456, 0.406]
     images = built.folder / "work/tiny/val/images"
     assert len(list(images.iterdir())) == 6
@@ -104,8 +108,9 @@ def test_status_has_the_same_keys_and_says_why(built: Shell) -> None:
 def test_plan_counts_and_changes_nothing(built: Shell) -> None:
     before = built.json("status")
     plan = built.json("plan", "--split", "train", "stages.maps.thresh_min=0.2")["train"]
+    store = open_store(built.folder / "work/tiny/train/tensors.zarr")
     assert [stage["compute"] for stage in plan.values()] == [0, 0, 8, 8]
-    assert plan["tensors"]["predicted_bytes"] == 8 * 128 * 128 * (3 + 1 + 1 + 2 + 1)
+    assert plan["tensors"]["predicted_bytes"] == 8 * (store.manifest.size // 8)
     after = built.json("status")
     assert [s["generation"] for s in after["train"].values()] == [
         s["generation"] for s in before["train"].values()
@@ -117,6 +122,7 @@ def test_explain_names_the_part_that_differs(built: Shell) -> None:
     stages = found["val"]
     assert stages["maps"]["why"] == ["maps is stale: stages.maps.shrink_ratio 0.4 → 0.5"]
     assert stages["decode"]["state"] == "fresh"
+    assert stages["tensors"]["why"] == ["tensors is stale: maps is stale"]
     assert set(stages["canonicalize"]["inputs"]) == {"image", "annotation", "frame"}
 
 
@@ -134,6 +140,48 @@ def test_verify_finds_and_repair_mends(built: Shell) -> None:
     mended = built.json("repair", "--split", "val")["val"]["tensors"]
     assert (mended["repaired"], mended["digest"]) == (1, digest)
     assert built("verify", "--split", "val").returncode == 0
+
+
+def test_verify_needs_no_data_set_and_takes_paths(built: Shell, tmp_path: Path) -> None:
+    copy = tmp_path / "copy.zarr"
+    shutil.copytree(built.folder / "work/tiny/val/maps.zarr", copy)
+    assert built.json("verify", str(copy))[str(copy)]["store"]["damaged"] == []
+    (copy / "prob_map/c.1.0.0.0").unlink()
+    (damage,) = built.json("verify", str(copy))[str(copy)]["store"]["damaged"]
+    assert damage["samples"] == ["receipt-00001.jpg"]
+    assert built("verify", "data.root=elsewhere").returncode == 0
+    assert built.json("verify", "work_dir=empty")["val"]["maps"]["built"] is False
+
+
+def test_removal_and_order_are_seen_downstream(tmp_path: Path) -> None:
+    shell = Shell(tmp_path)
+    shell("data")
+    shell("run", "--split", "val")
+    labels = tmp_path / "data/tiny/val.json"
+    images = json.loads(labels.read_text())["images"]
+    removed = list(images.items())[:-1]
+    for listed in (removed, removed[::-1]):
+        labels.write_text(json.dumps({"images": dict(listed)}))
+        status = shell.json("status", "--split", "val")["val"]
+        assert [stage["fresh"] for stage in status.values()] == [False] * 4
+        assert status["tensors"]["why"]
+        done = shell.json("run", "--split", "val")["val"]
+        assert [stage["computed"] for stage in done.values()] == [0] * 4
+        store = open_store(tmp_path / "work/tiny/val/tensors.zarr")
+        assert list(store.sample_ids) == [name for name, _ in listed]
+
+
+def test_a_lost_generation_is_told_and_built_again(tmp_path: Path) -> None:
+    shell = Shell(tmp_path)
+    shell("data")
+    digest = shell.json("run", "--split", "val")["val"]["maps"]["digest"]
+    shutil.rmtree(tmp_path / "work/tiny/val/.generations/maps")
+    assert shell("verify", "--split", "val").returncode == 1
+    assert "is lost" in shell("verify", "--split", "val").stdout
+    assert shell.json("status", "--split", "val")["val"]["maps"]["fresh"] is False
+    again = shell.json("run", "--split", "val")["val"]
+    assert (again["maps"]["computed"], again["maps"]["digest"]) == (6, digest)
+    assert again["tensors"]["computed"] == 0
 
 
 def test_summary_and_validate(built: Shell) -> None:

@@ -79,6 +79,16 @@ def _run(arguments: list[str]) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return 1
+    except OSError as error:
+        if debug:
+            raise
+        where = f" ({error.filename})" if error.filename else ""
+        click.echo(
+            f"warmstore: {error.strerror or error}{where}; what was published stands: make room or mend "
+            "the folder's rights, and run the same command again",
+            err=True,
+        )
+        return 1
     except Exception as error:
         if debug:
             raise

@@ -8,9 +8,10 @@ from typing import Any
 import click
 
 from pipeline.diff import diff_stores
+from pipeline.errors import PipelineError
 from pipeline.repair import repair_stage
 from pipeline.store import open_store
-from pipeline.verify import compare_with_source, verify_store
+from pipeline.verify import Damage, Verification, compare_with_source, verify_store
 from pipeline.workspace import exclusive
 from stages import STAGES
 from warmstore import show
@@ -18,43 +19,68 @@ from warmstore.options import Invocation, run_options
 
 
 @click.command()
-@run_options()
+@run_options(words="STORE")
 @click.option("--against-source", is_flag=True, help="Also recompute samples and compare bit for bit.")
 @click.option(
     "--sample", "samples", multiple=True, metavar="ID", help="Recompute this sample only (repeatable)."
 )
 def verify(asked: Invocation, against_source: bool, samples: tuple[str, ...]) -> int:
-    """Check every file of every store against its checksum.
+    """Check every file of every store against its checksum; or of the stores whose paths are given.
 
     \b
     Example:
       warmstore verify --split val
+      warmstore verify /mnt/copy/tensors.zarr
       warmstore verify --against-source --sample receipt-00003.jpg --split val
     """
     results: dict[str, dict[str, dict[str, Any]]] = {}
-    for split in asked.splits:
-        pipeline = asked.config.pipeline(split)
-        results[split] = {}
-        for stage in pipeline.stages:
-            results[split][stage.name] = verify_store(pipeline.workspace.store_path(stage)).to_json()
-        if against_source or samples:
-            names = [stage.name for stage in pipeline.stages]
-            for name, found in compare_with_source(pipeline, names, frozenset(samples)):
-                results[split][name]["recomputed"] = found.recomputed
-                results[split][name]["differs_from_source"] = found.differs
+    if asked.words:
+        for word in asked.words:
+            results[word] = {"store": verify_store(Path(word)).to_json()}
+    else:
+        for split in asked.splits:
+            results[split] = _verify_split(asked, split)
+            if against_source or samples:
+                pipeline = asked.config.pipeline(split)
+                built = [
+                    stage.name for stage in pipeline.stages if pipeline.workspace.open(stage) is not None
+                ]
+                for name, found in compare_with_source(pipeline, built, frozenset(samples)):
+                    results[split][name]["recomputed"] = found.recomputed
+                    results[split][name]["differs_from_source"] = found.differs
     found_any = any(
         r["damaged"] or r["differs_from_source"] for stages in results.values() for r in stages.values()
     )
     if asked.json:
         show.as_json(results)
-        return int(found_any)
+    else:
+        _print_verified(results)
+    return int(found_any)
+
+
+def _verify_split(asked: Invocation, split: str) -> dict[str, dict[str, Any]]:
+    """Check the stores of a split; one that was never built has nothing to check."""
+    workspace, results = asked.config.workspace(split), {}
+    for stage in asked.config.stages.in_order():
+        path = workspace.store_path(stage)
+        if path.exists():
+            results[stage.name] = verify_store(path).to_json()
+        elif path.is_symlink():
+            lost = Damage(stage.store, f"is lost; run `warmstore run {stage.name}`")
+            results[stage.name] = Verification(damaged=[lost]).to_json()
+        else:
+            results[stage.name] = {**Verification().to_json(), "built": False}
+    return results
+
+
+def _print_verified(results: dict[str, dict[str, dict[str, Any]]]) -> None:
     columns = ("split", "stage", "files", "size", "damaged", "recomputed", "differ")
     rows = [
         (
             split,
             name,
             r["checked"],
-            show.size(r["bytes"]),
+            show.size(r["bytes"]) if r.get("built", True) else "not built",
             len(r["damaged"]),
             r["recomputed"],
             len(r["differs_from_source"]),
@@ -72,7 +98,6 @@ def verify(asked: Invocation, against_source: bool, samples: tuple[str, ...]) ->
                 )
             for difference in r["differs_from_source"][:10]:
                 click.echo(f"{split} {name}: {difference['sample_id']} {difference['problem']}")
-    return int(found_any)
 
 
 @click.command()
@@ -85,13 +110,19 @@ def repair(asked: Invocation) -> int:
       warmstore repair --split val
     """
     results: dict[str, dict[str, dict[str, Any]]] = {}
+    failures: list[str] = []
     with exclusive(asked.config.work_dir, "warmstore repair"), show.progress() as progress:
         for split in asked.splits:
             pipeline = asked.config.pipeline(split)
             results[split] = {}
             for stage in pipeline.stages:
-                done = repair_stage(pipeline, stage, asked.config.executor, progress)
-                results[split][stage.name] = vars(done)
+                if not pipeline.workspace.store_path(stage).exists():
+                    continue
+                try:
+                    done = repair_stage(pipeline, stage, asked.config.executor, progress)
+                    results[split][stage.name] = vars(done)
+                except PipelineError as error:  # one that cannot be mended must not keep the others so
+                    failures.append(str(error))
     if asked.json:
         show.as_json(results)
     else:
@@ -102,6 +133,8 @@ def repair(asked: Invocation) -> int:
             for name, r in stages.items()
         ]
         show.table("repair", columns, rows)
+    if failures:
+        raise PipelineError("; ".join(failures))
     return 0
 
 

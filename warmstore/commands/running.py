@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
+from contextlib import suppress
 from typing import Any, cast
 
 import click
@@ -13,6 +15,7 @@ from ocr.source import AnnotatedSplit
 from pipeline.errors import ConfigError, PipelineError
 from pipeline.preview import remember_rate
 from pipeline.runner import StageResult, run_stages
+from pipeline.task import MACHINE_CODES
 from pipeline.workspace import Workspace, exclusive
 from stages import STAGES
 from warmstore import show
@@ -34,6 +37,7 @@ def run(asked: Invocation, strict: bool, rehash: bool, retry: bool) -> int:
       warmstore run
       warmstore run maps tensors --split val stages.maps.shrink_ratio=0.5
     """
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
     names = _stage_names(asked)
     _draw_missing(asked)
     results: dict[str, dict[str, StageResult]] = {}
@@ -127,8 +131,9 @@ def _tell(split: str, source: AnnotatedSplit | Part) -> None:
 
 def _write_results(asked: Invocation, spelled: dict[str, Any]) -> None:
     folder = asked.config.work_dir / "runs" / f"{time.strftime('%Y%m%d-%H%M%S')}-run"
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "stages.json").write_text(json.dumps(spelled, indent=1))
+    with suppress(OSError):  # a full disk must not fail a run that has published
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "stages.json").write_text(json.dumps(spelled, indent=1))
 
 
 def _print(asked: Invocation, results: dict[str, dict[str, StageResult]]) -> None:
@@ -165,5 +170,10 @@ def _print(asked: Invocation, results: dict[str, dict[str, StageResult]]) -> Non
         store = Workspace(asked.config.work_dir, split).open(
             next(s for s in asked.config.stages.in_order() if s.name == list(stages)[-1])
         )
-        for verdict in (store.attributes["quarantined"] if store else [])[:5]:
+        verdicts = store.attributes["quarantined"] if store is not None else []
+        if any(verdict["code"] in MACHINE_CODES for verdict in verdicts):
+            click.echo(
+                f"{split}: some were refused by what happened here; `warmstore run --retry` tries again"
+            )
+        for verdict in verdicts[:5]:
             click.echo(f"{split}: quarantined {show.verdict(verdict)}")

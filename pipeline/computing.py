@@ -1,0 +1,135 @@
+"""Computing what a plan says is stale: tasks on an executor, finished chunks in the staging folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from pipeline.executors import ExecutorConfig, WorkerLost, open_executor
+from pipeline.files import sweep
+from pipeline.plan import StagePlan
+from pipeline.recipe import recipe_digest, recipe_of
+from pipeline.store import Store
+from pipeline.task import Group, Item, Task, read_finished, read_record, run_task, write_verdict
+from pipeline.workspace import Workspace
+from pipeline.zarr_format import samples_per_chunk
+
+
+class Reporter(Protocol):
+    """Who is told how far a stage has come."""
+
+    def begin(self, split: str, stage: str, samples: int) -> Callable[[int], None]:
+        """Start a bar over `samples`; the function that it gives is called with samples done since."""
+        ...
+
+
+def compute_plan(
+    workspace: Workspace,
+    plan: StagePlan,
+    upstream: Mapping[str, Store],
+    config: ExecutorConfig,
+    reporter: Reporter,
+) -> tuple[dict[str, Any], float]:
+    """Compute what is stale into the staging folder, continuing what a killed run began.
+
+    Gives the records by group, and the seconds spent inside the stage's function.
+    """
+    stage = plan.stage
+    staging = workspace.staging(stage)
+    staging.mkdir(parents=True, exist_ok=True)
+    sweep(staging)
+    sweep(workspace.folder)
+    advance = reporter.begin(workspace.split, stage.name, len(plan.stale))
+    groups = _groups(plan)
+    finished = {group.key: record for group in groups if (record := read_finished(staging, group.key))}
+    advance(sum(len(record["samples"]) for record in finished.values()))
+    todo = [group for group in groups if group.key not in finished]
+    if not todo:
+        return finished, 0.0
+    seconds, keys = _compute(_task_maker(staging, plan, upstream), config, todo, advance)
+    computed = {key: record for key in keys if (record := read_record(staging, key))}
+    return {**finished, **computed}, seconds
+
+
+def _groups(plan: StagePlan) -> list[Group]:
+    """Group stale samples by the chunk that they will share, were none of them quarantined."""
+    candidates = plan.candidates
+    count = samples_per_chunk(len(candidates.sample_ids))
+    groups: dict[int, list[Item]] = {}
+    for index in map(int, plan.stale):
+        item = Item(
+            candidates.sample_ids[index],
+            plan.fingerprints[index].tobytes(),
+            candidates.payloads[index],
+            tuple(candidates.rows[index].tolist()),
+        )
+        groups.setdefault(index // count, []).append(item)
+    return [Group(tuple(items)) for items in groups.values()]
+
+
+def _task_maker(
+    staging: Path, plan: StagePlan, upstream: Mapping[str, Store]
+) -> Callable[[tuple[Group, ...]], Task]:
+    """Give what makes a task of groups: everything else is the same for all tasks of a plan."""
+    recipe = recipe_digest(recipe_of(plan.stage))
+    paths = tuple(store.path for store in upstream.values())
+    return lambda groups: Task(plan.stage, staging.absolute(), paths, groups, recipe)
+
+
+def _compute(
+    task_of: Callable[[tuple[Group, ...]], Task],
+    config: ExecutorConfig,
+    groups: Sequence[Group],
+    advance: Callable[[int], None],
+) -> tuple[float, set[str]]:
+    """Run groups as tasks; a task whose worker is lost is halved until the sample at fault is found.
+
+    A sample that loses its worker alone is tried once more, since the first time may have been the
+    machine's fault; then it gets its verdict.
+    """
+    seconds, keys, suspects = 0.0, {group.key for group in groups}, set()
+    tasks = [task_of(batch) for batch in _batches(groups, config.batch)]
+    with open_executor(config) as executor:
+        while tasks:
+            futures = {executor.submit(run_task, task): task for task in tasks}
+            tasks = []
+            for future in executor.as_completed(futures):
+                task = futures[future]
+                try:
+                    seconds += future.result()
+                except WorkerLost as lost:
+                    key = task.groups[0].key
+                    if task.size > 1:
+                        halves = [task_of(part) for part in _halves(task.groups)]
+                        keys |= {group.key for half in halves for group in half.groups}
+                        tasks += halves
+                        continue
+                    if key not in suspects:
+                        suspects.add(key)
+                        tasks.append(task)
+                        continue
+                    write_verdict(task.staging, task.groups[0].items[0], lost.code, lost.reason)
+                advance(task.size)
+    return seconds, keys
+
+
+def _batches(groups: Sequence[Group], size: int) -> Iterator[tuple[Group, ...]]:
+    batch: list[Group] = []
+    for group in groups:
+        batch.append(group)
+        if sum(len(member.items) for member in batch) >= size:
+            yield tuple(batch)
+            batch = []
+    if batch:
+        yield tuple(batch)
+
+
+def _halves(groups: tuple[Group, ...]) -> tuple[tuple[Group, ...], tuple[Group, ...]]:
+    """Split groups in two, inside the group where there is only one."""
+    if len(groups) == 1:
+        items = groups[0].items
+        middle = len(items) // 2
+        return (Group(items[:middle]),), (Group(items[middle:]),)
+    middle = len(groups) // 2
+    return groups[:middle], groups[middle:]
