@@ -24,14 +24,13 @@ from ocr.profile import EpochProfile
 from pipeline.errors import ConfigError
 from warmstore.compose import Composed
 from warmstore.config import RunConfig
+from warmstore.settings import ModelConfig, training_config
 from warmstore.training import (
     VAL_FIELDS,
-    ModelConfig,
     checked_store,
     newest_checkpoint,
     quiet,
     trained_detector,
-    training_config,
 )
 
 GPU_GOAL = 8.0

@@ -22,6 +22,7 @@ from pipeline.errors import ConfigError
 from pipeline.store import open_store
 from warmstore.compose import Composed
 from warmstore.config import RunConfig
+from warmstore.settings import training_config
 from warmstore.training import (
     VAL_FIELDS,
     checked_store,
@@ -33,7 +34,6 @@ from warmstore.training import (
     refuse_interrupted,
     run_folder,
     trained_detector,
-    training_config,
 )
 
 _OVERFIT_LR = 5e-3

@@ -12,30 +12,21 @@ from pathlib import Path
 from typing import Any, Literal
 
 import lightning as L
-import torch
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
-from pydantic import Field
 
-from ocr.augment import AugmentParams
-from ocr.cache import CacheParams
 from ocr.datasets import OcrDataModule
 from ocr.datasets.collate import DEFAULT_FIELDS
-from ocr.lightning_module import DetectorModule, OptimizerParams
-from ocr.losses import LossParams
-from ocr.model import DetectorParams
-from ocr.overlap import OverlapParams
+from ocr.lightning_module import DetectorModule
 from ocr.overlays import WorstImages
-from ocr.postprocess import BoxParams
-from ocr.precision import Precision
 from ocr.profile import EpochProfile, draw_profile
 from pipeline.errors import ConfigError, PipelineError
 from pipeline.preview import preview
 from pipeline.recipe import full_recipe
-from pipeline.stage import Parameters
 from pipeline.store import Store, open_store
 from warmstore.compose import Composed
-from warmstore.config import RunConfig, validate
+from warmstore.config import RunConfig
+from warmstore.settings import TrainingConfig, training_config
 
 log = logging.getLogger(__name__)
 
@@ -44,98 +35,6 @@ _TRAIN_FIELDS = ("image", "inverse_matrix", "size", "polygons", "ignore", "sampl
 # CLEval counts the characters of what is written.
 VAL_FIELDS = (*DEFAULT_FIELDS, "text")
 _RATES = ("hmean", "precision", "recall")
-
-
-class ModelConfig(DetectorParams):
-    """The detector, how it learns, how maps become boxes and where; `early_stopping` counts validations."""
-
-    batch_size: int = Field(default=16, ge=1)
-    early_stopping: int | None = Field(default=None, ge=1)
-    loss: LossParams = LossParams()
-    optimizer: OptimizerParams = OptimizerParams()
-    augment: AugmentParams = AugmentParams()
-    boxes: BoxParams = BoxParams()
-    overlap: OverlapParams = OverlapParams()
-
-    def detector(self) -> DetectorParams:
-        """Give the part that decides the network."""
-        return DetectorParams(**{name: getattr(self, name) for name in DetectorParams.model_fields})
-
-
-class TrainerConfig(Parameters):
-    """Arguments of Lightning's Trainer, by Lightning's names; what is None is left to Lightning.
-
-    Without `precision`, mixed precision is used: `bf16-mixed` on a CPU, `16-mixed` on a GPU.
-    `val_precision`, which Lightning does not have, is that of validation where it shall be another.
-    """
-
-    accelerator: str = "auto"
-    devices: int | str | list[int] = "auto"
-    strategy: str = "auto"
-    num_nodes: int = Field(default=1, ge=1)
-    precision: str | int | None = None
-    val_precision: Precision | None = None
-    max_epochs: int | None = None
-    min_epochs: int | None = None
-    max_steps: int = -1
-    max_time: str | None = None
-    limit_train_batches: int | float | None = None
-    limit_val_batches: int | float | None = None
-    overfit_batches: int | float = 0.0
-    val_check_interval: int | float | None = None
-    check_val_every_n_epoch: int | None = 1
-    num_sanity_val_steps: int | None = None
-    log_every_n_steps: int | None = None
-    accumulate_grad_batches: int = 1
-    gradient_clip_val: float | None = None
-    gradient_clip_algorithm: str | None = None
-    deterministic: bool | None = None
-    benchmark: bool | None = None
-    fast_dev_run: bool | int = False
-    detect_anomaly: bool = False
-    enable_progress_bar: bool | None = None
-    profiler: str | None = None
-
-    def resolved_precision(self) -> str | int:
-        """Give the precision that is used."""
-        if self.precision is not None:
-            return self.precision
-        gpu = self.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
-        return "16-mixed" if gpu else "bf16-mixed"
-
-    def own_val_precision(self) -> Precision | None:
-        """Give validation's precision where it is not the trainer's. Raises ConfigError if it cannot be."""
-        used = self.resolved_precision()
-        if self.val_precision in (None, used):
-            return None
-        if str(used) not in ("32", "32-true", "bf16-mixed", "16-mixed"):
-            raise ConfigError(
-                f"trainer.val_precision={self.val_precision} needs weights in float32, and "
-                f"trainer.precision={used} has others; use 32-true, bf16-mixed or 16-mixed"
-            )
-        return self.val_precision
-
-
-class TrainingConfig(Parameters):
-    """The parts of a run's configuration that training and validation read."""
-
-    cache: CacheParams = CacheParams()
-    trainer: TrainerConfig = TrainerConfig()
-    model: ModelConfig = ModelConfig()
-
-
-def training_config(config: RunConfig, composed: Composed) -> TrainingConfig:
-    """Validate those parts. Raises ConfigError like `load_config`.
-
-    Box decoding grows regions by what the maps' `shrink_ratio` took, unless it is told another.
-    """
-    model = dict(config.model)
-    boxes = model.get("boxes") or {}
-    if isinstance(boxes, dict):
-        model["boxes"] = {"shrink_ratio": config.stages.maps.shrink_ratio, **boxes}
-    return validate(
-        TrainingConfig, {"cache": config.cache, "trainer": config.trainer, "model": model}, composed
-    )
 
 
 def train_detector(config: RunConfig, composed: Composed) -> dict[str, Any]:

@@ -36,7 +36,8 @@ def ladder(asked: Invocation, epochs: int) -> int:
     """
     from ocr.datasets.ladder import climb
     from warmstore.epoch_bench import sources_of
-    from warmstore.training import checked_store, training_config
+    from warmstore.settings import training_config
+    from warmstore.training import checked_store
 
     config, split = asked.config, asked.one_split()
     checked_store(config, split)

@@ -9,6 +9,7 @@ import click
 
 from pipeline.errors import ConfigError, PipelineError
 from pipeline.source import FileHashes
+from pipeline.store import Store
 from warmstore import show
 from warmstore.options import Invocation, run_options
 
@@ -36,7 +37,7 @@ def inspect(
     residency: bool,
     output: Path | None,
 ) -> int:
-    """Show what a split's stores hold: fields, shapes, codecs, counts.
+    """Show what a split's stores hold: fields, shapes, codecs, counts, repaired polygons.
 
     \b
     Example:
@@ -74,6 +75,7 @@ def _stores(asked: Invocation) -> int:
                     "digest": store.digest,
                     "counts": store.attributes["counts"],
                     "tallies": store.attributes["tallies"],
+                    "repairs": _repairs(store),
                     "arrays": {
                         name: {
                             "dtype": array["data_type"],
@@ -94,8 +96,23 @@ def _stores(asked: Invocation) -> int:
             ]
             title = f"{split} {name}: {store_found['path']}, digest {store_found['digest'][:16]}"
             show.table(title, ("array", "dtype", "shape", "codecs"), rows)
+            for counts in filter(None, store_found["tallies"].values()):
+                click.echo(show.words(counts))
+            for sample_id, repairs in list(store_found["repairs"].items())[:20]:
+                click.echo(f"  {sample_id}: {repairs}")
+            if len(store_found["repairs"]) > 20:
+                click.echo(f"  and {len(store_found['repairs']) - 20} more samples: --json lists all")
             click.echo()
     return 0
+
+
+def _repairs(store: Store) -> dict[str, str]:
+    """List the samples whose polygons were repaired or dropped, as words `code@polygon`."""
+    if "repairs" not in store.declared:
+        return {}
+    return {
+        name: words for name, words in zip(store.sample_ids, store.small("repairs"), strict=True) if words
+    }
 
 
 def _annotations(asked: Invocation, output: Path | None) -> int:

@@ -138,7 +138,7 @@ def config(asked: Invocation) -> int:
     Example:
       warmstore config --config receipts canvas=1024
     """
-    from warmstore.training import training_config
+    from warmstore.settings import training_config
 
     resolved = asked.config.model_dump(mode="json")
     resolved |= training_config(asked.config, asked.composed).model_dump(mode="json")
