@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -32,6 +33,16 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> 
     console = Console(width=width, highlight=False, markup=False)
     console.print(title, style="italic")
     console.print(drawn)
+
+
+def warnings() -> None:
+    """Show what our own packages warn of on standard error; other libraries' chatter stays out."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    for name in ("pipeline", "ocr"):
+        logger = logging.getLogger(name)
+        if not logger.handlers:
+            logger.addHandler(handler)
 
 
 def size(count: float) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import time
 from contextlib import suppress
 from typing import Any, cast
@@ -37,7 +36,7 @@ def run(asked: Invocation, strict: bool, rehash: bool, retry: bool) -> int:
       warmstore run
       warmstore run maps tensors --split val stages.maps.shrink_ratio=0.5
     """
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    show.warnings()
     names = _stage_names(asked)
     _draw_missing(asked)
     results: dict[str, dict[str, StageResult]] = {}
