@@ -81,7 +81,7 @@ class Task:
 
 def run_task(task: Task) -> float:
     """Compute a task and leave its groups in the staging folder; gives seconds spent in the stage."""
-    if recipe_digest(recipe_of(task.stage)) != task.recipe:
+    if _own_recipe(task.stage) != task.recipe:
         raise PipelineError(
             f"a worker's libraries for {task.stage.name} differ from those of the run "
             f"(it has {dict(task.stage.libraries())}); install the same versions on all workers"
@@ -152,6 +152,12 @@ def read_finished(staging: Path, key: str) -> dict[str, Any] | None:
         return record if all(checksum(staging / name) == entry for name, entry in files.items()) else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+@lru_cache(maxsize=16)
+def _own_recipe(stage: Stage) -> str:
+    """Digest of a stage's recipe with the libraries of this process, which do not change."""
+    return recipe_digest(recipe_of(stage))
 
 
 @lru_cache(maxsize=16)
