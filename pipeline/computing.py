@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,6 +16,8 @@ from pipeline.store import Store
 from pipeline.task import Group, Item, Task, read_finished, read_record, run_task, write_verdict
 from pipeline.workspace import Workspace
 from pipeline.zarr_format import samples_per_chunk
+
+log = logging.getLogger(__name__)
 
 
 class Reporter(Protocol):
@@ -47,7 +51,8 @@ def compute_plan(
     todo = [group for group in groups if group.key not in finished]
     if not todo:
         return finished, 0.0
-    seconds, keys = _compute(_task_maker(staging, plan, upstream), config, todo, advance)
+    with _isolated_after_a_crash(staging, config) as chosen:
+        seconds, keys = _compute(_task_maker(staging, plan, upstream), chosen, todo, advance)
     computed = {key: record for key in keys if (record := read_record(staging, key))}
     return {**finished, **computed}, seconds
 
@@ -66,6 +71,24 @@ def _groups(plan: StagePlan) -> list[Group]:
         )
         groups.setdefault(index // count, []).append(item)
     return [Group(tuple(items)) for items in groups.values()]
+
+
+@contextmanager
+def _isolated_after_a_crash(staging: Path, config: ExecutorConfig) -> Iterator[ExecutorConfig]:
+    """Give the executor to use: processes, if the last run with threads died while it computed.
+
+    Threads are fastest, and a sample that crashes its decoder takes all of them with it. The run
+    after that finds the mark that a dead process could not remove, and isolates the sample.
+    """
+    mark = staging / ".computing"
+    if config.kind == "threads" and mark.exists():
+        log.warning("the last run died while computing; this one isolates its workers (executor=processes)")
+        config = config.model_copy(update={"kind": "processes"})
+    mark.touch()
+    try:
+        yield config
+    finally:
+        mark.unlink(missing_ok=True)
 
 
 def _task_maker(

@@ -274,6 +274,28 @@ def test_gc_spares_a_reader_that_is_just_opening(
     assert refused == [old]
 
 
+def test_the_run_after_a_crash_isolates_the_sample(raw: Path, tmp_path: Path) -> None:
+    """With threads a crash takes the whole run; the next one finds the sample and goes on without it."""
+    write(raw, ab="crash now")
+    work = tmp_path / "work"
+    threads = ExecutorConfig(kind="threads", workers=2, batch=2)
+    child = CONTEXT.Process(target=_run_with, args=(raw, work, threads))
+    child.start()
+    child.join()
+    assert child.exitcode == -9
+    results = run(raw, work, executor=threads)
+    assert (results["pack"].accepted, results["pack"].quarantined) == (3, 2)
+    verdicts = {
+        v["sample_id"]: v["code"] for v in open_store(work / "val/pack.zarr").attributes["quarantined"]
+    }
+    assert verdicts == {"ab.txt": "crashed", "c.txt": "bad"}
+    assert not (work / "val/.staging/read").exists()
+
+
+def _run_with(raw: Path, work: Path, executor: ExecutorConfig) -> None:
+    run(raw, work, executor=executor)
+
+
 def test_two_runs_exclude_each_other(tmp_path: Path) -> None:
     with (
         exclusive(tmp_path / "work", "warmstore run"),
