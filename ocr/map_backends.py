@@ -1,8 +1,8 @@
 """Two ways to do the heavy parts of the maps, with the same results to the last bit.
 
-`compiled_backend` runs the loops of `ocr.map_loops` and `ocr.map_raster` as machine code that releases
-the GIL. `PLAIN` needs no compiler: it leaves every offset to Clipper and every fill to OpenCV, and
-raises the field with NumPy; so it is also what the compiled shortcuts are tested against.
+`compiled_backend` runs the loops of `ocr.map_loops` and `ocr.map_raster` as machine code; the drawing, most
+of the time, without the GIL. `PLAIN` needs no compiler: it leaves every offset to Clipper and every fill to
+OpenCV, and raises the field with NumPy; so it is also what the compiled shortcuts are tested against.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from math import ceil, floor, sqrt
 from typing import Any
 
@@ -38,6 +38,8 @@ _HELPERS = (
     map_loops.turns_of,
     map_loops.grow,
     map_loops.to_nearest,
+    map_raster.fill_outlines,
+    map_raster.raise_edges,
     map_raster.fits,
     map_raster.goes_round_once,
     map_raster.trace_line,
@@ -55,8 +57,7 @@ class Backend:
     clean: Callable[..., Any]
     measure: Callable[..., Any]
     offset_rectangles: Callable[..., Any]
-    fill_outlines: Callable[..., Any]
-    raise_edges: Callable[..., Any]
+    draw: Callable[..., Any]
 
 
 def choose_backend(compiled: bool | None) -> Backend:
@@ -93,8 +94,8 @@ def _compile() -> Backend | None:
     for helper in _HELPERS:
         numba.extending.register_jitable(error_model="numpy")(helper)
 
-    def jit(loop: Callable[..., Any], signature: str) -> Callable[..., Any]:
-        options = {"nogil": True, "error_model": "numpy"}
+    def jit(loop: Callable[..., Any], signature: str, nogil: bool = False) -> Callable[..., Any]:
+        options = {"nogil": nogil, "error_model": "numpy"}
         try:
             return numba.njit(signature, cache=True, **options)(loop)  # type: ignore[no-any-return]
         except Exception as error:  # nowhere to keep the code, or a damaged file there: only time is lost
@@ -102,12 +103,18 @@ def _compile() -> Backend | None:
             return numba.njit(signature, **options)(loop)  # type: ignore[no-any-return]
 
     points, outlines, bounds = "f8[:,::1]", "i4[:,::1]", "i8[::1]"
+    planes = "UniTuple(u1[:,::1], 3), f4[:,::1]"
+    fills = f"UniTuple({outlines}, 3), UniTuple({bounds}, 3)"
+    edges = f"{points}, {bounds}, f8[::1], i8[:,::1]"
+    fill = jit(map_raster.fill_outlines, f"(u1[:,::1], {outlines}, {bounds}, i8)")
+    like_opencv = _if_like_opencv(fill) is fill
+    # Only this one releases the GIL: to get it back may take longer than any of the others runs.
+    draw = jit(map_raster.draw, f"(b1, {planes}, {fills}, {edges}, f8, f8, b1)", nogil=True)
     backend = Backend(
         jit(map_loops.clean, f"({points}, {bounds}, i8, i8)"),
         jit(map_loops.measure, f"({points}, {bounds})"),
         _if_like_clipper(jit(map_loops.offset_rectangles, f"({outlines}, {bounds}, b1[::1], f8[::1])")),
-        _if_like_opencv(jit(map_raster.fill_outlines, f"(u1[:,::1], {outlines}, {bounds}, i8)")),
-        jit(map_raster.raise_edges, f"(f4[:,::1], {points}, {bounds}, f8[::1], i8[:,::1], f8, f8, b1)"),
+        partial(draw, like_opencv),
     )
     _log.info("the compiled maps are ready after %.2f s", time.perf_counter() - started)
     return backend
@@ -162,6 +169,27 @@ def _fill_none(
     return np.zeros(len(bounds) - 1, bool)
 
 
+def _draw(
+    planes: tuple[npt.NDArray[np.uint8], ...],
+    field: npt.NDArray[np.float32],
+    outlines: tuple[npt.NDArray[np.int32], ...],
+    outline_bounds: tuple[npt.NDArray[np.int64], ...],
+    rings: npt.NDArray[np.float64],
+    bounds: npt.NDArray[np.int64],
+    distance: npt.NDArray[np.float64],
+    boxes: npt.NDArray[np.int64],
+    low: float,
+    high: float,
+    euclidean: bool,
+) -> tuple[npt.NDArray[np.bool_], ...]:
+    """Do what `map_raster.draw` does, and leave every outline to OpenCV."""
+    for plane, ground in zip(planes, map_raster.GROUNDS, strict=True):
+        plane[:] = ground
+    field[:] = low
+    _raise_edges(field, rings, bounds, distance, boxes, low, high, euclidean)
+    return tuple(np.zeros(len(each) - 1, bool) for each in outline_bounds)
+
+
 def _raise_edges(
     field: npt.NDArray[np.float32],
     rings: npt.NDArray[np.float64],
@@ -208,4 +236,4 @@ def _raise_edge(
     np.maximum(window, (low + (1.0 - share) * span).astype(np.float32), out=window)
 
 
-PLAIN = Backend(map_loops.clean, map_loops.measure, _offset_none, _fill_none, _raise_edges)
+PLAIN = Backend(map_loops.clean, map_loops.measure, _offset_none, _draw)

@@ -1,6 +1,6 @@
 """The loops behind the maps, in the subset of Python that numba compiles.
 
-Each runs as it stands too; `ocr.native` compiles them. Polygons lie end to end: the
+Each runs as it stands too; `ocr.map_backends` compiles them. Polygons lie end to end: the
 i-th is `points[bounds[i]:bounds[i + 1]]`, float64 x and y, or int32 once they are outlines.
 """
 

@@ -1,4 +1,4 @@
-"""The loops that draw, in the subset of Python that numba compiles; see `ocr.map_native`."""
+"""The loops that draw, in the subset of Python that numba compiles; see `ocr.map_backends`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,46 @@ from math import ceil, floor, sqrt
 from typing import Any
 
 import numpy as np
+
+# What the three masks hold before their outlines are filled with the opposite.
+GROUNDS = (0, 1, 0)
+
+
+def draw(
+    fills: bool,
+    planes: Any,
+    field: Any,
+    outlines: Any,
+    outline_bounds: Any,
+    rings: Any,
+    bounds: Any,
+    distance: Any,
+    boxes: Any,
+    low: float,
+    high: float,
+    euclidean: bool,
+) -> Any:
+    """Draw all maps of a sample into uninitialised planes; tell for each outline whether it was filled.
+
+    The three uint8 `planes` each have `outlines`, filled as `fill_outlines` does, or left to OpenCV
+    unless `fills`. The rest is for `raise_edges`. All in one call, for the sake of threads: each time
+    that the GIL changes hands costs a wake-up.
+    """
+    field[:] = low
+    raise_edges(field, rings, bounds, distance, boxes, low, high, euclidean)
+    for i in range(3):
+        planes[i][:] = GROUNDS[i]
+    if not fills:
+        return (
+            np.zeros(len(outline_bounds[0]) - 1, np.bool_),
+            np.zeros(len(outline_bounds[1]) - 1, np.bool_),
+            np.zeros(len(outline_bounds[2]) - 1, np.bool_),
+        )
+    return (
+        fill_outlines(planes[0], outlines[0], outline_bounds[0], 1 - GROUNDS[0]),
+        fill_outlines(planes[1], outlines[1], outline_bounds[1], 1 - GROUNDS[1]),
+        fill_outlines(planes[2], outlines[2], outline_bounds[2], 1 - GROUNDS[2]),
+    )
 
 
 def fill_outlines(plane: Any, outlines: Any, bounds: Any, value: int) -> Any:

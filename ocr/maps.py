@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, model_validator
 
-from ocr.map_backends import Backend, choose_backend
+from ocr.map_backends import choose_backend
+from ocr.map_raster import GROUNDS
 from ocr.map_shapes import Outlines, Shapes, shape_polygons
 from pipeline.stage import Parameters
 
@@ -83,15 +84,17 @@ def build_maps(
     params = params or DEFAULTS
     backend = choose_backend(compiled)
     shapes = shape_maps(polygons, ignore, height, width, params, compiled=compiled)
-    prob_map = np.zeros((1, height, width), np.uint8)
-    prob_mask = np.ones((1, height, width), np.uint8)
-    thresh_map = np.full((1, height, width), params.thresh_min, np.float32)
-    thresh_mask = np.zeros((1, height, width), np.uint8)
-    _fill(prob_map[0], shapes.kernels, 1, backend)
-    _fill(prob_mask[0], shapes.masked, 0, backend)
-    _fill(thresh_mask[0], shapes.grown, 1, backend)
-    backend.raise_edges(
+    prob_map = np.empty((1, height, width), np.uint8)
+    prob_mask = np.empty_like(prob_map)
+    thresh_map = np.empty((1, height, width), np.float32)
+    thresh_mask = np.empty_like(prob_map)
+    planes = prob_map[0], prob_mask[0], thresh_mask[0]
+    outlines = shapes.kernels, shapes.masked, shapes.grown
+    filled = backend.draw(
+        planes,
         thresh_map[0],
+        tuple(each.points for each in outlines),
+        tuple(each.bounds for each in outlines),
         shapes.rings,
         shapes.bounds,
         shapes.distance,
@@ -100,6 +103,8 @@ def build_maps(
         params.thresh_max,
         params.distance == "euclidean",
     )
+    for plane, each, done, ground in zip(planes, outlines, filled, GROUNDS, strict=True):
+        _fill_rest(plane, each, done, 1 - ground)
     return Maps(prob_map, prob_mask, thresh_map, thresh_mask)
 
 
@@ -128,8 +133,9 @@ def shape_maps(
     )
 
 
-def _fill(plane: npt.NDArray[np.uint8], outlines: Outlines, value: int, backend: Backend) -> None:
-    done = backend.fill_outlines(plane, outlines.points, outlines.bounds, value)
+def _fill_rest(
+    plane: npt.NDArray[np.uint8], outlines: Outlines, done: npt.NDArray[np.bool_], value: int
+) -> None:
     if done.all():
         return
     # One by one: fillPoly of a list leaves out what an even number of them covers.
