@@ -99,7 +99,7 @@ def test_a_checkpoint_of_another_canvas_is_refused(shell: Small, learnt: dict[st
             shell, command, "--checkpoint", learnt["checkpoint"], *SETTINGS[1:], "work_dir=work/other"
         )
         assert done.returncode == 2
-        assert "was trained for canvas [320, 320] and the configuration has [128, 128]" in done.stderr
+        assert "was trained for canvas [320, 320] and the configuration has [256, 256]" in done.stderr
 
 
 class Inline(Executor):
