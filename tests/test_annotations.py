@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ocr.annotations import Word, read_annotations, words_digest
+from ocr.annotations import AnnotationError, Word, read_annotations, words_digest
 from ocr.annotations.native import dump
 from tests.labels import lay_out, read_one
 
@@ -304,3 +304,13 @@ def test_native_is_what_others_convert_to(tmp_path: Path) -> None:
         for file, image in before.items():
             assert words_digest(after[file].words) == words_digest(image.words)
             assert after[file].size == image.size
+
+
+def test_label_file_that_links_out_of_the_folder_is_refused(tmp_path: Path) -> None:
+    labels, images = tmp_path / "labels", tmp_path / "images"
+    labels.mkdir()
+    images.mkdir()
+    (tmp_path / "secret.txt").write_text("1,1,9,1,9,9,1,9,a secret\n")
+    (labels / "a.txt").symlink_to(tmp_path / "secret.txt")
+    with pytest.raises(AnnotationError, match="a link that leads out"):
+        read_annotations(labels, images, "icdar")

@@ -36,7 +36,10 @@ def images_by_stem(root: Path) -> dict[str, list[str]]:
 
 
 def label_files(path: Path, suffixes: tuple[str, ...]) -> Iterator[tuple[Path, str]]:
-    """Give each label file under `path` (or `path` itself), and its relative path without the suffix."""
+    """Give each label file under `path` (or `path` itself), and its relative path without the suffix.
+
+    A link that leads out of the folder is refused before anything in it is read.
+    """
     if path.is_file():
         yield path, path.stem
         return
@@ -44,5 +47,10 @@ def label_files(path: Path, suffixes: tuple[str, ...]) -> Iterator[tuple[Path, s
     if not names:
         expected = " or ".join(f"*{suffix}" for suffix in suffixes)
         raise failure(path, "the folder", f"label files {expected}", "none")
+    root = path.resolve()
     for name in names:
+        if not (path / name).resolve().is_relative_to(root):
+            raise failure(
+                path / name, "the file", f"a label file that lies below {path}", "a link that leads out"
+            )
         yield path / name, name.rpartition(".")[0]
