@@ -7,12 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import xxhash
+from PIL import Image
 
 from ocr.annotations.words import Word
 from ocr.canonical import Canonical, CanonicalParams, RawSample, canonicalize
 from ocr.decoding import DecodeParams, decode_upright
 from ocr.geometry import upright_points
-from pipeline.errors import Quarantine
+from pipeline.errors import PipelineError, Quarantine
 from pipeline.stage import FileContent, Inputs
 from stages.canonicalize import Canonicalize, upright_name
 from tests import image_bytes as made
@@ -201,3 +203,14 @@ def test_no_two_samples_share_the_name_of_an_upright_file() -> None:
         assert len(set(given)) == len(names)
     assert upright_name("a.jpg", made_png=False) == "a.jpg"
     assert upright_name("a.jpg", made_png=True) == "a.jpg.upright.png"
+
+
+def test_a_file_that_changed_since_it_was_listed_ends_the_run(tmp_path: Path) -> None:
+    """It would be stored under the fingerprint of what it was."""
+    path = tmp_path / "a.png"
+    Image.new("RGB", (40, 30), "white").save(path)
+    listed = xxhash.xxh3_128_digest(path.read_bytes())
+    assert canonicalize(RawSample(path, digest=listed), CanonicalParams()).size == (30, 40)
+    Image.new("RGB", (40, 30), "black").save(path)
+    with pytest.raises(PipelineError, match=r"a\.png changed while the run went on; run again"):
+        canonicalize(RawSample(path, digest=listed), CanonicalParams())
