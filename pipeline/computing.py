@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
-from pipeline.executors import ExecutorConfig, WorkerLost, open_executor
+from pipeline.errors import WorkerLost
+from pipeline.executors import ExecutorConfig, open_executor
 from pipeline.files import sweep
 from pipeline.plan import StagePlan
 from pipeline.recipe import recipe_digest, recipe_of

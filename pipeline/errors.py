@@ -27,3 +27,12 @@ class Quarantine(Exception):  # noqa: N818 - a verdict on one sample, not a fail
 
 class StoreError(PipelineError):
     """A store is missing, damaged, or not what the reader asked for."""
+
+
+class WorkerLost(Exception):  # noqa: N818 - what happened to a task, named as the field names it
+    """The worker of a task died or was ended: `code` is `crashed` or `timed_out`."""
+
+    def __init__(self, code: str, reason: str) -> None:
+        super().__init__(code, reason)
+        self.code = code
+        self.reason = reason

@@ -19,8 +19,9 @@ from typing import Any, Literal, Protocol
 
 from pydantic import Field
 
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, WorkerLost
 from pipeline.stage import Parameters
+from pipeline.worker_processes import WorkerProcesses
 
 Kind = Literal["serial", "threads", "processes", "dask"]
 
@@ -48,15 +49,6 @@ class ExecutorConfig(Parameters):
     def width(self) -> int:
         """Number of workers."""
         return self.workers or len(os.sched_getaffinity(0))
-
-
-class WorkerLost(Exception):  # noqa: N818 - what happened to a task, named as the field names it
-    """The worker of a task died or was ended: `code` is `crashed` or `timed_out`."""
-
-    def __init__(self, code: str, reason: str) -> None:
-        super().__init__(code, reason)
-        self.code = code
-        self.reason = reason
 
 
 class Executor(Protocol):
@@ -129,67 +121,13 @@ def _threads(config: ExecutorConfig) -> Iterator[Executor]:
         pool.shutdown(cancel_futures=True)
 
 
-class _Isolated:
-    """A future of the process pool that says in our words how its worker was lost."""
-
-    def __init__(self, future: Future[Any]) -> None:
-        self.future = future
-
-    def result(self) -> Any:
-        from pebble import ProcessExpired
-
-        try:
-            return self.future.result()
-        except TimeoutError as error:
-            raise WorkerLost("timed_out", f"the worker was ended after {error.args[1]:g} s") from None
-        except ProcessExpired as error:
-            raise WorkerLost("crashed", f"the worker died with exit code {error.exitcode}") from None
-
-
-class _Processes:
-    def __init__(self, pool: Any, timeout: float) -> None:
-        self._pool = pool
-        self._timeout = timeout
-
-    def submit(self, function: Callable[..., Any], /, *args: Any) -> _Isolated:
-        samples = sum(getattr(arg, "size", 0) for arg in args)
-        return _Isolated(self._pool.schedule(function, args=args, timeout=self._timeout * max(1, samples)))
-
-    def as_completed(self, futures: Iterable[_Isolated]) -> Iterator[_Isolated]:
-        by_inner = {future.future: future for future in futures}
-        for inner in as_completed(by_inner):
-            yield by_inner[inner]
-
-
 @contextmanager
 def _processes(config: ExecutorConfig) -> Iterator[Executor]:
-    import multiprocessing
-
-    from pebble import ProcessPool
-
-    pool = ProcessPool(
-        config.width,
-        initializer=_limit_memory,
-        initargs=[config.memory],
-        # A fork of a process that has run threads may deadlock; a server forks from a clean one.
-        context=multiprocessing.get_context("forkserver"),
-    )
+    processes = WorkerProcesses(config.width, config.timeout, config.memory)
     try:
-        yield _Processes(pool, config.timeout)
-        pool.close()
+        yield processes
     finally:
-        pool.stop()
-        pool.join()
-
-
-def _limit_memory(allowance: int) -> None:
-    """Cap the address space of a worker: a runaway allocation fails there instead of on the machine."""
-    import resource
-
-    with open("/proc/self/statm", encoding="ascii") as statm:  # noqa: PTH123 - no path of ours
-        now = int(statm.read().split()[0]) * resource.getpagesize()
-    _, hard = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (now + allowance, hard))
+        processes.stop()
 
 
 class _DaskFuture:
