@@ -52,13 +52,12 @@ class CacheParams(Parameters):
     """Bytes (a whole number, or text such as `20GB`), or a share of the free memory (0.8, `80%`)."""
     lock: bool = False
     """Whether the pages are locked in memory (`ulimit -l` has to allow it)."""
-    huge_pages: bool = False
-    """Whether the copy of `ram` lies in huge pages: touching it is 1.4 times as fast, filling it takes
-    half a second more for each GB, and several where memory is fragmented."""
+    huge_pages: bool = True
+    """Whether the copy of `ram` lies in huge pages, as far as the kernel has them at hand."""
     verify: bool = True
     """Whether warming compares every sample with its checksum."""
     threads: int = Field(default=0, ge=0)
-    """Threads that read and decode while warming; 0 for two a processor core."""
+    """Threads that read and decode while warming; 0 for two a processor core, and at least eight."""
     log_statistics_every_n: int = Field(default=0, ge=0)
     """Log hits, misses and waiting time every so many samples; 0 for never."""
 
@@ -175,7 +174,7 @@ class RamCache:
 
     def _read_slot(self, slot: Slot) -> None:
         array, chunk, memory = slot
-        array.files.read(chunk, memory)
+        array.files.read_once(chunk, memory)
         if self.params.verify:
             check_samples(array, chunk, memory)
 
@@ -212,7 +211,7 @@ def in_parallel(work: Callable[[Item], None], items: Sequence[Item], threads: in
     quiet = not sys.stderr.isatty()
     with (
         Progress(console=Console(stderr=True), transient=True, disable=quiet) as progress,
-        ThreadPoolExecutor(threads or 2 * (os.cpu_count() or 1)) as pool,
+        ThreadPoolExecutor(threads or max(8, 2 * (os.cpu_count() or 1))) as pool,
     ):
         bar = progress.add_task("warming the RAM cache", total=len(items))
         futures = [pool.submit(work, item) for item in items]

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.direct import read_direct
 from pipeline.errors import StoreError
 from pipeline.stage import Chunked
 from pipeline.store import Store
@@ -65,6 +66,14 @@ class ChunkFiles:
             self._read(chunk, out)
         except (OSError, ValueError, RuntimeError) as error:
             raise self.problem(chunk, f"cannot be read ({error})") from error
+
+    def read_once(self, chunk: int, out: Samples) -> None:
+        """Like `read`, for whoever keeps the samples: what the page cache lacks is read past it.
+
+        From a disk that takes a fraction of the CPU time, and holds nothing in memory twice.
+        """
+        if self.not_raw or not read_direct(self.directory / self.key(chunk), _bytes(out)):
+            self.read(chunk, out)
 
     def problem(self, chunk: int, what: str) -> StoreError:
         """Build the error for a chunk that is not as it was written."""

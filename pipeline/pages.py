@@ -97,7 +97,7 @@ class Region:
         return self._advise(offset, length, _MADV_WILLNEED)
 
     def collapse(self, offset: int, length: int) -> bool:
-        """Back a range of shared memory by huge pages; False where the kernel does not."""
+        """Back a range of shared memory by huge pages; False where the kernel does not, or not all of it."""
         try:
             return self._advise(offset, length, _MADV_COLLAPSE)
         except OSError:

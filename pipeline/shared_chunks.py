@@ -45,7 +45,7 @@ class SharedChunks:
 
     @classmethod
     def obtain(
-        cls, arrays: Sequence[MappedArray], chunks: Chunks, count: int, fill: Fill, huge_pages: bool = False
+        cls, arrays: Sequence[MappedArray], chunks: Chunks, count: int, fill: Fill, huge_pages: bool = True
     ) -> SharedChunks:
         """Attach to what another process has filled, or make it from the first `count` chunks.
 
@@ -58,11 +58,9 @@ class SharedChunks:
                 shared = cls(found, arrays, chunks)
                 if shared._header[_COMPLETE]:
                     return shared
-            memory = SharedMemory.create(name, sum(_sizes(arrays, count), HUGE_PAGE))
+            memory = SharedMemory.create(name, sum(_sizes(arrays, count), HUGE_PAGE), huge_pages)
             os.pwrite(memory.descriptor, np.array([0, count], np.int64).tobytes(), 0)
             shared = cls(memory, arrays, chunks)
-            if huge_pages:
-                shared._region.collapse(0, memory.size)
             fill(list(shared._slots()))
             shared._header[_COMPLETE] = 1
             return shared
@@ -74,12 +72,16 @@ class SharedChunks:
         return cls(memory, arrays, chunks) if memory else None
 
     def place(self, shared: bool = False) -> None:
-        """Put the arrays' chunks in this memory; privately, unless `shared` (for a device to reach them)."""
+        """Put the arrays' chunks in this memory; privately, unless `shared` (for a device to reach them).
+
+        The pages are entered in the page table at once: the first epoch is like every other.
+        """
         for array, start in zip(self.arrays, self._starts(), strict=True):
             position = 0
             for first, count in self._runs():
                 at = start + position * array.slot_bytes
                 array.place(first, count, self.memory.descriptor, at, shared)
+                array.region.populate(first * array.slot_bytes, count * array.slot_bytes)
                 position += count
 
     def ranges(self) -> Iterator[tuple[Region, int, int]]:

@@ -152,9 +152,16 @@ def test_a_damaged_sample_stops_warming_with_its_name_and_the_remedy(tmp_path: P
     TensorDataset(path, cache=CacheParams(mode=mode, verify=False)).warm()
 
 
-def test_huge_pages_change_no_sample(tmp_path: Path) -> None:
+@pytest.mark.parametrize("at_hand", [True, False])
+@pytest.mark.parametrize("huge_pages", [True, False])
+def test_pages_of_any_size_hold_the_same_samples(
+    tmp_path: Path, huge_pages: bool, at_hand: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not at_hand:
+        monkeypatch.setattr("pipeline.pages.Region.collapse", lambda *_: False)
     path = tensors_store(tmp_path, 7, CANVAS)
-    dataset = TensorDataset(path, cache=CacheParams(mode="ram", huge_pages=True))
+    evict(TensorDataset(path))
+    dataset = TensorDataset(path, cache=CacheParams(mode="ram", huge_pages=huge_pages))
     assert dataset.warm().resident == 7
     assert_reads(dataset, 7)
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from pipeline.errors import StoreError
 from pipeline.mapped import MappedArray
-from pipeline.pages import PAGE, Region, whole_pages
+from pipeline.pages import HUGE_PAGE, PAGE, Region, whole_pages
 from pipeline.shared import SharedMemory
 from pipeline.store import open_store
 from pipeline.watch import ChangeWatch
@@ -253,6 +253,13 @@ def test_shared_memory_is_found_by_name_and_handle_and_gone_with_its_last_user()
     del memory, other
     assert SharedMemory.attach(handle) is None
     assert list(SharedMemory.find(name)) == []
+
+
+def test_shared_memory_of_huge_pages_is_zeroed_and_taken_to_its_last_byte() -> None:
+    size = 3 * HUGE_PAGE + PAGE
+    memory = SharedMemory.create(f"test-{os.getpid()}", size, huge_pages=True)
+    assert os.pread(memory.descriptor, 2 * size, 0) == bytes(size)
+    assert os.fstat(memory.descriptor).st_blocks * 512 >= size
 
 
 def test_shared_memory_that_does_not_fit_is_an_error_at_once() -> None:
