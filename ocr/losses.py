@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
+from ocr.loss_values import FLAGS, kept_negatives, loss_terms
 from ocr.model import DetectorOutput
 from pipeline.stage import Parameters
 
@@ -41,22 +42,37 @@ class Losses(NamedTuple):
 def detector_loss(output: DetectorOutput, batch: Mapping[str, Tensor], params: LossParams) -> Losses:
     """Compare logits (B, 1, H, W) with a batch's `prob_maps`, `prob_masks`, `thresh_maps`, `thresh_masks`.
 
-    Maps may have any dtype; they are read as float32.
+    Maps may have any dtype; they are read as float32. On the host, where no gradient is asked for and
+    flags are stored as whole numbers, the values come from `ocr.loss_values`, which is much faster.
     """
+    host = output.prob_logits.device.type == "cpu"
+    gradient = torch.is_grad_enabled() and any(logits.requires_grad for logits in output)
+    if host and not gradient and not any(batch[name].is_floating_point() for name in FLAGS):
+        values = loss_terms(output, batch, params.negative_ratio, params.steepness)
+        return _weighted(params, *(torch.tensor(value, dtype=torch.float32) for value in values))
     with torch.autocast(output.prob_logits.device.type, enabled=False):
-        prob_logits, thresh_logits = output.prob_logits.float(), output.thresh_logits.float()
-        prob_map, prob_mask = batch["prob_maps"].float(), batch["prob_masks"].float()
-        thresh_map, thresh_mask = batch["thresh_maps"].float(), batch["thresh_masks"].float()
-        thresholds = thresh_logits.sigmoid()
-        probability = balanced_bce(prob_logits, prob_map, prob_mask, params.negative_ratio)
-        step = approximate_binary_map(prob_logits.sigmoid(), thresholds, params.steepness)
-        binary = dice_loss(step, prob_map, prob_mask)
-        threshold = masked_l1(thresholds, thresh_map, thresh_mask)
-        total = (
-            params.probability_weight * probability
-            + params.binary_weight * binary
-            + params.threshold_weight * threshold
-        )
+        return _weighted(params, *_differentiable_terms(output, batch, params))
+
+
+def _differentiable_terms(
+    output: DetectorOutput, batch: Mapping[str, Tensor], params: LossParams
+) -> tuple[Tensor, Tensor, Tensor]:
+    prob_logits, thresholds = output.prob_logits.float(), output.thresh_logits.float().sigmoid()
+    prob_map, prob_mask, thresh_mask = (batch[name].float() for name in FLAGS)
+    step = approximate_binary_map(prob_logits.sigmoid(), thresholds, params.steepness)
+    return (
+        balanced_bce(prob_logits, prob_map, prob_mask, params.negative_ratio),
+        dice_loss(step, prob_map, prob_mask),
+        masked_l1(thresholds, batch["thresh_maps"].float(), thresh_mask),
+    )
+
+
+def _weighted(params: LossParams, probability: Tensor, binary: Tensor, threshold: Tensor) -> Losses:
+    total = (
+        params.probability_weight * probability
+        + params.binary_weight * binary
+        + params.threshold_weight * threshold
+    )
     return Losses(total, probability, binary, threshold)
 
 
@@ -78,7 +94,7 @@ def balanced_bce(logits: Tensor, target: Tensor, mask: Tensor, negative_ratio: f
     positive = target * mask
     negative = mask - positive
     positives, negatives = (int(count) for count in torch.stack((positive.sum(), negative.sum())).tolist())
-    kept = min(negatives, int(positives * negative_ratio)) if positives else negatives
+    kept = kept_negatives(positives, negatives, negative_ratio)
     if kept < negatives:
         negative = hardest(loss.detach() * negative, negative, kept)
     return _sum(loss, positive + negative) / max(positives + kept, 1)

@@ -1,0 +1,242 @@
+"""The terms of DBNet's loss on the host: their values alone, in one pass over memory.
+
+`ocr.losses` has them in torch, for gradients and for other devices. There each step of a formula makes
+a map as large as the batch, and memory has to carry it. Here a pixel is taken through all formulas at
+once, after the border of the hard negatives is known, and eight pixels or more go side by side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ocr.compiled import compiled, vectorised
+from ocr.model import DetectorOutput
+
+Floats = NDArray[np.float32]
+Flags = NDArray[np.uint8]
+Counts = NDArray[np.int64]
+
+FLAGS = ("prob_maps", "prob_masks", "thresh_masks")
+"""Maps of a batch that hold 0 and 1."""
+
+_RUN = 4096
+"""Pixels that are summed in float32; the sums of runs are added in float64."""
+_HALF_BITS, _LOWER = np.uint32(16), np.uint32(0xFFFF)
+_RISING = np.arange(1 << 16)
+_FALLING = np.concatenate([_RISING[:0x8000][::-1], _RISING[0x8000:]])
+"""The upper halves of float32s, from the largest number to the smallest: a sign bit comes first."""
+
+_ZERO, _HALF, _ONE, _TWO = (np.float32(number) for number in (0, 0.5, 1, 2))
+_LOG2_E, _LN_2 = np.float32(np.log2(np.e)), np.float32(np.log(2))
+_END = np.float32(87)
+"""e to the power of this, and of its negative, is a normal number in float32."""
+_E2, _E3, _E4, _E5, _E6, _E7 = (np.float32(1 / factorial) for factorial in (2, 6, 24, 120, 720, 5040))
+_L3, _L5, _L7, _L9, _L11, _L13 = (np.float32(1 / odd) for odd in (3, 5, 7, 9, 11, 13))
+
+
+class ProbabilityPart(NamedTuple):
+    """What the cross-entropy of one image is made of, flat (N,)."""
+
+    logits: Floats
+    target: Flags
+    mask: Flags
+
+
+class Terms(NamedTuple):
+    """The terms before weighting, as in `ocr.losses.Losses`."""
+
+    probability: float
+    binary: float
+    threshold: float
+
+
+def loss_terms(
+    output: DetectorOutput, batch: Mapping[str, Tensor], negative_ratio: float, steepness: float
+) -> Terms:
+    """Give `balanced_bce`, `dice_loss` of the step function and `masked_l1`, within float32's rounding.
+
+    Logits (B, 1, H, W) of any floating type, the batch's maps beside them, all on the host. The flags
+    `prob_maps`, `prob_masks` and `thresh_masks` are 0 or 1, of any type.
+    """
+    images = [
+        ProbabilityPart(
+            _flat(output.prob_logits[i], torch.float32),
+            _flat(batch["prob_maps"][i], torch.uint8),
+            _flat(batch["prob_masks"][i], torch.uint8),
+        )
+        for i in range(len(output.prob_logits))
+    ]
+    positives = sum(int(np.count_nonzero(image.target & image.mask)) for image in images)
+    negatives = sum(int(np.count_nonzero(image.mask)) for image in images) - positives
+    kept = kept_negatives(positives, negatives, negative_ratio)
+    border, level = _border(images, kept) if kept < negatives else (np.float32(-np.inf), 0)
+
+    sums = np.zeros(5)
+    for i, image in enumerate(images):
+        sums += _sums(
+            *image,
+            _flat(output.thresh_logits[i], torch.float32),
+            _flat(batch["thresh_maps"][i], torch.float32),
+            _flat(batch["thresh_masks"][i], torch.uint8),
+            border,
+            np.float32(steepness),
+        )
+    bce, inside, everywhere, difference, counted = sums.tolist()
+    on_border = level * float(np.logaddexp(0, border, dtype=np.float64)) if level else 0.0
+    return Terms(
+        (bce + on_border) / max(positives + kept, 1),
+        1 - 2 * inside / (everywhere + positives + 1e-6),
+        difference / (counted + 1e-6),
+    )
+
+
+def kept_negatives(positives: int, negatives: int, ratio: float) -> int:
+    """How many negatives count: `ratio` times the positives, at least one, and all without a positive."""
+    return min(negatives, max(1, int(positives * ratio))) if positives else negatives
+
+
+def _flat(values: Tensor, dtype: torch.dtype) -> NDArray[Any]:
+    return values.detach().to(dtype).contiguous().view(-1).numpy()
+
+
+def _border(images: Sequence[ProbabilityPart], kept: int) -> tuple[np.float32, int]:
+    """The logit of the `kept`-th hardest negative, and how many of those as hard as it count.
+
+    A negative's loss grows with its logit, so logits are selected: by the upper half of their bits,
+    then, among those that share it, by the lower half (radix selection).
+    """
+    upper_counts, lower_counts = np.zeros((2, 1 << 16), dtype=np.int64)
+    for image in images:
+        _count_upper(*image, upper_counts)
+    upper, left = _ranked(upper_counts, _FALLING, kept)
+    for image in images:
+        _count_lower(*image, np.uint32(upper), lower_counts)
+    # Among negative floats larger bits are smaller numbers.
+    lower, left = _ranked(lower_counts, _RISING if upper >> 15 else _RISING[::-1], left)
+    return np.uint32(upper << 16 | lower).view(np.float32), left
+
+
+def _ranked(counts: Counts, order: Counts, rank: int) -> tuple[int, int]:
+    """The bin that holds the `rank`-th value, going through bins in an order, and its rank in there."""
+    running = counts[order].cumsum()
+    place = np.searchsorted(running, rank)
+    found = int(order[place])
+    return found, rank - int(running[place] - counts[found])
+
+
+@compiled
+def _count_upper(logits: Floats, target: Flags, mask: Flags, counts: Counts) -> None:
+    """Count negatives by the upper half of their logits' bits."""
+    bits = logits.view(np.uint32)
+    for i in range(len(bits)):
+        counts[bits[i] >> _HALF_BITS] += mask[i] > target[i]
+
+
+@compiled
+def _count_lower(logits: Floats, target: Flags, mask: Flags, upper: np.uint32, counts: Counts) -> None:
+    """Count negatives by the lower half, where the upper one is this."""
+    bits = logits.view(np.uint32)
+    for i in range(len(bits)):
+        if bits[i] >> _HALF_BITS == upper and mask[i] > target[i]:
+            counts[bits[i] & _LOWER] += 1
+
+
+@compiled
+def _sums(
+    prob_logits: Floats,
+    prob_map: Flags,
+    prob_mask: Flags,
+    thresh_logits: Floats,
+    thresh_map: Floats,
+    thresh_mask: Flags,
+    border: np.float32,
+    steepness: np.float32,
+) -> NDArray[np.float64]:
+    """What one image adds to the terms' sums, see `_run`."""
+    sums = np.zeros(5)
+    for start in range(0, len(prob_logits), _RUN):
+        end = start + _RUN
+        run = _run(
+            prob_logits[start:end],
+            prob_map[start:end],
+            prob_mask[start:end],
+            thresh_logits[start:end],
+            thresh_map[start:end],
+            thresh_mask[start:end],
+            border,
+            steepness,
+        )
+        for term in range(5):
+            sums[term] += run[term]
+    return sums
+
+
+@vectorised
+def _run(
+    prob_logits: Floats,
+    prob_map: Flags,
+    prob_mask: Flags,
+    thresh_logits: Floats,
+    thresh_map: Floats,
+    thresh_mask: Flags,
+    border: np.float32,
+    steepness: np.float32,
+) -> tuple[np.float32, ...]:
+    """Sums of the cross-entropy, of the step function inside the text and inside the mask, of |T - T*|,
+    and of the mask of T.
+
+    The cross-entropy is that of positives and of negatives beyond the border.
+    """
+    bce = inside = everywhere = difference = counted = _ZERO
+    for i in range(len(prob_logits)):
+        logit, target, mask = prob_logits[i], np.float32(prob_map[i]), np.float32(prob_mask[i])
+        text = target * mask
+        power = _exp(-abs(logit))
+        prob = (_ONE if logit >= _ZERO else power) / (_ONE + power)
+        thresh = _ONE / (_ONE + _exp(-thresh_logits[i]))
+        step = _ONE / (_ONE + _exp(steepness * (thresh - prob)))
+        hard = (mask - text) * np.float32(logit > border)
+        bce += (max(logit, _ZERO) - logit * target + _log1p(power)) * (text + hard)
+        inside += step * text
+        everywhere += step * mask
+        difference += abs(thresh - thresh_map[i]) * np.float32(thresh_mask[i])
+        counted += np.float32(thresh_mask[i])
+    return bce, inside, everywhere, difference, counted
+
+
+@vectorised
+def _exp(x: np.float32) -> np.float32:
+    """e^x for x in ±87, and what is there beyond: 2^n e^f with |f| <= ln 2 / 2, e^f by its Taylor series.
+
+    Written out, because calls into the C library go value by value.
+    """
+    x = min(max(x, -_END), _END)
+    n = np.floor(x * _LOG2_E + _HALF)
+    f = x - n * _LN_2
+    y: np.float32 = _E7 * f + _E6
+    y = y * f + _E5
+    y = y * f + _E4
+    y = y * f + _E3
+    y = y * f + _E2
+    y = (y * f + _ONE) * f + _ONE
+    power_of_two: np.float32 = np.int32((np.int32(n) + np.int32(127)) << np.int32(23)).view(np.float32)
+    return y * power_of_two
+
+
+@vectorised
+def _log1p(x: np.float32) -> np.float32:
+    """ln(1 + x) for x in 0…1: 2 artanh(x / (2 + x)) by its series (Abramowitz and Stegun, 4.6.22)."""
+    s = x / (_TWO + x)
+    q = s * s
+    y = _L13 * q + _L11
+    y = y * q + _L9
+    y = y * q + _L7
+    y = y * q + _L5
+    y = y * q + _L3
+    return _TWO * s * (y * q + _ONE)
