@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import select
 import struct
 from collections.abc import Iterable
 from pathlib import Path
@@ -31,10 +32,8 @@ class ChangeWatch:
         if os.getpid() != self._process:
             self._close()
             self._start()
-        if self._descriptor >= 0:
-            with contextlib.suppress(BlockingIOError):
-                while True:
-                    self._read(os.read(self._descriptor, 1 << 16))
+        while self._descriptor >= 0 and self._reports.poll(0):
+            self._read(os.read(self._descriptor, 1 << 16))
         return self._changed
 
     def _start(self) -> None:
@@ -45,6 +44,8 @@ class ChangeWatch:
         if hasattr(libc, "inotify_init1"):
             self._descriptor = libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
         if self._descriptor >= 0:
+            self._reports = select.poll()
+            self._reports.register(self._descriptor, select.POLLIN)
             for folder in self._folders:
                 watch = libc.inotify_add_watch(self._descriptor, os.fsencode(folder), _IN_MODIFY)
                 self._watched[watch] = folder

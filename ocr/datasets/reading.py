@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -42,6 +42,7 @@ class StoreReader:
         self.arrays = {name: MappedArray(store, name) for name in self.fields if name in ARRAYS}
         self.sample_bytes = sum(array.sample_bytes for array in self.arrays.values())
         self._watch = ChangeWatch(array.files.directory for array in self.arrays.values())
+        self._lists = {name: partial(read, store) for name, read in _LISTS.items() if name in self.fields}
         self._tensors: dict[str, torch.Tensor | None] = {}
         self.remap()
 
@@ -78,31 +79,27 @@ class StoreReader:
             if name in ARRAYS:
                 sample[name] = self._range(name, row, row + 1)[0]
             elif name in ROWS:
-                sample[name] = self._rows(name, slice(row, row + 1))[0]
-            elif name != "sample_id":
-                sample[name] = self._reader(name)(row)
+                sample[name] = self._rows[name][row]
+            elif name in self._lists:
+                sample[name] = self._lists[name](row)
         sample["sample_id"] = self.store.sample_ids[row]
         return sample
 
     def batch(self, rows: Rows) -> Batch:
         """A batch of samples: views for a range of rows, copies in lent buffers for any others."""
-        run = rows if isinstance(rows, range) else None
-        index: slice | Rows = slice(run.start, run.stop) if run is not None else rows
+        run = slice(rows.start, rows.stop) if isinstance(rows, range) else None
         batch: Batch = {}
         for name in self.fields:
             if name in ARRAYS:
-                gathered = (
-                    self._range(name, run.start, run.stop) if run is not None else self._gather(name, rows)
+                batch[ARRAYS[name]] = (
+                    self._range(name, run.start, run.stop) if run else self._gather(name, rows)
                 )
-                batch[ARRAYS[name]] = gathered
             elif name in ROWS:
-                batch[name] = self._rows(name, index)
-            elif name != "sample_id":
-                batch[name] = Deferred(rows, self._reader(name))
+                batch[name] = self._rows[name][run or rows]
+            elif name in self._lists:
+                batch[name] = Deferred(rows, self._lists[name])
         ids = self.store.sample_ids
-        batch["sample_id"] = (
-            list(ids[run.start : run.stop]) if run is not None else [ids[row] for row in rows]
-        )
+        batch["sample_id"] = list(ids[run]) if run else [ids[row] for row in rows]
         return batch
 
     def _range(self, name: str, start: int, stop: int) -> torch.Tensor:
@@ -121,11 +118,8 @@ class StoreReader:
             array.gather(rows, out.view(torch.uint8).numpy().view(array.dtype))
         return out
 
-    def _rows(self, name: str, index: slice | Rows) -> torch.Tensor:
-        return self._small[name][index]
-
     @cached_property
-    def _small(self) -> dict[str, torch.Tensor]:
+    def _rows(self) -> dict[str, torch.Tensor]:
         small = {}
         for name in self.fields:
             if name in ROWS:
@@ -133,17 +127,20 @@ class StoreReader:
                 small[name] = torch.from_numpy(np.linalg.inv(values) if name == "inverse_matrix" else values)
         return small
 
-    def _reader(self, name: str) -> Callable[[int], Any]:
-        return {"polygons": self._polygons, "ignore": self._ignore, "text": self._text}[name]
 
-    def _polygons(self, row: int) -> list[NDArray[np.float32]]:
-        return [np.array(points) for points in self.store.value("points", row)]
+def _polygons(store: Store, row: int) -> list[NDArray[np.float32]]:
+    return [np.array(points) for points in store.value("points", row)]
 
-    def _ignore(self, row: int) -> NDArray[np.uint8]:
-        return np.array(self.store.value("ignore", row))
 
-    def _text(self, row: int) -> list[str]:
-        return [part.tobytes().decode() for part in self.store.value("text", row)]
+def _ignore(store: Store, row: int) -> NDArray[np.uint8]:
+    return np.array(store.value("ignore", row))
+
+
+def _text(store: Store, row: int) -> list[str]:
+    return [part.tobytes().decode() for part in store.value("text", row)]
+
+
+_LISTS: dict[str, Callable[[Store, int], Any]] = {"polygons": _polygons, "ignore": _ignore, "text": _text}
 
 
 def _tensor_dtype(dtype: np.dtype[Any]) -> torch.dtype:

@@ -21,7 +21,9 @@ class Residency:
 
     def __init__(self, reader: StoreReader) -> None:
         self._reader = reader
-        self._known = np.zeros(len(reader.store), bool)
+        self._size = reader.sample_bytes
+        self._flags = bytearray(len(reader.store))
+        self._known = np.frombuffer(self._flags, bool)
         self._faults = -1
 
     def ask(self, rows: Rows) -> Counts:
@@ -30,15 +32,19 @@ class Residency:
         if faults != self._faults:
             self._known[:] = False
             self._faults = faults
-        size, count = self._reader.sample_bytes, len(rows)
-        index = slice(rows.start, rows.stop) if isinstance(rows, range) else rows
-        if self._known[index].all():
+        size, count = self._size, len(rows)
+        if self._all_known(rows):
             return count, 0, count * size, 0
         if isinstance(rows, range) and self._reader.resident(rows) == count * size:
-            self._known[index] = True
+            self._known[rows.start : rows.stop] = True
             return count, 0, count * size, 0
         each = np.array([self._reader.resident(range(row, row + 1)) for row in rows], np.int64)
         hits = each == size
-        self._known[index] = hits
+        self._known[rows] = hits
         resident = int(each.sum())
         return int(hits.sum()), int(count - hits.sum()), resident, count * size - resident
+
+    def _all_known(self, rows: Rows) -> bool:
+        if isinstance(rows, range):
+            return self._flags.find(0, rows.start, rows.stop) < 0
+        return bool(self._known[rows].all())
