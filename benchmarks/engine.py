@@ -21,9 +21,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
+from ocr.source import AnnotatedSplit
 from ocr.synthetic import generate
-from pipeline import assemble, task
+from pipeline import assemble, runner, task
 from pipeline.codec import encode
 from pipeline.digest import digest
 from pipeline.executors import ExecutorConfig
@@ -34,6 +36,8 @@ from pipeline.verify import compute_chain
 from pipeline.workspace import Workspace
 from warmstore.config import RunConfig, load_config
 from warmstore.show import Progress
+
+Seconds = NDArray[np.float64]  # wall, CPU
 
 SILENT = Progress(None)
 SERIAL = ExecutorConfig(kind="serial", batch=64)
@@ -55,25 +59,41 @@ def main() -> None:
 
 
 def full_and_small_runs(samples: int) -> None:
-    """A full run against bare functions, then a run with nothing to do, then one edited image."""
+    """A full run against bare functions, then a run with nothing to do, then one edited image.
+
+    What is the engine's own: everything but the stages' `compute`, reading and verifying what they
+    read, encoding and writing chunks, and flushing. So it is listing and hashing the source, planning,
+    checking outputs, digests, records, linking raw files, assembling, publishing and sweeping.
+    """
     generate(Path("data"), train=0, val=samples, size=(1152, 864))
     overrides = ["data.root=data", "executor.kind=serial"]
     config, _ = load_config("synthetic", overrides)
     bare, written = _bare(config)
-    began = time.perf_counter()
     with _timed_parts() as parts:
-        results = dict(run_stages(config.pipeline("val"), _names(config), config.executor, SILENT))
-    full = time.perf_counter() - began
-    computing = sum(result.compute_seconds for result in results.values())
-    row(f"full run, {samples} samples, four stages, serial", f"{full:.2f} s")
-    row("  bare stage functions in a loop", f"{bare:.2f} s (inside the run {computing:.2f} s)")
-    row(
-        "  bare encoding and writing of the same bytes", f"{written:.2f} s (inside: {parts['writing']:.2f} s)"
-    )
-    row("  reading and verifying what stages read", f"{parts['reading']:.2f} s")
-    row("  flushing generations to the disk", f"{parts['flushing']:.2f} s")
-    own = full - computing - sum(parts.values())
-    row("  the engine's own, share of the stage functions", f"{own:.2f} s = {own / computing:.1%}")
+        began = _now()
+        list(run_stages(config.pipeline("val"), _names(config), config.executor, SILENT))
+        full = _now() - began
+    functions = parts["computing"] - parts["checking"]
+    flushing = parts["flushing"]
+    own = full - functions - parts["reading"] - parts["writing"] - flushing
+
+    def part(what: str, seconds: Seconds, note: str = "") -> None:
+        share = seconds / functions
+        row(what, f"{seconds[0]:6.2f} s {seconds[1]:6.2f} s {share[0]:7.1%} {share[1]:6.1%}{note}")
+
+    row("", "    wall      CPU   of the functions")
+    part(f"full run, {samples} samples, four stages, serial", full)
+    part("  stage functions", functions, f" (in a bare loop {bare:.2f} s)")
+    part("  reading and verifying what stages read", parts["reading"])
+    part("  encoding and writing chunks", parts["writing"], f" (in a bare loop {written:.2f} s)")
+    part("  flushing generations to the disk", flushing)
+    part("  the engine's own: all the rest", own)
+    part("    listing the source, hashing its files", parts["listing"])
+    part("    planning", parts["planning"] - parts["listing"])
+    part("    checking outputs", parts["checking"])
+    part("    digests and small values", parts["describing"])
+    part("    linking raw files", parts["linking"])
+    part("    assembling", parts["assembling"] - flushing)
 
     command = [sys.executable, "-m", "warmstore", "run", "--split", "val", *overrides]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
@@ -87,7 +107,7 @@ def full_and_small_runs(samples: int) -> None:
     image.write_bytes(image.read_bytes() + b"\0")
     edited = dict(run_stages(config.pipeline("val"), _names(config), config.executor, SILENT))
     again = sum(result.compute_seconds for result in edited.values())
-    row("one edited image: computing, share of the full run's", f"{again / computing:.2%}")
+    row("one edited image: computing, share of the full run's", f"{again / functions[0]:.2%}")
     row("  samples computed per stage", " ".join(str(result.computed) for result in edited.values()))
 
 
@@ -114,34 +134,48 @@ def _bare(config: RunConfig) -> tuple[float, float]:
     return functions, writing
 
 
+PARTS: Mapping[str, tuple[Any, str]] = {
+    "computing": (task, "compute_sample"),
+    "checking": (task, "check_outputs"),
+    "reading": (task, "read_inputs"),
+    "writing": (task, "_write_chunks"),
+    "describing": (task, "_describe"),
+    "linking": (task, "_write_files"),
+    "listing": (AnnotatedSplit, "samples"),
+    "planning": (Pipeline, "plan"),
+    "assembling": (runner, "assemble"),
+    "flushing": (assemble, "_sync_all"),
+}
+
+
 @contextmanager
-def _timed_parts() -> Iterator[dict[str, float]]:
-    """Collect what a serial run spends on reading, on encoding and writing, and on flushing."""
-    seconds: dict[str, float] = {}
-    places = {
-        "reading": (task, "read_inputs"),
-        "writing": (task, "_write_chunks"),
-        "flushing": (assemble, "_sync_all"),
-    }
-    originals = {name: getattr(module, function) for name, (module, function) in places.items()}
+def _timed_parts() -> Iterator[dict[str, Seconds]]:
+    """Collect what a serial run spends on its parts, each with those inside it."""
+    seconds = dict.fromkeys(PARTS, np.zeros(2))
+    originals = {name: getattr(place, function) for name, (place, function) in PARTS.items()}
 
     def timed(name: str) -> Callable[..., Any]:
         def call(*args: Any) -> Any:
-            began = time.perf_counter()
+            began = _now()
             try:
                 return originals[name](*args)
             finally:
-                seconds[name] = seconds.get(name, 0.0) + time.perf_counter() - began
+                seconds[name] = seconds[name] + _now() - began
 
         return call
 
     try:
-        for name, (module, function) in places.items():
-            setattr(module, function, timed(name))
+        for name, (place, function) in PARTS.items():
+            setattr(place, function, timed(name))
         yield seconds
     finally:
-        for name, (module, function) in places.items():
-            setattr(module, function, originals[name])
+        for name, (place, function) in PARTS.items():
+            setattr(place, function, originals[name])
+
+
+def _now() -> Seconds:
+    """Wall time and this process's CPU time; the latter tells more on a machine that does other things."""
+    return np.array([time.perf_counter(), time.process_time()])
 
 
 class Trivial(Stage):

@@ -1,17 +1,18 @@
-"""Assembling a generation: chunks linked where they exist, packed where they do not, metadata last.
+"""Assembling a generation: chunks linked or moved where they exist, packed where not, metadata last.
 
 A generation is laid out by its content alone: samples in dataset order, as many a chunk as their
 number asks for. So a rerun that computed one sample and a clean build give the same bytes; what a
-rerun saves is computing and writing, since a chunk whose samples are all unchanged is a hard link.
+rerun saves is computing and writing, since a chunk whose samples are all unchanged is a hard link,
+and one that this run has finished only moves here from the staging folder.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,10 +22,12 @@ from pipeline.digest import DIGEST_BYTES, digest
 from pipeline.errors import PipelineError
 from pipeline.files import link_or_copy, sync_all, write_aside
 from pipeline.manifest import MANIFEST, Manifest
+from pipeline.moving import move_all
 from pipeline.plan import REJECTED, StagePlan, Verdict
+from pipeline.records import Record
 from pipeline.stage import Chunked, File, Ragged, Row, SmallField, Text
 from pipeline.store import Store
-from pipeline.values import from_record
+from pipeline.values import from_record, item_bytes, value_parts
 from pipeline.zarr_format import (
     array_metadata,
     chunk_key,
@@ -33,6 +36,9 @@ from pipeline.zarr_format import (
     group_metadata,
     samples_per_chunk,
 )
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 
 @dataclass(frozen=True)
@@ -48,7 +54,10 @@ class Staged:
 
 @dataclass
 class Assembly:
-    """One generation in the making: where each row comes from, and the files written so far."""
+    """One generation in the making: where each row comes from, and the files that it has so far.
+
+    `moves` maps files of the staging folder to their names in the generation.
+    """
 
     plan: StagePlan
     staging: Path
@@ -57,7 +66,9 @@ class Assembly:
     staged: dict[int, Staged]
     verdicts: list[Verdict]
     files: dict[str, tuple[int, str]] = field(default_factory=dict)
-    fresh: list[Path] = field(default_factory=list)
+    fresh: list[str] = field(default_factory=list)
+    moves: dict[str, str] = field(default_factory=dict)
+    folders: set[str] = field(default_factory=lambda: {""})
     arrays: dict[str, Any] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -71,25 +82,34 @@ class Assembly:
 
     def write(self, name: str, data: Any, point: str = "chunk") -> None:
         """Write a new file of the generation."""
-        path = self.target / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_aside(path, data, point)
+        write_aside(self._place(name), data, point)
         self.files[name] = (memoryview(data).nbytes, digest(data).hex())
-        self.fresh.append(path)
+        self.fresh.append(name)
 
-    def link(self, name: str, source: Path, entry: tuple[int, str], fresh: bool) -> None:
-        """Take over a file that exists; `fresh` ones have not been synced yet."""
-        path = self.target / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        link_or_copy(source, path)
+    def link(self, name: str, source: Path, entry: tuple[int, str]) -> None:
+        """Take over a file of the old generation."""
+        link_or_copy(source, self._place(name))
         self.files[name] = entry
-        if fresh:
-            self.fresh.append(path)
+
+    def move(self, name: str, staged: str, entry: tuple[int, str]) -> None:
+        """Take a file of the staging folder, once all are known."""
+        self._place(name)
+        self.moves[staged] = name
+        self.files[name] = entry
+        self.fresh.append(name)
+
+    def _place(self, name: str) -> Path:
+        """Make the folder that a file will lie in."""
+        folder = name.rpartition("/")[0]
+        if folder not in self.folders:
+            (self.target / folder).mkdir(parents=True, exist_ok=True)
+            while folder:
+                self.folders.add(folder)
+                folder = folder.rpartition("/")[0]
+        return self.target / name
 
 
-def locate(
-    plan: StagePlan, records: Mapping[str, Mapping[str, Any]]
-) -> tuple[dict[int, Staged], dict[int, Verdict]]:
+def locate(plan: StagePlan, records: Mapping[str, Record]) -> tuple[dict[int, Staged], dict[int, Verdict]]:
     """Match the records of this run with the samples that were stale.
 
     Gives by index what was computed, and the verdicts that the stage gave.
@@ -123,9 +143,7 @@ def locate(
     return staged, verdicts
 
 
-def assemble(
-    plan: StagePlan, records: Mapping[str, Mapping[str, Any]], staging: Path, target: Path
-) -> Manifest:
+def assemble(plan: StagePlan, records: Mapping[str, Record], staging: Path, target: Path) -> Manifest:
     """Build a complete, synced generation in the empty folder `target`; gives its manifest."""
     staged, found = locate(plan, records)
     indices = [i for i, row in enumerate(plan.reuse) if row != REJECTED and i not in found]
@@ -143,12 +161,16 @@ def assemble(
             _write_chunked(build, declared, checksums[:, position])
         elif isinstance(declared, File):
             _write_files(build, declared, position, checksums)
-        else:
-            values = _values(build, declared)
-            _write_small(build, declared, values)
-            if isinstance(declared, Text) and declared.tally:
-                words = Counter(word.partition("@")[0] for value in values for word in value.split())
+        elif isinstance(declared, Text):
+            texts = [bytes(text).decode() for (text,) in _parts(build, declared)]
+            _write_text(build, declared.name, texts)
+            if declared.tally:
+                words = Counter(word.partition("@")[0] for text in texts for word in text.split())
                 tallies[declared.name] = dict(sorted(words.items()))
+        elif isinstance(declared, Row):
+            _write_row(build, declared)
+        else:
+            _write_ragged(build, declared)
     kept = np.array(indices, dtype=np.int64)
     _write_text(build, "sample_id", [plan.candidates.sample_ids[i] for i in indices])
     _write_array(build, "fingerprint", plan.fingerprints[kept], ("sample", "byte"))
@@ -157,6 +179,8 @@ def assemble(
     for name, metadata in build.arrays.items():
         build.write(f"{name}/zarr.json", dump(metadata))
     build.write("zarr.json", dump(group_metadata(plan.attributes(build.verdicts, tallies), build.arrays)))
+    if build.moves:
+        move_all(staging, target, build.moves)
     manifest = Manifest(dict(sorted(build.files.items())))
     write_aside(target / MANIFEST, manifest.dump(), "manifest")
     _sync_all(build)
@@ -165,9 +189,7 @@ def assemble(
 
 def _sync_all(build: Assembly) -> None:
     """Flush what is new, and every folder; files taken over from the old generation are on the disk."""
-    folders = {build.target, *(build.target / Path(name).parent for name in build.files)}
-    folders |= {parent for folder in folders for parent in folder.parents if build.target in parent.parents}
-    sync_all([*build.fresh, build.target / MANIFEST, *sorted(folders)])
+    sync_all([build.target / name for name in (*build.fresh, MANIFEST, *sorted(build.folders))])
 
 
 def _checksums(build: Assembly) -> NDArray[np.uint8]:
@@ -208,11 +230,10 @@ def _write_chunked(build: Assembly, declared: Chunked, checksums: NDArray[np.uin
         old = old_chunks.get(checksums[first : first + count].tobytes())
         group = _whole_group(build, rows, count)
         if old:
-            build.link(name, build.old.path / old, build.old.manifest.files[old], fresh=False)
+            build.link(name, build.old.path / old, build.old.manifest.files[old])
         elif group:
             size, check = group.chunks[declared.name]
-            source = build.staging / f"{group.key}.{declared.name}"
-            build.link(name, source, (size, check), fresh=True)
+            build.move(name, f"{group.key}.{declared.name}", (size, check))
         else:
             build.write(name, _pack(build, declared, rows, count))
 
@@ -267,53 +288,46 @@ def _write_files(build: Assembly, declared: File, position: int, checksums: NDAr
             staged = build.staged[index]
             entry = staged.sample["files"][declared.name]
             paths.append(entry["path"])
-            source = build.staging / f"{staged.key}.{staged.slot}.{declared.name}"
-            size = entry["size"]
+            source = f"{staged.key}.{staged.slot}.{declared.name}"
+            build.move(f"{declared.directory}/{paths[-1]}", source, (entry["size"], check))
         else:
             paths.append(build.old.small(declared.name)[int(build.plan.reuse[index])])
-            source = build.old.path / declared.directory / paths[-1]
-            size = build.old.manifest.files[f"{declared.directory}/{paths[-1]}"][0]
-        fresh = index in build.staged
-        build.link(f"{declared.directory}/{paths[-1]}", source, (size, check), fresh=fresh)
+            name = f"{declared.directory}/{paths[-1]}"
+            build.link(name, build.old.path / name, (build.old.manifest.files[name][0], check))
     _write_text(build, declared.name, paths)
 
 
-def _values(build: Assembly, declared: SmallField) -> list[Any]:
-    """Values of a small field for every row."""
-    rows, _ = _reused(build)
-    old = build.old.small(declared.name) if len(rows) else []
-    return [
-        from_record(declared, build.staged[index].sample["values"][declared.name])
-        if index in build.staged
-        else old[int(build.plan.reuse[index])]
-        for index in build.indices
-    ]
+def _parts(build: Assembly, declared: SmallField) -> Iterator[Sequence[Buffer]]:
+    """Give the parts of a small field's value, row by row."""
+    for index in build.indices:
+        if index in build.staged:
+            yield from_record(build.staged[index].sample["values"][declared.name])
+        else:
+            row = int(build.plan.reuse[index])
+            yield value_parts(declared, build.old.small_value(declared, row))
 
 
-def _write_small(build: Assembly, declared: SmallField, values: Sequence[Any]) -> None:
-    name = declared.name
-    if isinstance(declared, Text):
-        _write_text(build, name, values)
-    elif isinstance(declared, Row):
-        stacked = np.array(values, dtype=declared.dtype).reshape(len(values), *declared.shape)
-        dims = declared.dims or tuple(f"{name}_{i}" for i in range(len(declared.shape)))
-        _write_array(build, name, stacked, ("sample", *dims))
-    else:
-        _write_ragged(build, declared, values)
+def _write_row(build: Assembly, declared: Row) -> None:
+    name, items = declared.name, b"".join(item for (item,) in _parts(build, declared))
+    dims = declared.dims or tuple(f"{name}_{i}" for i in range(len(declared.shape)))
+    stacked = np.frombuffer(items, dtype=declared.dtype).reshape(len(build), *declared.shape)
+    _write_array(build, name, stacked, ("sample", *dims))
 
 
-def _write_ragged(build: Assembly, declared: Ragged, values: Sequence[Any]) -> None:
+def _write_ragged(build: Assembly, declared: Ragged) -> None:
+    """Write values end to end, and where each sample begins and each of its parts."""
     name, item_dims = declared.name, tuple(f"{declared.name}_{i}" for i in range(len(declared.shape)))
-    _write_array(build, f"{name}_offsets", _offsets(values), (f"{name}_sample_edge",))
+    items, lengths, edges = bytearray(), bytearray(), [0]
+    for *before, last in _parts(build, declared):
+        lengths += b"".join(before)
+        items += last
+        edges.append(len(lengths) // 8 if declared.levels == 2 else len(items) // item_bytes(declared))
+    _write_array(build, f"{name}_offsets", np.array(edges, dtype=np.int64), (f"{name}_sample_edge",))
     if declared.levels == 2:
-        values = [part for parts in values for part in parts]
-        _write_array(build, f"{name}_part_offsets", _offsets(values), (f"{name}_part_edge",))
-    empty = np.empty((0, *declared.shape), dtype=declared.dtype)
-    _write_array(build, name, np.concatenate([empty, *values]), (f"{name}_item", *item_dims))
-
-
-def _offsets(values: Sequence[Any]) -> NDArray[np.int64]:
-    return np.concatenate([[0], np.cumsum([len(value) for value in values], dtype=np.int64)]).astype(np.int64)
+        part_edges = np.cumsum(np.frombuffer(b"\0" * 8 + lengths, dtype=np.int64))
+        _write_array(build, f"{name}_part_offsets", part_edges, (f"{name}_part_edge",))
+    values = np.frombuffer(items, dtype=declared.dtype).reshape(-1, *declared.shape)
+    _write_array(build, name, values, (f"{name}_item", *item_dims))
 
 
 def _write_array(build: Assembly, name: str, array: NDArray[Any], dims: tuple[str, ...]) -> None:

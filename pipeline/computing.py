@@ -6,15 +6,16 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
-from pipeline.errors import WorkerLost
+from pipeline.errors import Quarantine, WorkerLost
 from pipeline.executors import ExecutorConfig, open_executor
 from pipeline.files import sweep
 from pipeline.plan import StagePlan
 from pipeline.recipe import recipe_digest, recipe_of
+from pipeline.records import Record, is_whole, read_records
 from pipeline.store import Store
-from pipeline.task import Group, Item, Task, read_finished, read_record, run_task, write_verdict
+from pipeline.task import Group, Item, Task, run_task, write_verdict
 from pipeline.workspace import Workspace
 from pipeline.zarr_format import samples_per_chunk
 
@@ -35,27 +36,29 @@ def compute_plan(
     upstream: Mapping[str, Store],
     config: ExecutorConfig,
     reporter: Reporter,
-) -> tuple[dict[str, Any], float]:
+) -> tuple[dict[str, Record], float]:
     """Compute what is stale into the staging folder, continuing what a killed run began.
 
     Gives the records by group, and the seconds spent inside the stage's function.
     """
     stage = plan.stage
-    staging = workspace.staging(stage)
-    staging.mkdir(parents=True, exist_ok=True)
-    sweep(staging)
+    staging = workspace.resume(stage)
     sweep(workspace.folder)
     advance = reporter.begin(workspace.split, stage.name, len(plan.stale))
-    groups = _groups(plan)
-    finished = {group.key: record for group in groups if (record := read_finished(staging, group.key))}
-    advance(sum(len(record["samples"]) for record in finished.values()))
-    todo = [group for group in groups if group.key not in finished]
-    if not todo:
-        return finished, 0.0
-    with _isolated_after_a_crash(staging, config) as chosen:
-        seconds, keys = _compute(_task_maker(staging, plan, upstream), chosen, todo, advance)
-    computed = {key: record for key in keys if (record := read_record(staging, key))}
-    return {**finished, **computed}, seconds
+    groups, earlier = _groups(plan), read_records(staging)
+    records = {
+        group.key: earlier[group.key]
+        for group in groups
+        if group.key in earlier and is_whole(staging, group.key, earlier[group.key])
+    }
+    advance(sum(len(record["samples"]) for record in records.values()))
+    todo = [group for group in groups if group.key not in records]
+    seconds = 0.0
+    if todo:
+        with _isolated_after_a_crash(staging, config) as chosen:
+            seconds, computed = _compute(_task_maker(staging, plan, upstream), chosen, todo, advance)
+        records |= computed
+    return records, seconds
 
 
 def _groups(plan: StagePlan) -> list[Group]:
@@ -106,13 +109,13 @@ def _compute(
     config: ExecutorConfig,
     groups: Sequence[Group],
     advance: Callable[[int], None],
-) -> tuple[float, set[str]]:
+) -> tuple[float, dict[str, Record]]:
     """Run groups as tasks; a task whose worker is lost is halved until the sample at fault is found.
 
     A sample that loses its worker alone is tried once more, since the first time may have been the
     machine's fault; then it gets its verdict.
     """
-    seconds, keys, suspects = 0.0, {group.key for group in groups}, set()
+    seconds, records, suspects = 0.0, dict[str, Record](), set()
     tasks = [task_of(batch) for batch in _batches(groups, config.batch)]
     with open_executor(config) as executor:
         while tasks:
@@ -121,21 +124,22 @@ def _compute(
             for future in executor.as_completed(futures):
                 task = futures[future]
                 try:
-                    seconds += future.result()
+                    spent, done = future.result()
                 except WorkerLost as lost:
-                    key = task.groups[0].key
+                    first = task.groups[0]
                     if task.size > 1:
-                        halves = [task_of(part) for part in _halves(task.groups)]
-                        keys |= {group.key for half in halves for group in half.groups}
-                        tasks += halves
+                        tasks += [task_of(part) for part in _halves(task.groups)]
                         continue
-                    if key not in suspects:
-                        suspects.add(key)
+                    if first.key not in suspects:
+                        suspects.add(first.key)
                         tasks.append(task)
                         continue
-                    write_verdict(task.staging, task.groups[0].items[0], lost.code, lost.reason)
+                    verdict = Quarantine(lost.code, lost.reason)
+                    spent, done = 0.0, write_verdict(task.staging, first.items[0], verdict)
+                seconds += spent
+                records |= done
                 advance(task.size)
-    return seconds, keys
+    return seconds, records
 
 
 def _batches(groups: Sequence[Group], size: int) -> Iterator[tuple[Group, ...]]:

@@ -28,11 +28,11 @@ def write_aside(path: Path, data: Buffer, point: str = "chunk") -> None:
     Not synced: what must outlive a power cut is synced at publish. Safe when two tasks write the
     same file at once, since temporary names differ and renaming is atomic.
     """
-    temporary = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_native_id()}{TEMPORARY}")
+    temporary = _beside(path)
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
         try:
-            _write_all(descriptor, memoryview(data).cast("B"), reach(f"{point}.write") == "short")
+            append(descriptor, data, point)
         finally:
             os.close(descriptor)
         reach(f"{point}.rename")
@@ -43,8 +43,14 @@ def write_aside(path: Path, data: Buffer, point: str = "chunk") -> None:
         raise
 
 
-def _write_all(descriptor: int, view: memoryview, cut_short: bool) -> None:
+def _beside(path: Path) -> Path:
+    """Name for a file in the making, for this thread alone."""
+    return path.with_name(f"{path.name}.{os.getpid()}-{threading.get_native_id()}{TEMPORARY}")
+
+
+def append(descriptor: int, data: Buffer, point: str) -> None:
     """Write until all is written: a single `write` may stop early (disk nearly full, signals, 2 GiB)."""
+    view, cut_short = memoryview(data).cast("B"), reach(f"{point}.write") == "short"
     while view:
         part = view[: max(1, len(view) // 2)] if cut_short else view
         cut_short = False
@@ -61,7 +67,7 @@ def link_or_copy(source: Path, target: Path) -> None:
     except OSError as error:
         if error.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EACCES):
             raise
-        temporary = target.with_name(f"{target.name}{TEMPORARY}")
+        temporary = _beside(target)
         shutil.copyfile(source, temporary)
         temporary.replace(target)
 

@@ -165,7 +165,7 @@ class Store:
             return self._read_small(name)
         if isinstance(field, Text | File):
             return self._read_text(name)
-        return [self._small_value(field, row) for row in range(len(self))]
+        return [self.small_value(field, row) for row in range(len(self))]
 
     def value(self, name: str, row: int) -> Any:
         """Read one sample's value and check it; arrays are read-only.
@@ -177,7 +177,7 @@ class Store:
             if isinstance(field, Chunked):
                 value = self._chunk(field, row // self.samples_per_chunk)[row % self.samples_per_chunk]
             else:
-                value = self._small_value(field, row)
+                value = self.small_value(field, row)
             whole = value_digest(field, value) == self.checksums(name)[row].tobytes()
         except (OSError, ValueError, IndexError) as error:
             raise self.damaged(row, f"{name} cannot be read ({error})") from error
@@ -282,7 +282,8 @@ class Store:
             self._last_chunk[field.name] = (index, chunk)
         return chunk
 
-    def _small_value(self, field: Field, row: int) -> Any:
+    def small_value(self, field: Field, row: int) -> Any:
+        """Read one sample's value of a small field or a file, not held against its checksum."""
         if isinstance(field, File):
             path = self._read_text(field.name)[row]
             file = self.path / field.directory / path

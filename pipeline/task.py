@@ -2,7 +2,7 @@
 
     <key>.<field>          the chunk of a Chunked field
     <key>.<slot>.<field>   the file of a File field
-    <key>.json             the record: verdicts, checksums, small values; written last
+    <any>.records          a line per group: verdicts, checksums, small values; written last
 
 A group whose record is there is complete. Names come from what is computed, so a task that runs
 twice, in a killed run and in its successor or on two workers at once, writes the same files.
@@ -10,11 +10,9 @@ twice, in a killed run and in its successor or on two workers at once, writes th
 
 from __future__ import annotations
 
-import json
-import os
-import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -23,14 +21,15 @@ from typing import Any
 import numpy as np
 
 from pipeline.codec import encode
-from pipeline.digest import canonical_json, digest
+from pipeline.digest import digest
 from pipeline.errors import PipelineError, Quarantine
-from pipeline.files import TEMPORARY, link_or_copy, write_aside
+from pipeline.files import link_or_copy, write_aside
 from pipeline.manifest import checksum
 from pipeline.recipe import recipe_digest, recipe_of
+from pipeline.records import Record, record_file, verdict_record
 from pipeline.stage import Chunked, File, FileContent, Inputs, Stage
 from pipeline.store import Store, open_store
-from pipeline.values import check_outputs, to_record, value_digest
+from pipeline.values import check_outputs, to_record, value_parts
 
 # Verdicts that may be the machine's fault; they are remembered like the others, until `--retry`.
 MACHINE_CODES = frozenset({"crashed", "timed_out", "out_of_memory", "stage_error"})
@@ -79,15 +78,25 @@ class Task:
         return sum(len(group.items) for group in self.groups)
 
 
-def run_task(task: Task) -> float:
-    """Compute a task and leave its groups in the staging folder; gives seconds spent in the stage."""
+def run_task(task: Task) -> tuple[float, dict[str, Record]]:
+    """Compute a task and leave its groups in the staging folder.
+
+    Gives the seconds spent in the stage, and the groups' records by key.
+    """
     if _own_recipe(task.stage) != task.recipe:
         raise PipelineError(
             f"a worker's libraries for {task.stage.name} differ from those of the run "
             f"(it has {dict(task.stage.libraries())}); install the same versions on all workers"
         )
     stores = {store.stage: store for store in map(_shared_store, task.upstream)}
-    return sum(_run_group(task.stage, group, stores, task.staging) for group in task.groups)
+    seconds, records = 0.0, {}
+    with record_file(task.staging) as write:
+        for group in task.groups:
+            spent, record = _run_group(task.stage, group, stores, task.staging)
+            write(group.key, record)
+            seconds += spent
+            records[group.key] = record
+    return seconds, records
 
 
 def read_inputs(stage: Stage, stores: Mapping[str, Store], item: Item) -> Inputs:
@@ -122,36 +131,13 @@ def compute_sample(stage: Stage, inputs: Inputs) -> dict[str, Any]:
     return check_outputs(stage, inputs.sample_id, outputs)
 
 
-def write_verdict(staging: Path, item: Item, code: str, reason: str) -> None:
-    """Record a verdict on a sample that no worker survived."""
-    record = {"samples": [_verdict(item, Quarantine(code, reason))], "chunks": {}}
-    write_aside(staging / f"{Group((item,)).key}.json", canonical_json(record), "record")
-
-
-def read_record(staging: Path, key: str) -> dict[str, Any] | None:
-    """Read the record of a finished group, or give None where it is missing."""
-    try:
-        return dict(json.loads((staging / f"{key}.json").read_bytes()))
-    except (OSError, ValueError, TypeError):
-        return None
-
-
-def read_finished(staging: Path, key: str) -> dict[str, Any] | None:
-    """Read the record of a group that an earlier run finished, or give None where it is not whole.
-
-    Its files were never synced, so each is held against its checksum: a power cut may have emptied it.
-    """
-    record = read_record(staging, key)
-    if record is None:
-        return None
-    try:
-        files = {f"{key}.{name}": tuple(entry) for name, entry in record["chunks"].items()}
-        for slot, sample in enumerate(s for s in record["samples"] if not s["verdict"]):
-            for name, entry in sample["files"].items():
-                files[f"{key}.{slot}.{name}"] = (entry["size"], sample["checksums"][name])
-        return record if all(checksum(staging / name) == entry for name, entry in files.items()) else None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+def write_verdict(staging: Path, item: Item, verdict: Quarantine) -> dict[str, Record]:
+    """Record a verdict on a sample that no worker survived; gives the record by its group's key."""
+    key = Group((item,)).key
+    record = {"samples": [verdict_record(item.sample_id, item.fingerprint, verdict)], "chunks": {}}
+    with record_file(staging) as write:
+        write(key, record)
+    return {key: record}
 
 
 @lru_cache(maxsize=16)
@@ -165,9 +151,12 @@ def _shared_store(path: Path) -> Store:
     return open_store(path, hold=False)  # the run excludes `gc`; a worker may outlive the run
 
 
-def _run_group(stage: Stage, group: Group, stores: Mapping[str, Store], staging: Path) -> float:
+def _run_group(
+    stage: Stage, group: Group, stores: Mapping[str, Store], staging: Path
+) -> tuple[float, Record]:
     samples: list[dict[str, Any]] = []
-    computed: list[dict[str, Any]] = []
+    computed: list[tuple[dict[str, Any], dict[str, Any]]] = []
+    stem = f"{staging}/{group.key}"
     seconds = 0.0
     for item in group.items:
         inputs = read_inputs(stage, stores, item)
@@ -175,41 +164,28 @@ def _run_group(stage: Stage, group: Group, stores: Mapping[str, Store], staging:
         try:
             outputs = compute_sample(stage, inputs)
         except Quarantine as verdict:
-            samples.append(_verdict(item, verdict))
+            samples.append(verdict_record(item.sample_id, item.fingerprint, verdict))
             continue
         finally:
             seconds += time.perf_counter() - began
-        slot = len(computed)
-        computed.append(outputs)
-        samples.append(_describe(stage, item, outputs, staging / f"{group.key}.{slot}"))
-    chunks = _write_chunks(stage, computed, staging / group.key) if computed else {}
-    record = {"samples": samples, "chunks": chunks}
-    write_aside(staging / f"{group.key}.json", canonical_json(record), "record")
-    return seconds
+        samples.append(_describe(stage, item, outputs))
+        _write_files(stage, samples[-1], outputs, f"{stem}.{len(computed)}")
+        computed.append((outputs, samples[-1]["checksums"]))
+    chunks = _write_chunks(stage, computed, stem) if computed else {}
+    return seconds, {"samples": samples, "chunks": chunks}
 
 
-def _write_chunks(stage: Stage, computed: Sequence[Mapping[str, Any]], stem: Path) -> dict[str, Any]:
-    chunks = {}
-    for field in stage.fields():
-        if isinstance(field, Chunked):
-            values = [outputs[field.name] for outputs in computed]
-            stacked = np.stack(values) if len(values) > 1 else values[0][None]  # one needs no copy
-            data = encode(field.codec, stacked)
-            write_aside(stem.with_name(f"{stem.name}.{field.name}"), data)
-            chunks[field.name] = (len(data), digest(data).hex())
-    return chunks
-
-
-def _describe(stage: Stage, item: Item, outputs: Mapping[str, Any], stem: Path) -> dict[str, Any]:
+def _describe(stage: Stage, item: Item, outputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Give what the record says of a sample: digests of all fields, small values themselves."""
     values, files, checksums = {}, {}, {}
     for field in stage.fields():
         value = outputs[field.name]
-        checksums[field.name] = value_digest(field, value).hex()
+        parts = value_parts(field, value)
+        checksums[field.name] = digest(*parts).hex()
         if isinstance(field, File):
-            _write_content(stem.with_name(f"{stem.name}.{field.name}"), value, checksums[field.name])
             files[field.name] = {"path": value.path, "size": len(value.data)}
         elif not isinstance(field, Chunked):
-            values[field.name] = to_record(field, value)
+            values[field.name] = to_record(parts)
     return {
         "id": item.sample_id,
         "fingerprint": item.fingerprint.hex(),
@@ -220,23 +196,33 @@ def _describe(stage: Stage, item: Item, outputs: Mapping[str, Any], stem: Path) 
     }
 
 
+def _write_chunks(
+    stage: Stage, computed: Sequence[tuple[Mapping[str, Any], Mapping[str, str]]], stem: str
+) -> dict[str, Any]:
+    """Write the chunks of samples, given their values and checksums; gives sizes and checksums of files."""
+    chunks = {}
+    for field in stage.fields():
+        if isinstance(field, Chunked):
+            values = [outputs[field.name] for outputs, _ in computed]
+            stacked = np.stack(values) if len(values) > 1 else values[0][None]  # one needs no copy
+            data = encode(field.codec, stacked)
+            write_aside(Path(f"{stem}.{field.name}"), data)
+            as_it_is = field.codec == "none" and len(values) == 1
+            check = computed[0][1][field.name] if as_it_is else digest(data).hex()
+            chunks[field.name] = (len(data), check)
+    return chunks
+
+
+def _write_files(stage: Stage, described: Mapping[str, Any], outputs: Mapping[str, Any], stem: str) -> None:
+    for name in described["files"]:
+        _write_content(Path(f"{stem}.{name}"), outputs[name], described["checksums"][name])
+
+
 def _write_content(path: Path, content: FileContent, wanted: str) -> None:
     """Link the file that holds the content already, or write it where that is not possible."""
     if content.link is not None:
-        aside = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_native_id()}{TEMPORARY}")
-        aside.unlink(missing_ok=True)
-        link_or_copy(content.link, aside)
-        if checksum(aside)[1] == wanted:
-            aside.replace(path)
-            aside.unlink(missing_ok=True)  # renaming one link of a file over another leaves both
-            return
-        aside.unlink()  # edited since it was read
+        with suppress(FileExistsError):  # by a task before this one, or beside it
+            link_or_copy(content.link, path)
+        if checksum(path)[1] == wanted:
+            return  # and else it was edited since it was read
     write_aside(path, content.data)
-
-
-def _verdict(item: Item, verdict: Quarantine) -> dict[str, Any]:
-    return {
-        "id": item.sample_id,
-        "fingerprint": item.fingerprint.hex(),
-        "verdict": {"code": verdict.code, "reason": verdict.reason},
-    }

@@ -1,19 +1,24 @@
 """Values of fields: checked against their declaration, named by their content, kept in records.
 
-The digest of a value is what a downstream stage knows of it, and what a stored value is verified
-against; so it covers the value alone (raw little-endian bytes in C order), not how it is stored.
+A value is a few runs of raw bytes, its parts: little-endian in C order, UTF-8, or, where the value
+is a sequence of arrays, their lengths and then their items end to end. Parts are what is digested,
+recorded and stored. The digest is what a downstream stage knows of the value, and what a stored
+value is verified against; so it covers the value alone, not how it is stored.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pipeline.digest import digest
 from pipeline.errors import PipelineError
-from pipeline.stage import Chunked, Field, File, FileContent, Ragged, Row, Stage, Text
+from pipeline.stage import Field, File, FileContent, Ragged, Stage, Text
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 
 def check_outputs(stage: Stage, sample_id: str, outputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -39,41 +44,36 @@ def check_outputs(stage: Stage, sample_id: str, outputs: Mapping[str, Any]) -> d
     return checked
 
 
+def value_parts(field: Field, value: Any) -> tuple[Buffer, ...]:
+    """Give a checked value as raw bytes: (lengths int64, items) for `levels=2`, one run for all others."""
+    if isinstance(field, Text):
+        return (value.encode(),)
+    if isinstance(field, File):
+        return (value.data,)
+    if isinstance(field, Ragged) and field.levels == 2:
+        lengths = np.array([len(part) for part in value], dtype=np.int64)
+        return (lengths.data, _raw(np.concatenate(value)) if value else b"")
+    return (_raw(value),)
+
+
 def value_digest(field: Field, value: Any) -> bytes:
     """Digest of a checked value: 16 bytes."""
-    if isinstance(field, Chunked | Row):
-        return digest(_raw(value))
-    if isinstance(field, Text):
-        return digest(value.encode())
-    if isinstance(field, File):
-        return digest(value.data)
-    if field.levels == 1:
-        return digest(_raw(value))
-    lengths = np.array([len(part) for part in value], dtype=np.int64)
-    return digest(lengths.tobytes(), *[_raw(part) for part in value])
+    return digest(*value_parts(field, value))
 
 
-def to_record(field: Row | Ragged | Text, value: Any) -> Any:
-    """Spell a small value as JSON; numbers survive exactly (hexadecimal bytes)."""
-    if isinstance(field, Text):
-        return value
-    if isinstance(field, Ragged) and field.levels == 2:
-        return [part.tobytes().hex() for part in value]
-    return value.tobytes().hex()
+def to_record(parts: Sequence[Buffer]) -> list[str]:
+    """Spell a small value's parts as JSON; numbers survive exactly (hexadecimal bytes)."""
+    return [bytes(part).hex() for part in parts]
 
 
-def from_record(field: Row | Ragged | Text, spelled: Any) -> Any:
-    """Read a small value back from its record."""
-    if isinstance(field, Text):
-        return spelled
-    if isinstance(field, Ragged) and field.levels == 2:
-        return tuple(_array(field, part) for part in spelled)
-    return _array(field, spelled)
+def from_record(spelled: Sequence[str]) -> list[bytes]:
+    """Read a small value's parts back from its record."""
+    return [bytes.fromhex(part) for part in spelled]
 
 
-def _array(field: Row | Ragged, spelled: str) -> Any:
-    shape = field.shape if isinstance(field, Row) else (-1, *field.shape)
-    return np.frombuffer(bytes.fromhex(spelled), dtype=field.dtype).reshape(shape)
+def item_bytes(field: Ragged) -> int:
+    """Bytes of one item of a Ragged field."""
+    return int(np.dtype(field.dtype).itemsize * np.prod(field.shape, dtype=np.int64))
 
 
 def _raw(array: Any) -> Any:
@@ -86,22 +86,25 @@ def _check(field: Field, value: Any) -> tuple[str, Any]:
         return ("", value) if isinstance(value, str) else (f"a {type(value).__name__}", value)
     if isinstance(field, File):
         return ("", value) if isinstance(value, FileContent) else (f"a {type(value).__name__}", value)
-    if isinstance(field, Ragged):
-        if field.levels == 1:
-            return _check_array(value, field.dtype, field.shape, ragged=True)
-        if not isinstance(value, Sequence):
-            return f"a {type(value).__name__} where a sequence of arrays belongs", value
-        parts = [_check_array(part, field.dtype, field.shape, ragged=True) for part in value]
-        problem = next((problem for problem, _ in parts if problem), "")
-        return problem, tuple(part for _, part in parts)
-    return _check_array(value, field.dtype, field.shape, ragged=False)
+    if not isinstance(field, Ragged):
+        problem = _array_problem(value, np.dtype(field.dtype), field.shape, ragged=False)
+        return problem, value if problem else np.asarray(value, order="C")
+    if field.levels == 2 and not isinstance(value, Sequence):
+        return f"a {type(value).__name__} where a sequence of arrays belongs", value
+    dtype = np.dtype(field.dtype)
+    parts = value if field.levels == 2 else (value,)
+    for part in parts:
+        if problem := _array_problem(part, dtype, field.shape, ragged=True):
+            return problem, value
+    checked = tuple(np.asarray(part, order="C") for part in parts)
+    return "", checked if field.levels == 2 else checked[0]
 
 
-def _check_array(value: Any, dtype: str, shape: tuple[int, ...], ragged: bool) -> tuple[str, Any]:
+def _array_problem(value: Any, dtype: np.dtype[Any], shape: tuple[int, ...], ragged: bool) -> str:
+    """Say how an array is not what was declared, or nothing."""
     if not isinstance(value, np.ndarray | np.generic):
-        return f"a {type(value).__name__} where an array belongs", value
+        return f"a {type(value).__name__} where an array belongs"
     found = value.shape[1:] if ragged else value.shape
-    if value.dtype != np.dtype(dtype) or found != shape or (ragged and value.ndim == 0):
-        wanted = f"{dtype} {('n', *shape) if ragged else shape}"
-        return f"{value.dtype} {value.shape} where {wanted} belongs", value
-    return "", np.asarray(value, order="C")
+    if value.dtype != dtype or found != shape or (ragged and value.ndim == 0):
+        return f"{value.dtype} {value.shape} where {dtype} {('n', *shape) if ragged else shape} belongs"
+    return ""

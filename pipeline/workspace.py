@@ -21,6 +21,7 @@ from pathlib import Path
 from pipeline.errors import PipelineError
 from pipeline.failpoints import reach
 from pipeline.files import sweep, sync
+from pipeline.moving import moved_any, take_back
 from pipeline.stage import File, Stage
 from pipeline.store import Store, open_store
 
@@ -98,6 +99,22 @@ class Workspace:
             return []
         return sorted(path for path in folder.iterdir() if _GENERATION.fullmatch(path.name))
 
+    def resume(self, stage: Stage) -> Path:
+        """Give the staging folder, with all the chunks that a killed run has finished.
+
+        Those it had moved into the generation that it was building come back, also from one that it
+        did not come to publish.
+        """
+        staging, building = self.staging(stage), self.generations(stage) / BUILDING
+        staging.mkdir(parents=True, exist_ok=True)
+        sweep(staging)
+        if moved_any(staging):
+            newest = self.listed(stage)[-1:]
+            if newest and not building.exists() and newest[0].resolve() != self.store_path(stage).resolve():
+                newest[0].rename(building)
+            take_back(staging, building)
+        return staging
+
     def begin(self, stage: Stage) -> Path:
         """Make an empty folder to build the next generation in; drops what a killed run left there."""
         building = self.generations(stage) / BUILDING
@@ -115,10 +132,10 @@ class Workspace:
         final = building.with_name(f"{number:06d}-{digest[:16]}")
         building.rename(final)
         sync(final.parent)
-        self._point(self.store_path(stage), final)
         for field in stage.fields():
             if isinstance(field, File):
                 self._point(self.folder / field.directory, self.store_path(stage) / field.directory)
+        self._point(self.store_path(stage), final)
         return final
 
     def _point(self, link: Path, target: Path) -> None:

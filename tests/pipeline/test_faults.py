@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,9 @@ from pipeline import failpoints
 from pipeline.errors import PipelineError
 from pipeline.executors import ExecutorConfig
 from pipeline.repair import repair_stage
+from pipeline.stage import Inputs, Stage
 from pipeline.store import open_store
+from pipeline.task import compute_sample
 from pipeline.verify import verify_store
 from pipeline.workspace import exclusive
 from tests.pipeline.toy import STAGES, Silent, make_pipeline, run, tree, write
@@ -124,23 +127,38 @@ def test_broken_disk_is_one_error_and_the_rerun_finishes(
     assert _clean_digests(raw, work) == wanted
 
 
-def test_finished_chunks_are_kept(raw: Path, tmp_path: Path) -> None:
-    write(raw, **{f"n{i}": f"sample {i}" for i in range(10)})
-    failpoints.arm("record.rename:9:eio")
+@pytest.mark.parametrize(
+    ("script", "left"),
+    [
+        ("record.write:9:eio", 3),  # the memory of file hashes is the first record that is written
+        ("assemble.link:4:eio", 7),  # each raw file is linked when it is computed, and moved later
+        ("assemble.link:14:eio", 0),
+        ("manifest.write:1:eio", 0),
+        ("fsync:1:eio", 0),
+        ("publish.rename:1:eio", 0),
+        ("publish.rename:2:eio", 0),
+    ],
+)
+def test_finished_chunks_are_kept(
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, left: int
+) -> None:
+    """Wherever a run ended, in computing, assembling or publishing, nothing is computed twice."""
+    write(raw, c="good luck", **{f"n{i}": f"sample {i}" for i in range(6)})
+    failpoints.arm(script)
     with pytest.raises(PipelineError):
         run(raw, tmp_path / "work", ["read"])
     failpoints.arm("")
-    # The memory of file hashes is a record too: the ninth rename is that of the eighth sample.
-    records = list((tmp_path / "work/val/.staging/read").glob("*.json"))
-    assert len(records) == 7
-    kept = {path: path.stat().st_mtime_ns for path in records}
-    reporter = Silent()
-    pipeline = make_pipeline(raw, tmp_path / "work")
-    from pipeline.computing import compute_plan
+    computed: list[str] = []
 
-    plan = pipeline.plan(pipeline.stage("read"))
-    compute_plan(pipeline.workspace, plan, {}, ExecutorConfig(kind="serial"), reporter)
-    assert {path: path.stat().st_mtime_ns for path in records} == kept
+    def compute_and_tell(stage: Stage, inputs: Inputs) -> dict[str, Any]:
+        computed.append(inputs.sample_id)
+        return compute_sample(stage, inputs)
+
+    monkeypatch.setattr("pipeline.task.compute_sample", compute_and_tell)
+    found = run(raw, tmp_path / "work", ["read"])
+    assert len(computed) == left
+    assert found["read"].digest == run(raw, tmp_path / "clean", ["read"])["read"].digest
+    assert found["read"].generation == 1
 
 
 @pytest.mark.parametrize("fault", ["kill", "eio"])
