@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import lightning as L
 import torch
-from pydantic import Field
 from torch import Tensor
 
 from ocr.augment import AugmentParams, augment
@@ -18,33 +16,22 @@ from ocr.checkpoints import check_identity, read_checkpoint
 from ocr.contract import check_batch
 from ocr.geometry import Size
 from ocr.laps import Laps
-from ocr.losses import Losses, LossParams, detector_loss
+from ocr.losses import LossParams, detector_loss
 from ocr.maps import MapParams
 from ocr.metrics import CLEval, IouHmean
+from ocr.metrics.mean_losses import MeanLosses
 from ocr.model import DBNet, DetectorOutput, DetectorParams
+from ocr.optimizer import OptimizerParams, one_cycle_adamw
 from ocr.overlap import OverlapParams
 from ocr.postprocess import BoxDecoder, BoxParams, Detections
 from ocr.precision import Precision, computing_in
 from ocr.scoring import Scoring
-from pipeline.errors import ConfigError, PipelineError
-from pipeline.stage import Parameters
+from pipeline.errors import PipelineError
 
+T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 _ON_DEVICE = ("images", "prob_maps", "prob_masks", "thresh_maps", "thresh_masks")
-
-
-class OptimizerParams(Parameters):
-    """AdamW; its rate rises to `lr` during the first `warmup` of all steps, then falls as a cosine to 0.
-
-    `beta2` sets how long squared gradients are remembered, 1 / (1 - beta2) steps: with the usual 0.999
-    the large ones of the start would outlast a training of a few hundred steps.
-    """
-
-    lr: float = Field(default=1e-3, gt=0)
-    beta2: float = Field(default=0.98, gt=0, lt=1)
-    weight_decay: float = Field(default=1e-4, ge=0)
-    warmup: float = Field(default=0.15, gt=0, lt=1)
 
 
 class DetectorModule(L.LightningModule):  # type: ignore[misc]  # Lightning is untyped here
@@ -91,10 +78,16 @@ class DetectorModule(L.LightningModule):  # type: ignore[misc]  # Lightning is u
         self.augment_params = augment or AugmentParams(enabled=False)
         self.map_params = maps or MapParams()
         self.decoder = BoxDecoder(boxes or BoxParams())
-        self.metric, self.cleval = IouHmean(), CLEval()
+        self.losses, self.metric, self.cleval = MeanLosses(), IouHmean(), CLEval()
         self.laps = Laps()
         self.scoring = Scoring(
-            self.decoder, self.metric, self.cleval, overlap or OverlapParams(workers=0), self.laps
+            self.loss_params,
+            self.decoder,
+            self.losses,
+            self.metric,
+            self.cleval,
+            overlap or OverlapParams(workers=0),
+            self.laps,
         )
         self.model = DBNet(params)
         self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in its stubs
@@ -163,27 +156,29 @@ class DetectorModule(L.LightningModule):  # type: ignore[misc]  # Lightning is u
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """Give the loss of a batch. Raises `PipelineError` when it is no longer a number."""
-        losses = self._losses(self(batch["images"]), batch)
+        losses = detector_loss(self(batch["images"]), batch, self.loss_params)
         if not torch.isfinite(losses.total):
             raise PipelineError(
                 f"the loss is {losses.total.item()} in epoch {self.current_epoch}, batch {batch_idx} "
                 f"({', '.join(batch['sample_id'])}); "
                 "lower the learning rate, or train with trainer.precision=32-true"
             )
-        self._log_losses("train", losses, len(batch["images"]))
+        self.log_dict(
+            _named("train", losses._asdict()),
+            on_step=False,
+            on_epoch=True,
+            batch_size=len(batch["images"]),
+            sync_dist=True,
+        )
         return losses.total
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        """Add a batch to the validation losses, and its maps to what is being scored."""
+        """Add a batch's output to what is being scored."""
         self.laps.lap("other")
         with computing_in(self.val_precision, batch["images"].device.type):
             output = self(batch["images"])
         self.laps.lap("forward")
-        losses = self._losses(output, batch)
-        self.laps.lap("loss")
-        self._log_losses("val", losses, len(batch["images"]))
-        self.laps.lap("other")
-        self.scoring.submit(output.prob_logits.sigmoid(), batch)
+        self.scoring.submit(output, batch)
 
     def predict_step(self, batch: dict[str, Any], batch_idx: int) -> list[Detections]:
         """Find the regions of each image, in its upright frame."""
@@ -191,10 +186,10 @@ class DetectorModule(L.LightningModule):  # type: ignore[misc]  # Lightning is u
 
     def on_validation_epoch_start(self) -> None:
         """Forget what a sanity check or an interrupted epoch has counted."""
-        self.scoring.begin()
+        self.scoring.begin(self.device)
 
     def on_validation_epoch_end(self) -> None:
-        """Log the metrics over the whole set, with the number of samples they stand on."""
+        """Log losses and metrics over the whole set, with the number of samples they stand on."""
         self.laps.lap("other")
         self.scoring.end()
         iou, cleval = self.metric.compute(), self.cleval.compute()
@@ -207,8 +202,9 @@ class DetectorModule(L.LightningModule):  # type: ignore[misc]  # Lightning is u
             )
         rates = ("hmean", "precision", "recall")
         scores = {f"val/{name}": iou[name] for name in rates}
-        # The metrics are the same on every rank already; `sync_dist` only says so.
+        # All of these are the same on every rank already; `sync_dist` only says so.
         self.log_dict(scores, prog_bar=True, sync_dist=True)
+        self.log_dict(_named("val", self.losses.compute()), sync_dist=True)
         self.log_dict({f"val/cleval_{name}": cleval[name] for name in rates}, sync_dist=True)
         self.log("val/samples", float(iou["images"]), sync_dist=True)
 
@@ -221,37 +217,14 @@ class DetectorModule(L.LightningModule):  # type: ignore[misc]  # Lightning is u
         """End the pool that an epoch which failed has left."""
         self.scoring.close()
 
-    def _losses(self, output: DetectorOutput, batch: Mapping[str, Any]) -> Losses:
-        return detector_loss(output, batch, self.loss_params)
-
     def _detections(self, output: DetectorOutput, batch: Mapping[str, Any]) -> list[Detections]:
         return self.decoder.decode(output.prob_logits.sigmoid(), batch["inverse_matrix"], batch["size"])
 
-    def _log_losses(self, stage: str, losses: Losses, samples: int) -> None:
-        values = {
-            f"{stage}/{'loss' if name == 'total' else name}": value
-            for name, value in losses._asdict().items()
-        }
-        self.log_dict(values, on_step=False, on_epoch=True, batch_size=samples, sync_dist=True)
-
     def configure_optimizers(self) -> Any:
-        """AdamW, its rate set anew before each step: a resumed training may have another length."""
-        params = self.optimizer_params
-        optimizer = torch.optim.AdamW(
-            self.model.parameters(),
-            lr=params.lr,
-            betas=(0.9, params.beta2),
-            weight_decay=params.weight_decay,
+        """AdamW with its schedule. Raises ConfigError where training has no end."""
+        return one_cycle_adamw(
+            self.model.parameters(), self.optimizer_params, self.trainer.estimated_stepping_batches
         )
-        steps = self.trainer.estimated_stepping_batches
-        if math.isinf(steps):
-            raise ConfigError(
-                "the learning rate's schedule needs an end: set trainer.max_epochs or trainer.max_steps"
-            )
-        schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: one_cycle(step / max(steps, 1), params.warmup)
-        )
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     # --------------------------------------------------------------------------- checkpoints
 
@@ -293,11 +266,6 @@ class DetectorModule(L.LightningModule):  # type: ignore[misc]  # Lightning is u
         return cast(DetectorModule, module.eval())
 
 
-def one_cycle(progress: float, warmup: float) -> float:
-    """The learning rate as a share of its peak, when `progress` of all steps is done (0…1).
-
-    Linear from 1/25 to 1 during `warmup`, then half a cosine to 0 (after Smith, 2018).
-    """
-    if progress < warmup:
-        return 0.04 + 0.96 * progress / warmup
-    return 0.5 + 0.5 * math.cos(math.pi * min(1.0, (progress - warmup) / (1 - warmup)))
+def _named(stage: str, losses: Mapping[str, T]) -> dict[str, T]:
+    """Losses under the names that are logged."""
+    return {f"{stage}/{'loss' if name == 'total' else name}": value for name, value in losses.items()}

@@ -99,7 +99,7 @@ class Overlap(Generic[R]):
                 self.close()
                 lost = "its worker process died" if isinstance(error, BrokenProcessPool) else str(error)
                 raise PipelineError(
-                    f"Box decoding or the metric failed on sample {sample_id}: {lost or repr(error)} "
+                    f"Loss, box decoding or metric failed on sample {sample_id}: {lost or repr(error)} "
                     "(0 workers run it in the caller, for debugging)"
                 ) from error
 

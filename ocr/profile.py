@@ -35,13 +35,13 @@ class EpochProfile(L.Callback):  # type: ignore[misc]  # Lightning is untyped he
     """Collects, logs and sends to the loggers a row per validation epoch; the sanity check is left out.
 
     `epochs` is a list of `{"epoch", "samples", "wall_s", each of PARTS, "samples_per_s", "hits",
-    "misses", "boxes_work_s", "metric_work_s", "memory_peak", "device_memory_peak"}`: seconds, and
-    bytes. The wall time goes from the start of the epoch until its metrics are logged.
+    "misses", "loss_work_s", "boxes_work_s", "metric_work_s", "memory_peak", "device_memory_peak"}`:
+    seconds, and bytes. The wall time goes from the start of the epoch until its metrics are logged.
 
     - `transfer_s`: bringing batches to the device, normalising them, and bringing maps back.
-    - `boxes_s`, `metric_s`: the time by which they hold the epoch up; with a pool that is waiting for
-      it, shared between both by their work. `boxes_work_s` and `metric_work_s` are the CPU seconds of
-      that work, wherever it ran.
+    - `loss_s`, `boxes_s`, `metric_s`: the time by which they hold the epoch up; with a pool that is
+      waiting for it, shared between boxes and metric by their work. `loss_work_s`, `boxes_work_s` and
+      `metric_work_s` are the CPU seconds of that work, wherever it ran.
     - `hits`, `misses`: samples that were in memory when they were asked for, and that were not, where
       the data comes from an `OcrDataModule`.
     - `memory_peak`: resident memory of this process, pages of mapped stores included.
@@ -91,8 +91,7 @@ class EpochProfile(L.Callback):  # type: ignore[misc]  # Lightning is untyped he
             "samples_per_s": self._samples / wall,
             "hits": read.hits,
             "misses": read.misses,
-            "boxes_work_s": pl_module.laps.work["boxes"],
-            "metric_work_s": pl_module.laps.work["metric"],
+            **{f"{name}_work_s": pl_module.laps.work[name] for name in ("loss", "boxes", "metric")},
             "memory_peak": host,
             "device_memory_peak": device,
         }

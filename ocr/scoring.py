@@ -1,21 +1,25 @@
-"""What an epoch's probability maps are worth: boxes and metrics, worked on beside the device."""
+"""What a detector's output is worth over an epoch: losses, boxes and metrics, worked on beside the device."""
 
 from __future__ import annotations
 
 import heapq
+import time
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
-from torch import Tensor
+import torch
 
 from ocr.laps import Laps
+from ocr.losses import Losses, LossParams, detector_loss
 from ocr.metrics import CLEval, IouHmean
 from ocr.metrics.cleval import CLEvalCounts
 from ocr.metrics.iou import IouCounts
+from ocr.metrics.mean_losses import MeanLosses
+from ocr.model import DetectorOutput
 from ocr.overlap import Evaluation, Overlap, OverlapParams, evaluate
 from ocr.postprocess import BoxDecoder, Detections, as_float32
 
@@ -29,59 +33,86 @@ class ScoredSample:
     detections: Detections
 
 
-class Scoring:
-    """Decodes and counts samples in a pool, and adds them up in the order in which they came.
+class MeasuredLoss(NamedTuple):
+    """A batch's losses, the number of its samples, and the CPU seconds that computing them took."""
 
-    `iou` and `cleval` are where counts are added, on whatever device they lie. `worst` holds the
+    losses: Losses
+    samples: int
+    seconds: float
+
+
+def measure_loss(params: LossParams, output: DetectorOutput, batch: Mapping[str, Any]) -> MeasuredLoss:
+    """Compute a batch's losses, touching no state."""
+    began = time.thread_time()
+    losses = detector_loss(output, batch, params)
+    return MeasuredLoss(losses, len(output.prob_logits), time.thread_time() - began)
+
+
+class Scoring:
+    """Computes losses, decodes and counts in a pool, and adds up in the order in which samples came.
+
+    `losses`, `iou` and `cleval` are where that is added, on whatever device they lie. `worst` holds the
     `most_worst` samples of the epoch with the least H-mean, the worst first; ties go by name.
     """
 
     def __init__(
         self,
+        loss: LossParams,
         decoder: BoxDecoder,
+        losses: MeanLosses,
         iou: IouHmean,
         cleval: CLEval,
         params: OverlapParams,
         laps: Laps,
         most_worst: int = 16,
     ) -> None:
-        self.iou, self.cleval, self.params, self.laps = iou, cleval, params, laps
-        self.most_worst = most_worst
+        self.losses, self.iou, self.cleval = losses, iou, cleval
+        self.params, self.laps, self.most_worst = params, laps, most_worst
         self.worst: list[ScoredSample] = []
+        self._measure = partial(measure_loss, loss)
         # Counting needs no state, so workers get metrics of their own, which never lie on a device.
-        self._work = partial(evaluate, decoder, (IouHmean(), CLEval()))
-        self._overlap: Overlap[Evaluation] | None = None
+        self._evaluate = partial(evaluate, decoder, (IouHmean(), CLEval()))
+        self._batches: Overlap[MeasuredLoss] | None = None
+        self._samples: Overlap[Evaluation] | None = None
         self._names: deque[str] = deque()
 
     def prepare(self) -> None:
         """Load what is compiled, so that the first epoch does not wait for it."""
-        maps = np.zeros((32, 32), dtype=np.float32)
-        maps[8:24, 8:24] = 1
+        maps = torch.zeros(1, 1, 32, 32)
+        maps[..., 8:24, 8:24] = 1
+        names = ("prob_maps", "prob_masks", "thresh_maps", "thresh_masks")
+        self._measure(DetectorOutput(maps, maps), dict.fromkeys(names, maps.to(torch.uint8)))
         corners = np.array([[8, 8], [24, 8], [24, 24], [8, 24]], dtype=np.float32)
-        self._work(maps, np.eye(3), (32, 32), [corners], ["text"])
+        self._evaluate(maps[0, 0].numpy(), np.eye(3), (32, 32), [corners], ["text"])
 
-    def begin(self) -> None:
-        """Begin an epoch; what an interrupted one left is dropped."""
+    def begin(self, device: torch.device) -> None:
+        """Begin an epoch of outputs on `device`; what an interrupted one left is dropped."""
         self.close()
-        self.iou.reset()
-        self.cleval.reset()
+        for metric in (self.losses, self.iou, self.cleval):
+            metric.reset()
         self.worst = []
-        self._overlap = Overlap(self._work, self.params)
+        # A GPU computes losses where their maps lie. Few batches are held, because they are large.
+        workers = min(1, self.params.workers) if device.type == "cpu" else 0
+        self._batches = Overlap(self._measure, OverlapParams(workers=workers, most_pending=2))
+        self._samples = Overlap(self._evaluate, self.params)
 
-    def submit(self, prob_maps: Tensor, batch: Mapping[str, Any]) -> None:
-        """Hand over a batch's maps (B, 1, H, W), and add what is done by now.
+    def submit(self, output: DetectorOutput, batch: Mapping[str, Any]) -> None:
+        """Hand over a batch's logits (B, 1, H, W), and add what is done by now.
 
-        Reads `inverse_matrix`, `size`, `polygons`, `ignore`, `sample_id`, and `text` where it is there.
-        Raises PipelineError that names the sample where one fails.
+        Reads the four maps, `inverse_matrix`, `size`, `polygons`, `ignore`, `sample_id`, and `text` where
+        it is there. Raises PipelineError that names the sample where one fails.
         """
-        assert self._overlap is not None
-        maps = as_float32(prob_maps)
+        assert self._batches is not None and self._samples is not None
+        self._batches.submit(", ".join(batch["sample_id"]), output, batch)
+        self._add_losses(self._batches.finished())
+        self.laps.lap("loss")
+        maps = as_float32(output.prob_logits.sigmoid())
         self.laps.lap("transfer")
         matrices, sizes = batch["inverse_matrix"].numpy(), batch["size"].numpy()
         texts = batch.get("text")
         for i, sample_id in enumerate(batch["sample_id"]):
             self._names.append(sample_id)
-            self._overlap.submit(
+            self._samples.submit(
                 sample_id,
                 maps[i, 0],
                 matrices[i],
@@ -90,22 +121,30 @@ class Scoring:
                 None if texts is None else texts[i],
                 batch["ignore"][i],
             )
-        self._add(self._overlap.finished())
+        self._add(self._samples.finished())
         self.laps.lap("overlap")
 
     def end(self) -> None:
-        """Wait for the rest of the epoch's samples and add them."""
-        assert self._overlap is not None
-        self._add(self._overlap.drain())
+        """Wait for the rest of the epoch and add it."""
+        assert self._batches is not None and self._samples is not None
+        self._add_losses(self._batches.drain())
+        self.laps.lap("loss")
+        self._add(self._samples.drain())
         self.close()
         self.laps.lap("overlap")
 
     def close(self) -> None:
         """Drop what is under way."""
         self._names.clear()
-        if self._overlap is not None:
-            self._overlap.close()
-            self._overlap = None
+        for overlap in (self._batches, self._samples):
+            if overlap is not None:
+                overlap.close()
+        self._batches = self._samples = None
+
+    def _add_losses(self, measured: Iterable[MeasuredLoss]) -> None:
+        for losses, samples, seconds in measured:
+            self.losses.update(losses, samples)
+            self.laps.work["loss"] += seconds
 
     def _add(self, evaluations: Iterable[Evaluation]) -> None:
         done = list(evaluations)

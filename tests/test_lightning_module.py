@@ -14,8 +14,9 @@ import torch
 
 from ocr.augment import AugmentParams
 from ocr.checkpoints import read_checkpoint
-from ocr.lightning_module import DetectorModule, OptimizerParams, one_cycle
+from ocr.lightning_module import DetectorModule
 from ocr.model import DetectorOutput
+from ocr.optimizer import OptimizerParams, one_cycle
 from pipeline.errors import ConfigError, PipelineError
 from tests.pages import MEAN, SIDE, STD, TINY, Batch, collate, loader, module, sample_of, trainer
 

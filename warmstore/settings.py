@@ -7,9 +7,9 @@ from pydantic import Field
 
 from ocr.augment import AugmentParams
 from ocr.cache import CacheParams
-from ocr.lightning_module import OptimizerParams
 from ocr.losses import LossParams
 from ocr.model import DetectorParams
+from ocr.optimizer import OptimizerParams
 from ocr.overlap import OverlapParams
 from ocr.postprocess import BoxParams
 from ocr.precision import Precision

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-import cv2
 import torch
+from numpy.typing import NDArray
 
+from ocr.compiled import compiled
 from ocr.datasets.buffers import BufferPool
 
 
@@ -39,13 +41,26 @@ class Normaliser:
         if images.device.type != "cpu":
             return self.multiply_and_add(images)
         normalised = self._pool.take(tuple(images.shape), self.dtype)
-        source, target = images.numpy(), normalised.view(self._bits).numpy()
-        for i in range(len(source)):
-            for channel in range(3):
-                cv2.LUT(source[i, channel], self._table[channel : channel + 1], dst=target[i, channel])
+        _look_up(images.numpy(), self._table, normalised.view(self._bits).numpy())
         return normalised
 
     def multiply_and_add(self, images: torch.Tensor) -> torch.Tensor:
         """Normalise in one kernel on the images' device, computing in float32."""
         scale, shift = self._scale.to(images.device), self._shift.to(images.device)
         return torch.addcmul(shift, images, scale).to(self.dtype)
+
+
+@compiled
+def _look_up(images: NDArray[Any], table: NDArray[Any], target: NDArray[Any]) -> None:
+    """Write `table[channel, value]` for each value (B, C, H, W) of the images.
+
+    One call for a batch: a call for each channel would give the lock away as often, and wait to have it
+    back while a pool scores the batch before.
+    """
+    for i in range(images.shape[0]):
+        for channel in range(images.shape[1]):
+            values = table[channel]
+            for y in range(images.shape[2]):
+                source, row = images[i, channel, y], target[i, channel, y]
+                for x in range(len(source)):
+                    row[x] = values[source[x]]

@@ -1,0 +1,56 @@
+"""AdamW and the course of its learning rate."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from pydantic import Field
+from torch import nn
+
+from pipeline.errors import ConfigError
+from pipeline.stage import Parameters
+
+
+class OptimizerParams(Parameters):
+    """AdamW; its rate rises to `lr` during the first `warmup` of all steps, then falls as a cosine to 0.
+
+    `beta2` sets how long squared gradients are remembered, 1 / (1 - beta2) steps: with the usual 0.999
+    the large ones of the start would outlast a training of a few hundred steps.
+    """
+
+    lr: float = Field(default=1e-3, gt=0)
+    beta2: float = Field(default=0.98, gt=0, lt=1)
+    weight_decay: float = Field(default=1e-4, ge=0)
+    warmup: float = Field(default=0.15, gt=0, lt=1)
+
+
+def one_cycle_adamw(weights: Iterable[nn.Parameter], params: OptimizerParams, steps: float) -> dict[str, Any]:
+    """What Lightning's `configure_optimizers` gives, for a training of so many steps.
+
+    The rate is set anew before each step: a resumed training may have another length. Raises
+    ConfigError where `steps` is infinite.
+    """
+    if math.isinf(steps):
+        raise ConfigError(
+            "the learning rate's schedule needs an end: set trainer.max_epochs or trainer.max_steps"
+        )
+    optimizer = torch.optim.AdamW(
+        weights, lr=params.lr, betas=(0.9, params.beta2), weight_decay=params.weight_decay
+    )
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: one_cycle(step / max(steps, 1), params.warmup)
+    )
+    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def one_cycle(progress: float, warmup: float) -> float:
+    """The learning rate as a share of its peak, when `progress` of all steps is done (0…1).
+
+    Linear from 1/25 to 1 during `warmup`, then half a cosine to 0 (after Smith, 2018).
+    """
+    if progress < warmup:
+        return 0.04 + 0.96 * progress / warmup
+    return 0.5 + 0.5 * math.cos(math.pi * min(1.0, (progress - warmup) / (1 - warmup)))
