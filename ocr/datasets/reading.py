@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ocr.datasets.buffers import BufferPool
 from ocr.datasets.collate import ARRAYS, LISTS, ROWS, Batch, Deferred, Sample
+from ocr.datasets.gather import gather
 from pipeline.errors import ConfigError, StoreError
 from pipeline.mapped import MappedArray
 from pipeline.store import Store
@@ -113,7 +114,7 @@ class StoreReader:
         array, tensor = self.arrays[name], self._tensors[name]
         out = self._pool.take((len(rows), *array.shape[1:]), _tensor_dtype(array.dtype))
         if tensor is not None:
-            torch.index_select(tensor, 0, torch.as_tensor(rows), out=out)
+            gather(tensor, rows, out)
         else:
             array.gather(rows, out.view(torch.uint8).numpy().view(array.dtype))
         return out

@@ -100,9 +100,10 @@ class Counters:
             self._mine()[4] += time.perf_counter() - began
             if batch is None:
                 return
+            count = len(batch["sample_id"])  # whoever gets the batch may take it apart
             yield batch
-            seen += len(batch["sample_id"])
-            if log_every and seen % log_every < len(batch["sample_id"]):
+            seen += count
+            if log_every and seen % log_every < count:
                 log.info("cache statistics after %s samples: %s", f"{seen:,}", self.total() - before)
 
     def total(self) -> Statistics:

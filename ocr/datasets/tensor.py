@@ -17,6 +17,7 @@ from torch.utils.data import Dataset
 from ocr.cache import CacheParams, RamCache, Warmth
 from ocr.datasets.buffers import BufferPool
 from ocr.datasets.collate import DEFAULT_FIELDS, Batch, Sample
+from ocr.datasets.gather import load_copy
 from ocr.datasets.pinning import register_with_cuda
 from ocr.datasets.prefetch import one_ahead
 from ocr.datasets.reading import Rows, StoreReader
@@ -134,6 +135,8 @@ class TensorDataset(Dataset[Sample]):
         end = len(rows) - len(rows) % batch_size if drop_last else len(rows)
         plan = [rows[start : min(start + batch_size, end)] for start in range(0, end, batch_size)]
         viewable = isinstance(rows, range) and self._reader.why_copied is None
+        if not viewable:
+            load_copy()
         batches = map(self._batch, plan) if viewable else one_ahead(self._batch, map(_as_run, plan))
         return self._counters.timed(batches, self.cache.params.log_statistics_every_n)
 

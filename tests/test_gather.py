@@ -1,0 +1,45 @@
+"""Gathering gives what torch's `index_select` gives, by either way of copying."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from ocr.datasets import TensorDataset
+from ocr.datasets.buffers import BufferPool
+from ocr.datasets.gather import gather
+from tests.stores import sample, tensors_store
+
+SMALL, LARGE, ODD = (3, 8, 8), (3, 512, 512), (3, 511, 513)
+
+
+@pytest.mark.parametrize("shape", [SMALL, LARGE, ODD], ids=["cached", "streamed", "no whole lines"])
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("rows", [[4, 0, 4, 2], range(1, 5), np.arange(5)[::-1][:4]])
+def test_any_rows_of_any_type_come_in_order(shape: tuple[int, ...], dtype: torch.dtype, rows: Any) -> None:
+    samples = torch.randint(0, 256, (5, *shape), dtype=torch.uint8).to(dtype)
+    out = BufferPool().take((len(rows), *shape), dtype)
+    gather(samples, rows, out)
+    assert torch.equal(out, samples[torch.tensor(list(rows), dtype=torch.int64)])
+
+
+@pytest.mark.parametrize("shape", [SMALL, LARGE])
+@pytest.mark.parametrize("row", [-1, 5])
+def test_a_row_that_is_not_there_is_an_error(shape: tuple[int, ...], row: int) -> None:
+    samples = torch.zeros((5, *shape), dtype=torch.uint8)
+    with pytest.raises(IndexError):
+        gather(samples, [0, 1, 2, row], BufferPool().take((4, *shape), torch.uint8))
+
+
+def test_shuffled_batches_of_a_large_canvas_are_the_stores_samples(tmp_path: Path) -> None:
+    canvas = (512, 512)
+    dataset = TensorDataset(tensors_store(tmp_path, 5, canvas), fields=("image", "thresh_map"))
+    for batch in dataset.batches(4, "shuffled", seed=1):
+        for position, name in enumerate(batch["sample_id"]):
+            expected = sample(int(name[7:12]), *canvas)
+            np.testing.assert_array_equal(batch["images"][position], expected["image"])
+            np.testing.assert_array_equal(batch["thresh_maps"][position], expected["thresh_map"])
