@@ -1,8 +1,9 @@
 """Two ways to do the heavy parts of the maps, with the same results to the last bit.
 
-`compiled_backend` runs the loops of `ocr.map_loops` and `ocr.map_raster` as machine code; the drawing, most
-of the time, without the GIL. `PLAIN` needs no compiler: it leaves every offset to Clipper and every fill to
-OpenCV, and raises the field with NumPy; so it is also what the compiled shortcuts are tested against.
+`compiled_backend` runs the loops of `ocr.map_loops`, `ocr.map_offset` and `ocr.map_raster` as machine code;
+the drawing, most of the time, without the GIL. `PLAIN` needs no compiler: it leaves every offset to Clipper
+and every fill to OpenCV, and raises the field with NumPy; so it is also what the compiled shortcuts are
+tested against.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 import pyclipper
 
-from ocr import map_loops, map_raster
+from ocr import map_crossing, map_loops, map_offset, map_raster
 
 _log = logging.getLogger(__name__)
 _one_at_a_time = threading.Lock()
@@ -33,16 +34,29 @@ _HELPERS = (
     map_loops.has_interior,
     map_loops.goes_straight,
     map_loops.twice_area,
-    map_loops.is_upright_rectangle,
-    map_loops.rectangle,
-    map_loops.turns_of,
-    map_loops.grow,
-    map_loops.to_nearest,
+    map_crossing.crossing_pixel,
+    map_crossing.upwards,
+    map_crossing.next_row,
+    map_crossing.column_at,
+    map_crossing.to_nearest,
+    map_offset.offset_outline,
+    map_offset.most_points,
+    map_offset.turns_of,
+    map_offset.drop_idle,
+    map_offset.trace_offset,
+    map_offset.put,
+    map_offset.find_loops,
+    map_offset.touches,
+    map_offset.are_apart,
+    map_offset.cut_loops,
+    map_offset.loop_area,
+    map_offset.where_they_cross,
     map_raster.fill_outlines,
-    map_raster.raise_edges,
     map_raster.fits,
-    map_raster.goes_round_once,
-    map_raster.trace_line,
+    map_raster.draw_line,
+    map_raster.fill_inside,
+    map_raster.sort,
+    map_raster.raise_edges,
     map_raster.raise_edge,
     map_raster.is_beyond,
     map_raster.raise_pixel,
@@ -56,7 +70,7 @@ class Backend:
 
     clean: Callable[..., Any]
     measure: Callable[..., Any]
-    offset_rectangles: Callable[..., Any]
+    offset_outlines: Callable[..., Any]
     draw: Callable[..., Any]
 
 
@@ -113,7 +127,7 @@ def _compile() -> Backend | None:
     backend = Backend(
         jit(map_loops.clean, f"({points}, {bounds}, i8, i8)"),
         jit(map_loops.measure, f"({points}, {bounds})"),
-        _if_like_clipper(jit(map_loops.offset_rectangles, f"({outlines}, {bounds}, b1[::1], f8[::1])")),
+        _if_like_clipper(jit(map_offset.offset_outlines, f"({outlines}, {bounds}, b1[::1], f8[::1])")),
         partial(draw, like_opencv),
     )
     _log.info("the compiled maps are ready after %.2f s", time.perf_counter() - started)
@@ -125,11 +139,11 @@ def _if_like_opencv(fill: Callable[..., Any]) -> Callable[..., Any]:
 
     Up to 4.10 its polygons reach a pixel further here and there, in one triangle of seven.
     """
-    corners = np.random.default_rng(0).integers(0, 128, (64, 3, 2), dtype=np.int32)
-    for triangle in corners:
+    outlines = np.random.default_rng(0).integers(0, 128, (64, 5, 2), dtype=np.int32)
+    for outline in outlines:
         ours, theirs = np.zeros((2, 128, 128), np.uint8)
-        fill(ours, triangle, np.array([0, 3]), 1)
-        cv2.fillPoly(theirs, [triangle], 1)
+        fill(ours, outline, np.array([0, 5]), 1)
+        cv2.fillPoly(theirs, [outline], 1)
         if not np.array_equal(ours, theirs):
             _log.info("OpenCV %s fills polygons in a way of its own: leaving it the fills", cv2.__version__)
             return _fill_none
@@ -138,16 +152,19 @@ def _if_like_opencv(fill: Callable[..., Any]) -> Callable[..., Any]:
 
 def _if_like_clipper(offset: Callable[..., Any]) -> Callable[..., Any]:
     """Give `offset`, or the one that leaves all to Clipper where the installed Clipper offsets otherwise."""
-    for height in range(8, 72):
-        outline = np.array([[0, 0], [90, 0], [90, height], [0, height]], np.int32)
-        distance = 0.42 * 90 * height / (90 + height)
-        shrunk, grown, _ = offset(outline, np.array([0, 4]), np.array([True]), np.array([distance]))
+    random = np.random.default_rng(0)
+    for _ in range(64):
+        width, height, angle = random.uniform(20, 120), random.uniform(8, 40), random.uniform(0, 6.3)
+        turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+        corners = np.array([[0, 0], [width, 0], [width, height], [0, height]]) @ turn
+        outline, distance = (corners + 200).astype(np.int32), 0.42 * width * height / (width + height)
+        shrunk, _, grown, _ = offset(outline, np.array([0, 4]), np.array([True]), np.array([distance]))
         clipper = pyclipper.PyclipperOffset()
         clipper.AddPath(outline.tolist(), pyclipper.JT_ROUND, pyclipper.ET_CLOSEDPOLYGON)
-        for ours, theirs in ((shrunk[0], clipper.Execute(-distance)), (grown, clipper.Execute(distance))):
-            # Clipper starts anywhere and leaves out points on a line, so what counts is where they lie.
-            if len(theirs) != 1 or not set(map(tuple, theirs[0])) <= set(map(tuple, ours.tolist())):
-                _log.info("Clipper offsets rectangles in a way of its own: leaving it the offsets")
+        for ours, theirs in ((shrunk, clipper.Execute(-distance)), (grown, clipper.Execute(distance))):
+            # Clipper starts anywhere, so what counts is where the points lie.
+            if len(ours) and sorted(map(tuple, ours.tolist())) != sorted(map(tuple, *theirs)):
+                _log.info("Clipper offsets outlines in a way of its own: leaving it the offsets")
                 return _offset_none
     return offset
 
@@ -157,9 +174,10 @@ def _offset_none(
     bounds: npt.NDArray[np.int64],
     wanted: npt.NDArray[np.bool_],
     distance: npt.NDArray[np.float64],
-) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], npt.NDArray[np.int64]]:
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64], npt.NDArray[np.int32], npt.NDArray[np.int64]]:
     """Leave every outline to Clipper."""
-    return np.empty((len(wanted), 4, 2), np.int32), np.empty((0, 2), np.int32), np.zeros_like(bounds)
+    none, no_bounds = np.empty((0, 2), np.int32), np.zeros_like(bounds)
+    return none, no_bounds, none, no_bounds
 
 
 def _fill_none(

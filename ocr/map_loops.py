@@ -6,7 +6,7 @@ i-th is `points[bounds[i]:bounds[i + 1]]`, float64 x and y, or int32 once they a
 
 from __future__ import annotations
 
-from math import acos, cos, pi, sin, sqrt
+from math import sqrt
 from typing import Any
 
 import numpy as np
@@ -15,8 +15,6 @@ import numpy as np
 STRAIGHT = 1e-9
 # Far outside any canvas, yet small enough that products of coordinates stay finite.
 FAR = 2.0**40
-# Clipper's default: how far, in pixels, the chords of a round join may stray from the arc.
-ARC_TOLERANCE = 0.25
 
 
 def clean(points: Any, bounds: Any, height: int, width: int) -> Any:
@@ -45,7 +43,7 @@ def clean(points: Any, bounds: Any, height: int, width: int) -> Any:
         count = drop_repeats(ring, count)
         if not has_interior(ring, count):
             count = 0
-        elif twice_area(ring, count) < 0.0:
+        elif twice_area(ring[:count]) < 0.0:
             reverse(ring, count)
         kept[index + 1] = start + count
     return rings[: kept[-1]], kept
@@ -106,10 +104,10 @@ def goes_straight(dx: float, dy: float, next_dx: float, next_dy: float) -> bool:
     return abs(cross) <= STRAIGHT * sqrt((dx * dx + dy * dy) * (next_dx * next_dx + next_dy * next_dy))
 
 
-def twice_area(ring: Any, count: int) -> float:
+def twice_area(ring: Any) -> float:
     """Give twice the area of a ring (shoelace), positive where it runs clockwise on the canvas."""
     total = 0.0
-    for i in range(count):
+    for i in range(len(ring)):
         total += ring[i - 1, 0] * ring[i, 1] - ring[i, 0] * ring[i - 1, 1]
     return total
 
@@ -125,116 +123,7 @@ def measure(points: Any, bounds: Any) -> Any:
             dx, dy = ring[i, 0] - ring[i - 1, 0], ring[i, 1] - ring[i - 1, 1]
             perimeter += sqrt(dx * dx + dy * dy)
         if count:
-            sizes[index, 0] = abs(twice_area(ring, count)) / 2
+            sizes[index, 0] = abs(twice_area(ring)) / 2
             sizes[index, 1] = perimeter
             sizes[index, 2] = min(np.ptp(ring[:, 0]), np.ptp(ring[:, 1]))
     return sizes
-
-
-def offset_rectangles(outlines: Any, bounds: Any, wanted: Any, distance: Any) -> Any:
-    """Do what Clipper does to those wanted outlines that are upright rectangles, and leave it the rest.
-
-    Gives the shrunk rectangles, int32 (N, 4, 2), and the grown outlines, int32 points and bounds; an
-    outline left to Clipper has no points there. Left to it are, besides all other shapes, rectangles
-    that vanish and distances below a pixel.
-    """
-    count = len(bounds) - 1
-    shrunk = np.zeros((count, 4, 2), np.int32)
-    steps = np.zeros(count, np.int64)
-    for index in range(count):
-        outline = outlines[bounds[index] : bounds[index + 1]]
-        if wanted[index] and distance[index] >= 1.0 and is_upright_rectangle(outline):
-            left, top, right, bottom, across, down = rectangle(outline)
-            left, right = (
-                to_nearest(left + across * distance[index]),
-                to_nearest(right - across * distance[index]),
-            )
-            top, bottom = (
-                to_nearest(top + down * distance[index]),
-                to_nearest(bottom - down * distance[index]),
-            )
-            if left < right and top < bottom:
-                shrunk[index, 0, 0] = shrunk[index, 3, 0] = left
-                shrunk[index, 1, 0] = shrunk[index, 2, 0] = right
-                shrunk[index, 0, 1] = shrunk[index, 1, 1] = top
-                shrunk[index, 2, 1] = shrunk[index, 3, 1] = bottom
-                steps[index] = to_nearest(turns_of(distance[index]) / 4.0)
-    grown_bounds = np.zeros(count + 1, np.int64)
-    for index in range(count):
-        grown_bounds[index + 1] = grown_bounds[index] + (4 * (steps[index] + 1) if steps[index] else 0)
-    grown = np.empty((grown_bounds[count], 2), np.int32)
-    for index in range(count):
-        if steps[index]:
-            outline = outlines[bounds[index] : bounds[index + 1]]
-            grow(outline, distance[index], steps[index], grown[grown_bounds[index] : grown_bounds[index + 1]])
-    return shrunk, grown, grown_bounds
-
-
-def is_upright_rectangle(outline: Any) -> bool:
-    """Tell whether four points are the corners, in order, of a rectangle with level and plumb sides."""
-    if len(outline) != 4 or outline[0, 0] == outline[2, 0] or outline[0, 1] == outline[2, 1]:
-        return False
-    for first in range(2):  # the axis along which the first side is constant
-        other = 1 - first
-        if (
-            outline[0, first] == outline[1, first]
-            and outline[1, other] == outline[2, other]
-            and outline[2, first] == outline[3, first]
-            and outline[3, other] == outline[0, other]
-        ):
-            return True
-    return False
-
-
-def rectangle(outline: Any) -> Any:
-    """Give left, top, right and bottom of a rectangle, and the lengths of its unit normals across and down.
-
-    Clipper multiplies a side by its reciprocal, so they may be one rounding short of 1; that decides ties.
-    """
-    left, right = float(min(outline[0, 0], outline[2, 0])), float(max(outline[0, 0], outline[2, 0]))
-    top, bottom = float(min(outline[0, 1], outline[2, 1])), float(max(outline[0, 1], outline[2, 1]))
-    return (
-        left,
-        top,
-        right,
-        bottom,
-        (bottom - top) * (1.0 / (bottom - top)),
-        (right - left) * (1.0 / (right - left)),
-    )
-
-
-def turns_of(distance: float) -> float:
-    """Give the number of chords of a full circle, as Clipper reckons it for a distance of 1 or more."""
-    return min(pi / acos(1.0 - ARC_TOLERANCE / distance), distance * pi)
-
-
-def grow(outline: Any, distance: float, steps: int, grown: Any) -> None:
-    """Write the outline of a rectangle grown with round joins of `steps` chords, clockwise on the canvas."""
-    left, top, right, bottom, across, down = rectangle(outline)
-    angle = 2.0 * pi / turns_of(distance)
-    turn_cos, turn_sin = cos(angle), sin(angle)
-    # Each corner, and the normals of the sides before and after it.
-    corners = (
-        (left, top, -across, 0.0, 0.0, -down),
-        (right, top, 0.0, -down, across, 0.0),
-        (right, bottom, across, 0.0, 0.0, down),
-        (left, bottom, 0.0, down, -across, 0.0),
-    )
-    at = 0
-    for x, y, normal_x, normal_y, last_x, last_y in corners:
-        for _ in range(steps):
-            grown[at, 0] = to_nearest(x + normal_x * distance)
-            grown[at, 1] = to_nearest(y + normal_y * distance)
-            normal_x, normal_y = (
-                normal_x * turn_cos - turn_sin * normal_y,
-                normal_x * turn_sin + normal_y * turn_cos,
-            )
-            at += 1
-        grown[at, 0] = to_nearest(x + last_x * distance)
-        grown[at, 1] = to_nearest(y + last_y * distance)
-        at += 1
-
-
-def to_nearest(value: float) -> int:
-    """Round as Clipper does: halves away from zero."""
-    return int(value - 0.5) if value < 0.0 else int(value + 0.5)

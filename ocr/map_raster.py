@@ -51,24 +51,18 @@ def draw(
 def fill_outlines(plane: Any, outlines: Any, bounds: Any, value: int) -> Any:
     """Fill outlines in a uint8 (H, W) plane as `cv2.fillPoly` fills one; tell for each whether it was done.
 
-    Left to OpenCV are outlines that leave the plane, and those that go down and up more than once. Of the
-    others each row holds one run, from the first to the last pixel of the lines that OpenCV draws as border.
+    That is the border, and what lies inside by the even-odd rule. Left to OpenCV are outlines that leave
+    the plane, as it bends what remains of them.
     """
     done = np.zeros(len(bounds) - 1, np.bool_)
-    left = np.empty(plane.shape[0], np.int64)
-    right = np.empty(plane.shape[0], np.int64)
+    stops = np.empty(plane.shape[0], np.int64)
     for index in range(len(bounds) - 1):
         outline = outlines[bounds[index] : bounds[index + 1]]
-        if not (fits(plane, outline) and goes_round_once(outline)):
-            continue
-        done[index] = True
-        top, bottom = outline[:, 1].min(), outline[:, 1].max()
-        left[top : bottom + 1] = plane.shape[1]
-        right[top : bottom + 1] = -1
-        for i in range(len(outline)):
-            trace_line(left, right, outline[i - 1, 0], outline[i - 1, 1], outline[i, 0], outline[i, 1])
-        for row in range(top, bottom + 1):
-            plane[row, left[row] : right[row] + 1] = value
+        if fits(plane, outline):
+            done[index] = True
+            for i in range(len(outline)):
+                draw_line(plane, outline[i - 1, 0], outline[i - 1, 1], outline[i, 0], outline[i, 1], value)
+            fill_inside(plane, outline, value, stops)
     return done
 
 
@@ -81,39 +75,65 @@ def fits(plane: Any, outline: Any) -> bool:
     return len(outline) > 0
 
 
-def goes_round_once(outline: Any) -> bool:
-    """Tell whether an outline goes down once and up once, so that each row holds one run of pixels."""
-    changes = last = first = 0
-    for i in range(len(outline)):
-        rise = outline[i, 1] - outline[i - 1, 1]
-        way = 1 if rise > 0 else -1 if rise < 0 else 0
-        if way == 0:
-            continue
-        if first == 0:
-            first = way
-        elif way != last:
-            changes += 1
-        last = way
-    return changes + (1 if first != last else 0) <= 2
-
-
-def trace_line(left: Any, right: Any, x1: int, y1: int, x2: int, y2: int) -> None:
-    """Widen the rows' runs to the pixels of OpenCV's 8-connected line (Bresenham's, from the left end)."""
+def draw_line(plane: Any, x1: int, y1: int, x2: int, y2: int, value: int) -> None:
+    """Draw OpenCV's 8-connected line (Bresenham's, from the left end)."""
     if x2 < x1:
         x1, y1, x2, y2 = x2, y2, x1, y1
+    if y1 == y2:
+        plane[y1, x1 : x2 + 1] = value
+        return
     dx, dy = x2 - x1, abs(y2 - y1)
     way = 1 if y2 >= y1 else -1
     longer, shorter = max(dx, dy), min(dx, dy)
     error = longer - 2 * shorter
     x, y = x1, y1
     for _ in range(longer + 1):
-        left[y], right[y] = min(left[y], x), max(right[y], x)
+        plane[y, x] = value
         both = error < 0
         error += 2 * longer * both - 2 * shorter
         if both or dx >= dy:
             x += 1
         if both or dx < dy:
             y += way
+
+
+def fill_inside(plane: Any, outline: Any, value: int, stops: Any) -> None:
+    """Fill each row between its first and second crossing, its third and fourth, and so on.
+
+    `stops` is room for an int64 per row. Where rounding moves a crossing, the pixel is one of the border's.
+    """
+    top, bottom = outline[:, 1].min(), outline[:, 1].max()
+    stops = stops[: bottom - top]
+    stops[:] = 0
+    for i in range(len(outline)):
+        y1, y2 = outline[i - 1, 1], outline[i, 1]
+        stops[min(y1, y2) - top : max(y1, y2) - top] += 1
+    total = 0
+    for row in range(len(stops)):
+        total, stops[row] = total + stops[row], total
+    crossings = np.empty(total)
+    for i in range(len(outline)):
+        x1, y1, x2, y2 = outline[i - 1, 0], outline[i - 1, 1], outline[i, 0], outline[i, 1]
+        for y in range(min(y1, y2), max(y1, y2)):
+            crossings[stops[y - top]] = x1 + float(y - y1) * float(x2 - x1) / float(y2 - y1)
+            stops[y - top] += 1
+    start = 0
+    for row in range(len(stops)):
+        across = crossings[start : stops[row]]
+        sort(across)
+        for i in range(0, len(across), 2):
+            plane[top + row, ceil(across[i]) : floor(across[i + 1]) + 1] = value
+        start = stops[row]
+
+
+def sort(values: Any) -> None:
+    """Sort a few values in place."""
+    for i in range(1, len(values)):
+        value, place = values[i], i
+        while place > 0 and values[place - 1] > value:
+            values[place] = values[place - 1]
+            place -= 1
+        values[place] = value
 
 
 def raise_edges(

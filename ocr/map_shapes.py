@@ -46,6 +46,12 @@ class Outlines:
         bounds = np.cumsum([0, *map(len, paths)])
         return cls(flat.reshape(-1, 2), bounds, np.array(owner, np.int64))
 
+    @classmethod
+    def but_empty(cls, points: npt.NDArray[np.int32], bounds: npt.NDArray[np.int64]) -> Outlines:
+        """Take those outlines that have points; each is owned by the polygon of its index."""
+        owner = np.flatnonzero(np.diff(bounds))
+        return cls(points, np.append(0, bounds[1:][owner]), owner)
+
     def __iter__(self) -> Iterator[npt.NDArray[np.int32]]:
         bounds = self.bounds.tolist()
         return (self.points[start:stop] for start, stop in pairwise(bounds))
@@ -113,7 +119,8 @@ def shape_polygons(
 
     # The original truncates here: Clipper takes integers, and what is masked is filled as int32.
     whole = rings.astype(np.int32)
-    kernels, grown = _offset_rectangles(whole, bounds, wanted, distance, backend)
+    points, starts, grown_points, grown_starts = backend.offset_outlines(whole, bounds, wanted, distance)
+    kernels, grown = Outlines.but_empty(points, starts), Outlines.but_empty(grown_points, grown_starts)
     kept = np.zeros(len(polygons), bool)
     kept[grown.owner] = True
     clipped_kernels, clipped_grown = _offset_by_clipper(whole, bounds, wanted & ~kept, distance, parts)
@@ -160,20 +167,6 @@ def _select(
     owner = np.flatnonzero(chosen & (counts > 0))
     taken = points if chosen.all() else points[np.repeat(chosen, counts)]
     return Outlines(taken, np.append(0, np.cumsum(counts[owner])), owner)
-
-
-def _offset_rectangles(
-    whole: npt.NDArray[np.int32],
-    bounds: npt.NDArray[np.int64],
-    wanted: npt.NDArray[np.bool_],
-    distance: npt.NDArray[np.float64],
-    backend: Backend,
-) -> tuple[Outlines, Outlines]:
-    shrunk, grown, grown_bounds = backend.offset_rectangles(whole, bounds, wanted, distance)
-    done = np.diff(grown_bounds) > 0
-    owner = np.flatnonzero(done)
-    kernels = Outlines(shrunk[done].reshape(-1, 2), np.arange(len(owner) + 1) * 4, owner)
-    return kernels, Outlines(grown, np.append(0, grown_bounds[1:][done]), owner)
 
 
 def _offset_by_clipper(

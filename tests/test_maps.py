@@ -448,7 +448,7 @@ def test_shortcuts_that_disagree_with_the_installed_libraries_are_not_taken() ->
         cv2.rectangle(plane, outlines.min(axis=0).tolist(), outlines.max(axis=0).tolist(), value, cv2.FILLED)
 
     def offset(outlines: Any, bounds: Any, wanted: Any, distance: Any) -> Any:
-        return outlines[None], outlines, bounds
+        return outlines, bounds, outlines, bounds
 
     assert map_backends._if_like_opencv(fill) is map_backends._fill_none
     assert map_backends._if_like_clipper(offset) is map_backends._offset_none
