@@ -43,7 +43,7 @@ def encode(codec: Codec, array: NDArray[Any]) -> bytes | memoryview:
 
 
 def decode(codec: Codec, data: bytes, dtype: str, shape: tuple[int, ...]) -> NDArray[Any]:
-    """Decode one chunk.
+    """Decode one chunk; the array is read-only.
 
     Raises ValueError where the bytes are no such chunk, whatever the codec's library raises.
     """
@@ -55,7 +55,9 @@ def decode(codec: Codec, data: bytes, dtype: str, shape: tuple[int, ...]) -> NDA
     expected = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
     if len(data) != expected:
         raise ValueError(f"the chunk holds {len(data)} bytes where {expected} belong")
-    return np.frombuffer(data, dtype=dtype).reshape(shape)
+    array = np.frombuffer(data, dtype=dtype).reshape(shape)
+    array.flags.writeable = False
+    return array
 
 
 def codec_of(codecs: list[dict[str, Any]]) -> Codec:

@@ -172,18 +172,22 @@ class Store:
 
         Raises StoreError naming the sample where it is missing or damaged.
         """
+        return self.verified(name, row)[0]
+
+    def verified(self, name: str, row: int) -> tuple[Any, bytes]:
+        """Read one sample's value as `value` does; gives also its digest."""
         field = self._field(name)
         try:
             if isinstance(field, Chunked):
                 value = self._chunk(field, row // self.samples_per_chunk)[row % self.samples_per_chunk]
             else:
                 value = self.small_value(field, row)
-            whole = value_digest(field, value) == self.checksums(name)[row].tobytes()
+            found = value_digest(field, value)
         except (OSError, ValueError, IndexError) as error:
             raise self.damaged(row, f"{name} cannot be read ({error})") from error
-        if not whole:
+        if found != self.checksums(name)[row].tobytes():
             raise self.damaged(row, f"{name} does not match its checksum")
-        return value
+        return value, found
 
     def damaged(self, row: int, problem: str) -> StoreError:
         """Build the error for a sample that the store no longer holds whole."""

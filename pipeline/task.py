@@ -14,7 +14,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from pipeline.files import link_or_copy, write_aside
 from pipeline.manifest import checksum
 from pipeline.recipe import recipe_digest, recipe_of
 from pipeline.records import Record, record_file, verdict_record
-from pipeline.stage import Chunked, File, FileContent, Inputs, Stage
+from pipeline.stage import Chunked, Field, File, FileContent, Inputs, Stage
 from pipeline.store import Store, open_store
 from pipeline.values import check_outputs, to_record, value_parts
 
@@ -51,7 +51,7 @@ class Group:
 
     items: tuple[Item, ...]
 
-    @property
+    @cached_property
     def key(self) -> str:
         """Name of the group's files: the same for the same samples with the same fingerprints."""
         parts = [part for item in self.items for part in (item.sample_id.encode(), b"\0", item.fingerprint)]
@@ -89,23 +89,30 @@ def run_task(task: Task) -> tuple[float, dict[str, Record]]:
             f"(it has {dict(task.stage.libraries())}); install the same versions on all workers"
         )
     stores = {store.stage: store for store in map(_shared_store, task.upstream)}
-    seconds, records = 0.0, {}
+    seconds, records, fields = 0.0, {}, task.stage.fields()
     with record_file(task.staging) as write:
         for group in task.groups:
-            spent, record = _run_group(task.stage, group, stores, task.staging)
+            spent, record = _run_group(task.stage, fields, group, stores, task.staging)
             write(group.key, record)
             seconds += spent
             records[group.key] = record
     return seconds, records
 
 
-def read_inputs(stage: Stage, stores: Mapping[str, Store], item: Item) -> Inputs:
-    """Read what the stage declares that it reads, each value verified."""
-    values = {
-        upstream: {name: stores[upstream].value(name, row) for name in stage.reads[upstream]}
-        for upstream, row in zip(stage.reads, item.rows, strict=True)
-    }
-    return Inputs(item.sample_id, item.payload, values)
+def read_inputs(stage: Stage, stores: Mapping[str, Store], item: Item) -> tuple[Inputs, dict[int, bytes]]:
+    """Read what the stage declares that it reads, each value verified.
+
+    Gives also the values' digests by `id`: one that the stage hands on as it is has its digest already.
+    """
+    values: dict[str, dict[str, Any]] = {}
+    digests: dict[int, bytes] = {}
+    for upstream, row in zip(stage.reads, item.rows, strict=True):
+        values[upstream] = {}
+        for name in stage.reads[upstream]:
+            value, found = stores[upstream].verified(name, row)
+            values[upstream][name] = value
+            digests[id(value)] = found
+    return Inputs(item.sample_id, item.payload, values), digests
 
 
 def compute_sample(stage: Stage, inputs: Inputs) -> dict[str, Any]:
@@ -152,14 +159,14 @@ def _shared_store(path: Path) -> Store:
 
 
 def _run_group(
-    stage: Stage, group: Group, stores: Mapping[str, Store], staging: Path
+    stage: Stage, fields: Sequence[Field], group: Group, stores: Mapping[str, Store], staging: Path
 ) -> tuple[float, Record]:
     samples: list[dict[str, Any]] = []
     computed: list[tuple[dict[str, Any], dict[str, Any]]] = []
     stem = f"{staging}/{group.key}"
     seconds = 0.0
     for item in group.items:
-        inputs = read_inputs(stage, stores, item)
+        inputs, digests = read_inputs(stage, stores, item)
         began = time.perf_counter()
         try:
             outputs = compute_sample(stage, inputs)
@@ -168,20 +175,25 @@ def _run_group(
             continue
         finally:
             seconds += time.perf_counter() - began
-        samples.append(_describe(stage, item, outputs))
-        _write_files(stage, samples[-1], outputs, f"{stem}.{len(computed)}")
+        samples.append(_describe(fields, item, outputs, digests))
+        _write_files(samples[-1], outputs, f"{stem}.{len(computed)}")
         computed.append((outputs, samples[-1]["checksums"]))
-    chunks = _write_chunks(stage, computed, stem) if computed else {}
+    chunks = _write_chunks(fields, computed, stem) if computed else {}
     return seconds, {"samples": samples, "chunks": chunks}
 
 
-def _describe(stage: Stage, item: Item, outputs: Mapping[str, Any]) -> dict[str, Any]:
-    """Give what the record says of a sample: digests of all fields, small values themselves."""
+def _describe(
+    fields: Sequence[Field], item: Item, outputs: Mapping[str, Any], digests: Mapping[int, bytes]
+) -> dict[str, Any]:
+    """Give what the record says of a sample: digests of all fields, small values themselves.
+
+    `digests` holds those that are known, by the values' `id`; what is read is read-only.
+    """
     values, files, checksums = {}, {}, {}
-    for field in stage.fields():
+    for field in fields:
         value = outputs[field.name]
         parts = value_parts(field, value)
-        checksums[field.name] = digest(*parts).hex()
+        checksums[field.name] = (digests.get(id(value)) or digest(*parts)).hex()
         if isinstance(field, File):
             files[field.name] = {"path": value.path, "size": len(value.data)}
         elif not isinstance(field, Chunked):
@@ -197,11 +209,11 @@ def _describe(stage: Stage, item: Item, outputs: Mapping[str, Any]) -> dict[str,
 
 
 def _write_chunks(
-    stage: Stage, computed: Sequence[tuple[Mapping[str, Any], Mapping[str, str]]], stem: str
+    fields: Sequence[Field], computed: Sequence[tuple[Mapping[str, Any], Mapping[str, str]]], stem: str
 ) -> dict[str, Any]:
     """Write the chunks of samples, given their values and checksums; gives sizes and checksums of files."""
     chunks = {}
-    for field in stage.fields():
+    for field in fields:
         if isinstance(field, Chunked):
             values = [outputs[field.name] for outputs, _ in computed]
             stacked = np.stack(values) if len(values) > 1 else values[0][None]  # one needs no copy
@@ -213,7 +225,7 @@ def _write_chunks(
     return chunks
 
 
-def _write_files(stage: Stage, described: Mapping[str, Any], outputs: Mapping[str, Any], stem: str) -> None:
+def _write_files(described: Mapping[str, Any], outputs: Mapping[str, Any], stem: str) -> None:
     for name in described["files"]:
         _write_content(Path(f"{stem}.{name}"), outputs[name], described["checksums"][name])
 

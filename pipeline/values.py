@@ -92,12 +92,17 @@ def _check(field: Field, value: Any) -> tuple[str, Any]:
     if field.levels == 2 and not isinstance(value, Sequence):
         return f"a {type(value).__name__} where a sequence of arrays belongs", value
     dtype = np.dtype(field.dtype)
-    parts = value if field.levels == 2 else (value,)
-    for part in parts:
-        if problem := _array_problem(part, dtype, field.shape, ragged=True):
-            return problem, value
-    checked = tuple(np.asarray(part, order="C") for part in parts)
-    return "", checked if field.levels == 2 else checked[0]
+    if field.levels == 1:
+        problem = _array_problem(value, dtype, field.shape, ragged=True)
+        return problem, value if problem else np.asarray(value, order="C")
+    for part in value:  # there may be a hundred: what is as it should be costs no call
+        as_declared = type(part) is np.ndarray and part.dtype == dtype and part.shape[1:] == field.shape
+        if not (as_declared and part.ndim):
+            problem = _array_problem(part, dtype, field.shape, ragged=True)
+            if problem:
+                return problem, value
+    contiguous = all(part.flags.c_contiguous for part in value)
+    return "", tuple(value) if contiguous else tuple(np.asarray(part, order="C") for part in value)
 
 
 def _array_problem(value: Any, dtype: np.dtype[Any], shape: tuple[int, ...], ragged: bool) -> str:
