@@ -9,18 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate, chain, pairwise
+from itertools import accumulate, pairwise
 from math import sqrt
 from typing import Any, Literal, TypeVar
 
 import cv2
 import numpy as np
-import pyclipper
 import torch
 from numpy.typing import ArrayLike, NDArray
 from pydantic import Field
 
 from ocr.geometry import transform_points
+from ocr.growing import grown
 from ocr.map_regions import exceeding, means_inside
 from pipeline.errors import PipelineError
 from pipeline.stage import Parameters
@@ -35,8 +35,6 @@ GROWN_MARGIN = 2.0
 """How much longer than `min_size` the shorter side of a grown region must be (the reference's constant)."""
 OUTLINE_TOLERANCE = 0.002
 """How far an outline may lie from its contour, as a share of the perimeter (the reference's constant)."""
-SUBPIXELS = 256
-"""Steps per pixel in pyclipper's integer coordinates; with the reference's 1 corners move up to a pixel."""
 CORNERS = 4.0
 """A rectangle that grows by D on each side gains CORNERS · D² + perimeter · D in area."""
 
@@ -163,15 +161,17 @@ class BoxDecoder:
         simplified = [outline for outline in simplified if len(outline) >= 4]
         scores = means_inside(prob_map, simplified)
 
-        outlines, kept = [], []
-        for index in np.flatnonzero(scores >= self.params.box_threshold).tolist():
-            outline = simplified[index]
-            growth = self._growth(cv2.contourArea(outline), cv2.arcLength(outline, True), scores[index])
-            parts = _grow(outline, growth)
-            if len(parts) == 1 and min(cv2.minAreaRect(parts[0])[1]) >= self.params.min_size + GROWN_MARGIN:
-                outlines.append(parts[0])
-                kept.append(index)
-        return outlines, scores[kept]
+        kept = np.flatnonzero(scores >= self.params.box_threshold)
+        chosen = [simplified[index] for index in kept]
+        growth = [
+            self._growth(cv2.contourArea(outline), cv2.arcLength(outline, True), score)
+            for outline, score in zip(chosen, scores[kept].tolist(), strict=True)
+        ]
+        rings, least = grown(chosen, growth), self.params.min_size + GROWN_MARGIN
+        large = [
+            index for index, ring in enumerate(rings) if len(ring) and min(cv2.minAreaRect(ring)[1]) >= least
+        ]
+        return [rings[index] for index in large], scores[kept[large]]
 
     def _growth(self, area: float, perimeter: float, score: float) -> float:
         """How far each side of an outline of this area A' and perimeter L' moves outwards.
@@ -201,15 +201,6 @@ def as_float32(prob_maps: ProbabilityMaps) -> Floats:
     if isinstance(prob_maps, torch.Tensor):
         prob_maps = prob_maps.detach().float().cpu().numpy()
     return np.asarray(prob_maps, dtype=np.float32)
-
-
-def _grow(outline: Contour, distance: float) -> list[Floats]:
-    """Offset an outline (P, 2) outwards with round corners; gives the paths that result."""
-    offset = pyclipper.PyclipperOffset(arc_tolerance=0.25 * SUBPIXELS)
-    offset.AddPath((outline * SUBPIXELS).tolist(), pyclipper.JT_ROUND, pyclipper.ET_CLOSEDPOLYGON)
-    paths = offset.Execute(distance * SUBPIXELS)
-    flat = [np.fromiter(chain.from_iterable(path), np.float32, 2 * len(path)) for path in paths]
-    return [path.reshape(-1, 2) / np.float32(SUBPIXELS) for path in flat]
 
 
 def clockwise(corners: NDArray[F]) -> NDArray[F]:
