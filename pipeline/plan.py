@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -60,6 +61,12 @@ class StagePlan:
     def stale(self) -> NDArray[np.int64]:
         """Indices of the samples that must be computed."""
         return np.flatnonzero(self.reuse == COMPUTE)
+
+    @cached_property
+    def rejected_before(self) -> dict[str, str]:
+        """Codes of the verdicts in the old generation, by sample."""
+        before = self.old.attributes["quarantined"] if self.old else []
+        return {verdict["sample_id"]: verdict["code"] for verdict in before}
 
     @property
     def listed(self) -> int:
@@ -188,6 +195,23 @@ def plan_stage(
     return plan
 
 
+def packed_samples(rows: NDArray[np.int64], old: Store | None) -> int:
+    """Count the samples in chunks that are neither computed whole nor taken over as they are.
+
+    `rows` are the generation's samples in order: a row of the old one, or COMPUTE. Such chunks are
+    packed from stored bytes: where several samples share one, and one of them is computed, or one
+    was inserted or removed before them.
+    """
+    count = samples_per_chunk(len(rows))
+    chunks = np.append(rows, np.full(-len(rows) % count, REJECTED)).reshape(-1, count)
+    whole = (chunks == COMPUTE).all(axis=1)
+    if old is not None and old.samples_per_chunk == count:
+        same = chunks[:, :1] + np.arange(count)
+        same[same >= len(old)] = REJECTED
+        whole |= (chunks[:, 0] >= 0) & (chunks[:, 0] % count == 0) & (chunks == same).all(axis=1)
+    return int((chunks[~whole] != REJECTED).sum())
+
+
 def _known_verdicts(old: Store, stage: Stage, ids: list[str], keys: list[bytes]) -> dict[int, Verdict]:
     """Find the samples that the stage has quarantined before, for the very same inputs."""
     before = {
@@ -207,9 +231,11 @@ def why_stale(plan: StagePlan, index: int, changes: Sequence[str] | None = None)
         return ["never built"]
     if changes is None:
         changes = recipe_changes(plan.old.attributes["recipe"], recipe_of(plan.stage))
-    row = plan.old.rows.get(plan.candidates.sample_ids[index])
+    sample_id = plan.candidates.sample_ids[index]
+    row = plan.old.rows.get(sample_id)
     if row is None:
-        return [*changes, "new"]
+        code = plan.rejected_before.get(sample_id)
+        return [*changes, f"quarantined before ({code})" if code else "new"]
     if list(plan.candidates.names) != plan.old.attributes["inputs"]:
         return [*changes, "it reads other fields than before"]
     differs = (plan.old.inputs[row] != plan.candidates.inputs[index]).any(axis=1)
@@ -225,9 +251,10 @@ def _reasons(plan: StagePlan) -> dict[str, int]:
     counts: Counter[str] = Counter()
     for index in plan.stale:
         counts.update(why_stale(plan, int(index), changes))
+    rejected = {verdict["sample_id"] for verdict in plan.candidates.verdicts}
     gone = set(plan.old.sample_ids) - set(plan.candidates.sample_ids)
-    if gone:
-        counts["removed"] = len(gone)
+    found = {"quarantined upstream": len(gone & rejected), "removed": len(gone - rejected)}
+    counts.update({reason: count for reason, count in found.items() if count})
     if not counts and not plan.up_to_date:
         counts["order, verdicts or recipes upstream changed"] = 0
     return dict(counts)

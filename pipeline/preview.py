@@ -10,9 +10,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from pipeline.errors import PipelineError
 from pipeline.files import write_aside
-from pipeline.plan import REJECTED, StagePlan, why_stale
+from pipeline.plan import COMPUTE, REJECTED, StagePlan, packed_samples, why_stale
 from pipeline.recipe import recipe_changes, recipe_of
 from pipeline.runner import Pipeline, StageResult, predicted_bytes
 from pipeline.stage import Stage
@@ -24,6 +26,7 @@ class Preview:
     """One stage of one split: what is published, whether it is fresh, what a run would compute.
 
     Where a stage upstream is stale, `compute` is an upper bound: unchanged results stop there.
+    `predicted_bytes` counts also the chunks that are packed anew because samples in them move.
     `predicted_seconds` is None where the stage was never run in this work folder.
     """
 
@@ -50,6 +53,7 @@ def preview(pipeline: Pipeline) -> Iterator[tuple[str, Preview]]:
     """Look ahead over all stages; writes nothing but the memory of file hashes."""
     rates = read_rates(pipeline.workspace.work_dir)
     pending: dict[str, set[str]] = {}
+    expected: dict[str, list[str]] = {}
     stale: set[str] = set()
     for stage in pipeline.stages:
         unbuilt = [name for name in stage.reads if pipeline.workspace.open(pipeline.stage(name)) is None]
@@ -65,7 +69,31 @@ def preview(pipeline: Pipeline) -> Iterator[tuple[str, Preview]]:
         why += [f"{name} is stale" for name in stage.reads if name in stale and name not in unbuilt]
         if why:
             stale.add(stage.name)
-        yield stage.name, _describe(pipeline, stage, plan, why, len(pending[stage.name]), rates)
+        expected[stage.name] = _expected(stage, plan, expected, upstream)
+        written = len(pending[stage.name]) + _packed(plan, expected[stage.name], pending[stage.name])
+        yield stage.name, _describe(pipeline, stage, plan, why, len(pending[stage.name]), written, rates)
+
+
+def _expected(
+    stage: Stage, plan: StagePlan | None, expected: dict[str, list[str]], changing: set[str]
+) -> list[str]:
+    """List the samples that a stage will hold, in order, if none that is computed is quarantined."""
+    rejected: set[str] = set()
+    if plan is not None:
+        ids = plan.candidates.sample_ids
+        rejected = {ids[index] for index in plan.known_verdicts} - changing
+    if not stage.reads:
+        return [i for i in ids if i not in rejected]
+    first, *others = (expected[name] for name in stage.reads)
+    kept = set(first).intersection(*others) - rejected
+    return [i for i in first if i in kept]
+
+
+def _packed(plan: StagePlan | None, ids: list[str], computed: set[str]) -> int:
+    """Count the samples that a run would pack anew without computing them."""
+    old = plan.old if plan is not None else None
+    rows = {} if old is None else old.rows
+    return packed_samples(np.array([COMPUTE if i in computed else rows.get(i, COMPUTE) for i in ids]), old)
 
 
 def explain(pipeline: Pipeline, sample_id: str) -> Iterator[dict[str, Any]]:
@@ -141,6 +169,7 @@ def _describe(
     plan: StagePlan | None,
     why: list[str],
     compute: int,
+    written: int,
     rates: dict[str, float],
 ) -> Preview:
     store: Store | None = pipeline.workspace.open(stage)
@@ -159,7 +188,7 @@ def _describe(
         fresh=plan is not None and plan.up_to_date and not why,
         why=why,
         compute=compute,
-        predicted_bytes=per_sample * compute,
+        predicted_bytes=per_sample * written,
         predicted_seconds=rates[stage.name] * compute if stage.name in rates else None,
         tallies=store.attributes["tallies"] if store is not None else {},
     )

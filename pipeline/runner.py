@@ -19,7 +19,15 @@ from pipeline.damage import without_damage
 from pipeline.errors import PipelineError, StoreError
 from pipeline.executors import ExecutorConfig
 from pipeline.files import free_bytes
-from pipeline.plan import Candidates, StagePlan, from_source, from_stores, plan_stage
+from pipeline.plan import (
+    REJECTED,
+    Candidates,
+    StagePlan,
+    from_source,
+    from_stores,
+    packed_samples,
+    plan_stage,
+)
 from pipeline.source import FileHashes, Source
 from pipeline.stage import Chunked, Stage
 from pipeline.store import Store
@@ -195,7 +203,8 @@ def _build(pipeline: Pipeline, plan: StagePlan, config: ExecutorConfig, reporter
 
 
 def _check_space(workspace: Workspace, plan: StagePlan) -> None:
-    needed = predicted_bytes(plan.stage) * len(plan.stale)
+    packed = packed_samples(plan.reuse[plan.reuse != REJECTED], plan.old)
+    needed = predicted_bytes(plan.stage) * (len(plan.stale) + packed)
     with suppress(OSError):
         free = free_bytes(workspace.folder)
         if needed > free:

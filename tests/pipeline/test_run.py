@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,12 @@ import zarr
 
 from pipeline.errors import PipelineError, StoreError
 from pipeline.executors import ExecutorConfig
+from pipeline.plan import COMPUTE, packed_samples
+from pipeline.preview import preview
+from pipeline.runner import predicted_bytes
 from pipeline.stage import Chunked
 from pipeline.store import open_store
-from tests.pipeline.toy import STAGES, make_pipeline, run, tree, write
+from tests.pipeline.toy import STAGES, Paint, make_pipeline, run, tree, write
 
 TEXTS = {"a": "one\ntwo", "b": "12345", "c": "bad luck", "d": "a longer line of text", "e": ""}
 
@@ -194,6 +198,64 @@ def test_larger_sets_share_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         write(raw, **edit)
         run(raw, tmp_path / "work")
         _same_as_clean(raw, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("rows", "packed"),
+    [
+        (range(10), 0),
+        ([COMPUTE] * 10, 2),  # the last chunk is not full, so no task can write it whole
+        ([0, 1, COMPUTE, 3, *range(4, 10)], 4),
+        ([*range(4), COMPUTE, COMPUTE, COMPUTE, COMPUTE, 8, 9], 0),
+        ([0, 1, 2, 3, COMPUTE, 4, 5, 6, 7, 8, 9], 7),  # inserted
+        ([1, 2, 3, 4, 5, 6, 7, 8, 9], 9),  # removed
+        ([0, 1, 2, 3, 4, 5, 6, 7, 8], 1),
+        (range(3), 3),  # a chunk each from here on
+    ],
+)
+def test_chunks_that_are_packed_anew_are_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: Sequence[int], packed: int
+) -> None:
+    monkeypatch.setattr("pipeline.zarr_format.MAX_CHUNKS", 3)
+    raw = tmp_path / "raw"
+    write(raw, **{f"n{i:02}": f"sample {i}" for i in range(10)})
+    run(raw, tmp_path / "work", ["read"])
+    assert packed_samples(np.array(rows), open_store(tmp_path / "work/val/read.zarr")) == packed
+
+
+def test_plan_and_space_check_count_chunks_that_are_packed_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.zarr_format.MAX_CHUNKS", 3)
+    raw, work = tmp_path / "raw", tmp_path / "work"
+    write(raw, **{f"n{i:02}": f"sample {i}" for i in range(10)})
+    run(raw, work)
+    write(raw, n031="inserted")
+    store = open_store(work / "val/pack.zarr")
+    previews = dict(preview(make_pipeline(raw, work)))
+    assert [previews[name].compute for name in STAGES] == [1, 1, 1]
+    assert previews["pack"].predicted_bytes == (1 + 7) * (store.manifest.size // 10)
+    one = predicted_bytes(Paint())
+    monkeypatch.setattr("pipeline.runner.free_bytes", lambda folder: 8 * one - 1)
+    with pytest.raises(PipelineError, match="paint of split val needs about"):
+        run(raw, work)
+
+
+def test_why_tells_samples_that_were_quarantined_from_new_ones(raw: Path, tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    run(raw, work)
+    write(raw, c="good luck", a="bad now", aa="new")
+    pipeline = make_pipeline(raw, work)
+    assert pipeline.plan(pipeline.stage("read")).why == {
+        "quarantined before (bad)": 1,
+        "text changed": 1,
+        "new": 1,
+    }
+    run(raw, work, ["read"])
+    why = pipeline.plan(pipeline.stage("paint")).why
+    assert why == {"quarantined before (bad)": 1, "new": 1, "quarantined upstream": 1}
+    pipeline = make_pipeline(raw, work, retry=True)
+    assert pipeline.plan(pipeline.stage("read")).why == {"quarantined before (bad)": 1}
 
 
 def _read_all(path: Path) -> None:
