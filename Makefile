@@ -74,7 +74,7 @@ chaos: $(READY) ## kill runs at random places and feed mutated files (CHAOS=60 s
 bench: $(READY) ## run the benchmarks side by side
 	@for script in benchmarks/*.py; do \
 	  grep -q '__main__' "$$script" || continue; \
-	  echo "== $$script"; $(BIN)/python "$$script"; \
+	  echo "== $$script"; $(BIN)/python -m "benchmarks.$$(basename $$script .py)"; \
 	done
 
 clean: ## remove the environment, the caches and the synthetic data; stores in work/ stay

@@ -328,6 +328,5 @@ def test_the_ladder_reads_every_rung_and_each_saves_what_it_says(
         {"image": 6, "maps": 12},
         {"image": 6, "maps": 0},
         {"image": 6, "maps": 0},
-        {"image": 0, "maps": 0},
-        {"image": 0, "maps": 0},
+        *3 * [{"image": 0, "maps": 0}],
     ]

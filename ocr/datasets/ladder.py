@@ -63,7 +63,7 @@ class Measurement:
 
 
 def rungs(sources: Sources) -> tuple[Rung, ...]:
-    """The rungs, each the one before and one switch more, from plain online reading to the warm store."""
+    """The rungs, each the one before and one switch more, from plain online reading to the store in memory."""
     plain = DatasetConfig(
         image_path=sources.images, annotation_path=sources.annotations, image_loading_config=_PILLOW
     )
@@ -79,6 +79,7 @@ def rungs(sources: Sources) -> tuple[Rung, ...]:
         Rung("+ tensor cache", cached),
         Rung("the store, cold", cache=CacheParams(mode="off"), cold=True),
         Rung("the store, warm", cache=CacheParams(mode="mmap")),
+        Rung("the store, RAM cache", cache=CacheParams(mode="ram")),
     )
 
 

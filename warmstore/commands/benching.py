@@ -27,7 +27,12 @@ def bench() -> None:
 @bench.command()
 @run_options()
 @click.option("--epochs", default=3, show_default=True, type=click.IntRange(min=1))
-def ladder(asked: Invocation, epochs: int) -> int:
+@click.option(
+    "--picture",
+    type=click.Path(path_type=Path, dir_okay=False, writable=True),
+    help="Where the picture goes; <work_dir>/ladder-<split>.png otherwise.",
+)
+def ladder(asked: Invocation, epochs: int, picture: Path | None) -> int:
     """Read epochs in every way there is, from plain online decoding to the warm store; no detector.
 
     \b
@@ -36,6 +41,7 @@ def ladder(asked: Invocation, epochs: int) -> int:
     """
     from ocr.datasets.ladder import climb
     from warmstore.epoch_bench import sources_of
+    from warmstore.ladder_report import COLUMNS, draw_ladder, ladder_rows
     from warmstore.settings import training_config
     from warmstore.training import checked_store
 
@@ -46,22 +52,11 @@ def ladder(asked: Invocation, epochs: int) -> int:
     if asked.json:
         show.as_json({split: [{**vars(one), "rate": one.rate} for one in measured]})
         return 0
-    first = {one.epoch: one.seconds for one in measured if one.rung == measured[0].rung}
-    rows = [
-        (
-            one.rung,
-            one.epoch,
-            show.duration(one.seconds),
-            f"{one.rate:.0f}/s",
-            f"{first[one.epoch] / one.seconds:.1f} ×",
-            show.duration(one.cpu_s),
-            show.duration(one.opened_s),
-            show.size(one.pss),
-        )
-        for one in measured
-    ]
-    columns = ("rung", "epoch", "time", "samples", "speed-up", "CPU", "opened in", "memory")
-    show.table(f"reading {measured[0].samples} samples of split {split}", columns, rows)
+    title = f"reading {measured[0].samples} samples of split {split}"
+    show.table(title, COLUMNS, ladder_rows(measured))
+    picture = picture or config.work_dir / f"ladder-{split}.png"
+    draw_ladder(measured, title, picture)
+    click.echo(f"drawn in {picture}")
     return 0
 
 
