@@ -304,7 +304,7 @@ def _parts(build: Assembly, declared: SmallField) -> Iterator[Sequence[Buffer]]:
             yield from_record(build.staged[index].sample["values"][declared.name])
         else:
             row = int(build.plan.reuse[index])
-            yield value_parts(declared, build.old.small_value(declared, row))
+            yield value_parts(declared, build.old.stored(declared, row))
 
 
 def _write_row(build: Assembly, declared: Row) -> None:

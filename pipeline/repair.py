@@ -15,8 +15,8 @@ from pipeline.files import sync, write_aside
 from pipeline.manifest import MANIFEST, Manifest, checksum, read_manifest, scan
 from pipeline.plan import COMPUTE, StagePlan, plan_stage
 from pipeline.runner import Pipeline
+from pipeline.salvage import salvage
 from pipeline.stage import Stage
-from pipeline.store import Store
 from pipeline.verify import Damage, verify_store
 
 
@@ -77,13 +77,15 @@ def _rebuild(
 
 
 def _plan(pipeline: Pipeline, stage: Stage, damaged: Sequence[Damage]) -> StagePlan:
-    """Plan to recompute the samples in damaged files; all of them where the index itself is damaged."""
+    """Plan to recompute the samples in damaged files; all of them where a small field is damaged."""
     candidates = pipeline.candidates(stage)
-    old: Store | None = None
-    rebuilt = [d for d in damaged if not d.stranger and not d.file.endswith("/zarr.json")]
-    if all(damage.samples for damage in rebuilt):
-        old = pipeline.workspace.open(stage)
-    plan = plan_stage(stage, pipeline.stages, candidates, old)
+    plan = plan_stage(stage, pipeline.stages, candidates, None)
+    shared = {damage.file for damage in damaged if not (damage.stranger or damage.samples)}
+    needed = {name for name in shared if not name.endswith("/zarr.json")}  # the others follow from the plan
+    path = pipeline.workspace.store_path(stage)
+    old = salvage(path.resolve(), shared, plan) if needed else pipeline.workspace.open(stage)
+    if old is not None:
+        plan = plan_stage(stage, pipeline.stages, candidates, old)
     lost = {sample_id for damage in damaged for sample_id in damage.samples}
     for index, sample_id in enumerate(candidates.sample_ids):
         if sample_id in lost:

@@ -68,12 +68,13 @@ class Store:
     StoreError naming the sample and the command that repairs it.
     """
 
-    def __init__(self, path: Path, hold: bool = True) -> None:
+    def __init__(self, path: Path, hold: bool = True, metadata: dict[str, Any] | None = None) -> None:
+        """Open a generation; `metadata` takes the place of a zarr.json that is lost."""
         self.name = path
         self._lock, self.path = _hold(path)
         if not hold:
             self.close()
-        self.metadata = self._metadata()
+        self.metadata = metadata or self._metadata()
         self.attributes: dict[str, Any] = self.metadata["attributes"]
         version = self.attributes.get("format_version")
         if version != FORMAT_VERSION:
@@ -165,7 +166,7 @@ class Store:
             return self._read_small(name)
         if isinstance(field, Text | File):
             return self._read_text(name)
-        return [self.small_value(field, row) for row in range(len(self))]
+        return [self.stored(field, row) for row in range(len(self))]
 
     def value(self, name: str, row: int) -> Any:
         """Read one sample's value and check it; arrays are read-only.
@@ -178,10 +179,7 @@ class Store:
         """Read one sample's value as `value` does; gives also its digest."""
         field = self._field(name)
         try:
-            if isinstance(field, Chunked):
-                value = self._chunk(field, row // self.samples_per_chunk)[row % self.samples_per_chunk]
-            else:
-                value = self.small_value(field, row)
+            value = self.stored(field, row)
             found = value_digest(field, value)
         except (OSError, ValueError, IndexError) as error:
             raise self.damaged(row, f"{name} cannot be read ({error})") from error
@@ -286,8 +284,14 @@ class Store:
             self._last_chunk[field.name] = (index, chunk)
         return chunk
 
-    def small_value(self, field: Field, row: int) -> Any:
-        """Read one sample's value of a small field or a file, not held against its checksum."""
+    def assume(self, array: str, values: Any) -> None:
+        """Let an array of the index whose file is lost have these values."""
+        self._small[array] = values
+
+    def stored(self, field: Field, row: int) -> Any:
+        """Read one sample's value, not held against its checksum."""
+        if isinstance(field, Chunked):
+            return self._chunk(field, row // self.samples_per_chunk)[row % self.samples_per_chunk]
         if isinstance(field, File):
             path = self._read_text(field.name)[row]
             file = self.path / field.directory / path

@@ -9,14 +9,14 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pipeline import failpoints
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, Quarantine
 from pipeline.executors import ExecutorConfig
 from pipeline.repair import repair_stage
 from pipeline.stage import Inputs, Stage
@@ -24,7 +24,7 @@ from pipeline.store import open_store
 from pipeline.task import compute_sample
 from pipeline.verify import verify_store
 from pipeline.workspace import exclusive
-from tests.pipeline.toy import STAGES, Silent, make_pipeline, run, tree, write
+from tests.pipeline.toy import STAGES, Pack, Silent, make_pipeline, run, tree, write
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["tests.pipeline.toy"])
@@ -222,6 +222,36 @@ def test_repair_of_a_chunk_recomputes_its_sample_alone(raw: Path, tmp_path: Path
     assert [damage.samples for damage in damaged] == [("b.txt",)]
     done = repair_stage(pipeline, pipeline.stage("pack"), ExecutorConfig(kind="serial"), Silent())
     assert (done.repaired, done.recomputed) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("file", "recomputed"),
+    [
+        ("picture/zarr.json", 0),
+        ("sample_id/c.0", 0),
+        ("fingerprint/c.0.0", 0),
+        ("input/c.0.0.0", 0),
+        ("checksum/c.0.0.0", 0),
+        ("zarr.json", 1),  # it holds the verdict on the fourth sample
+        ("words/c.0", 4),
+    ],
+)
+def test_repair_computes_only_what_no_other_file_tells(
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str, recomputed: int
+) -> None:
+    def refuse_bad(self: Pack, inputs: Inputs) -> Mapping[str, Any]:
+        if inputs.sample_id == "d.txt":
+            raise Quarantine("bad", "refused by this very stage")
+        return compute(self, inputs)
+
+    compute = Pack.compute
+    monkeypatch.setattr(Pack, "compute", refuse_bad)
+    write(raw, c="good luck")
+    original = run(raw, tmp_path / "work")["pack"].digest
+    pipeline = make_pipeline(raw, tmp_path / "work")
+    (tmp_path / "work/val/pack.zarr" / file).unlink()
+    done = repair_stage(pipeline, pipeline.stage("pack"), ExecutorConfig(kind="serial"), Silent())
+    assert (done.damaged, done.repaired, done.recomputed, done.digest) == (1, 1, recomputed, original)
 
 
 def test_repair_says_when_the_source_has_changed(raw: Path, tmp_path: Path) -> None:
