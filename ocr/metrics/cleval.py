@@ -23,7 +23,7 @@ from ocr.metrics.characters import (
     estimated_lengths,
     place_centres,
 )
-from ocr.metrics.image_metric import Counts, ImageMetric, Rates, Regions, as_flags, as_points, rates
+from ocr.metrics.image_metric import Counts, ImageMetric, Points, Rates, as_flags, rates
 
 Flags = NDArray[np.bool_]
 DONT_CARE = "###"
@@ -64,6 +64,11 @@ class CLEvalCounts(Counts):
 class CLEval(ImageMetric[CLEvalCounts]):
     """Character-level precision, recall and H-mean, micro over the set and as the mean over images.
 
+    Without `texts` a target has round(0.5 + longer side / shorter side) characters, at most 10: the
+    estimate that the paper uses for don't-care targets. Corners start at the top left of the first
+    character and run clockwise, so that centres follow the direction of reading. Areas are those of
+    the polygons with coordinates cut to whole pixels, as in the authors' package.
+
     `area_precision`: the share of a prediction's area that must lie in a target to match it.
     `split_weight`, `merge_weight`: what each part beyond the first costs, in characters.
     `vertical_aspect_ratio`: a target narrower than this, width by height, is read downwards.
@@ -91,38 +96,25 @@ class CLEval(ImageMetric[CLEvalCounts]):
         self.merge_weight = merge_weight
         self.vertical_aspect_ratio = vertical_aspect_ratio
 
-    def measure(
-        self,
-        predictions: Regions,
-        targets: Regions,
-        *,
-        texts: Sequence[str] | None = None,
-        ignore: ArrayLike | None = None,
+    def _count(
+        self, found: Points, true: Points, texts: Sequence[str] | None, ignore: ArrayLike | None
     ) -> CLEvalCounts:
-        """Count one image's characters.
-
-        Without `texts` a target has round(0.5 + longer side / shorter side) characters, at most 10: the
-        estimate that the paper uses for don't-care targets. Corners start at the top left of the first
-        character and run clockwise, so that centres follow the direction of reading. Areas are those of
-        the polygons with coordinates cut to whole pixels, as in the authors' package.
-        """
-        true_points, found_points = as_points(targets), as_points(predictions)
-        dont_care = _dont_care(ignore, texts, len(true_points))
-        corners = corners_of(true_points)
+        dont_care = _dont_care(ignore, texts, len(true))
+        corners = corners_of(true)
         lengths = estimated_lengths(aspect_ratios(corners))
         if texts is not None:
             given = np.fromiter(map(len, texts), dtype=np.int64, count=len(texts))
             lengths = np.where(dont_care, lengths, given)
-        centres = place_centres(true_points, corners, lengths, self.vertical_aspect_ratio)
+        centres = place_centres(true, corners, lengths, self.vertical_aspect_ratio)
 
-        true, found = Polygons.of(true_points).truncated(), Polygons.of(found_points).truncated()
-        held = points_inside(centres.points, found)
-        precision = _area_precision(true, found, dont_care)
+        targets, predictions = Polygons.of(true).truncated(), Polygons.of(found).truncated()
+        held = points_inside(centres.points, predictions)
+        precision = _area_precision(targets, predictions, dont_care)
         matched, in_use = self._match(precision, centres.counts(held), dont_care)
 
         held &= matched[centres.target]
         missed = in_use & ~matched.any(axis=0)
-        false_characters = int(estimated_false(aspect_ratios(corners_of(found_points)))[missed].sum())
+        false_characters = int(estimated_false(aspect_ratios(corners_of(found)))[missed].sum())
         parts, merged = matched.sum(axis=1), matched.sum(axis=0)
         return CLEvalCounts(
             true_characters=int(lengths[~dont_care].sum()),

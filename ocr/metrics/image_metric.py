@@ -14,6 +14,8 @@ from torchmetrics import Metric
 
 Regions = Sequence[ArrayLike]
 """The polygons of one image: (P, 2) each, x and y."""
+Points = Sequence[NDArray[np.floating]]
+"""The same, looked through by `as_points`."""
 
 
 class Rates(NamedTuple):
@@ -93,16 +95,15 @@ class ImageMetric(Metric, Generic[C]):
         lengths = {name: len(lists) for name, lists in given.items() if lists is not None}
         if len(set(lengths.values())) > 1:
             raise ValueError(f"every list must have one entry per image, not {lengths}")
-        counts = [
-            self.measure(
-                predictions[image],
-                targets[image],
-                texts=None if texts is None else texts[image],
-                ignore=None if ignore is None else ignore[image],
-            )
-            for image in range(len(predictions))
-        ]
-        self.add(*counts)
+        unknown = [None] * len(predictions)
+        images = zip(
+            predictions,
+            targets,
+            unknown if texts is None else texts,
+            unknown if ignore is None else ignore,
+            strict=True,
+        )
+        self.add(*(self.measure(found, true, texts=t, ignore=i) for found, true, t, i in images))
 
     def measure(
         self,
@@ -112,7 +113,10 @@ class ImageMetric(Metric, Generic[C]):
         texts: Sequence[str] | None = None,
         ignore: ArrayLike | None = None,
     ) -> C:
-        """Count one image and touch no state: what a pool runs while the device computes."""
+        """Count one image, given as to `update`, and touch no state: what a pool runs beside the device."""
+        return self._count(as_points(predictions), as_points(targets), texts, ignore)
+
+    def _count(self, found: Points, true: Points, texts: Sequence[str] | None, ignore: ArrayLike | None) -> C:
         raise NotImplementedError
 
     def add(self, *images: C) -> None:

@@ -9,7 +9,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ocr.metrics.areas import Polygons, shared_areas
-from ocr.metrics.image_metric import Counts, ImageMetric, Rates, Regions, as_flags, as_points, rates
+from ocr.metrics.image_metric import (
+    Counts,
+    ImageMetric,
+    Points,
+    Rates,
+    Regions,
+    as_flags,
+    as_points,
+    rates,
+)
 
 
 @dataclass(frozen=True)
@@ -46,6 +55,8 @@ class IouMatch:
 class IouHmean(ImageMetric[IouCounts]):
     """Precision, recall and H-mean at an IoU of 0.5, micro over the set and as the mean over images.
 
+    Which prediction finds which target is in `match`; texts are not used.
+
     >>> square = [[0, 0], [10, 0], [10, 10], [0, 10]]
     >>> metric = IouHmean()
     >>> metric.update([[square]], [[square]])
@@ -60,16 +71,10 @@ class IouHmean(ImageMetric[IouCounts]):
         self.iou_threshold = iou_threshold
         self.ignore_threshold = ignore_threshold
 
-    def measure(
-        self,
-        predictions: Regions,
-        targets: Regions,
-        *,
-        texts: Sequence[str] | None = None,
-        ignore: ArrayLike | None = None,
+    def _count(
+        self, found: Points, true: Points, texts: Sequence[str] | None, ignore: ArrayLike | None
     ) -> IouCounts:
-        """Count one image's matches (see `match`); `texts` is not used."""
-        match = self.match(predictions, targets, ignore)
+        match = self._match(found, true, ignore)
         return IouCounts(
             matched=len(match.pairs),
             targets=int(match.targets_in_use.sum()),
@@ -86,7 +91,10 @@ class IouHmean(ImageMetric[IouCounts]):
         over union exceeds `iou_threshold`; either side is used once. Polygons that cross themselves
         or have no area are out of use on both sides, as in the protocol, and counted.
         """
-        true, found = Polygons.of(as_points(targets)), Polygons.of(as_points(predictions))
+        return self._match(as_points(predictions), as_points(targets), ignore)
+
+    def _match(self, found_points: Points, true_points: Points, ignore: ArrayLike | None) -> IouMatch:
+        true, found = Polygons.of(true_points), Polygons.of(found_points)
         shared = shared_areas(true, found)
         dont_care = as_flags(ignore, len(true)) & true.simple
         hidden = ~found.simple | (shared > self.ignore_threshold * found.areas)[dont_care].any(axis=0)
