@@ -244,11 +244,12 @@ def _chunks_by_content(build: Assembly, declared: Chunked, count: int) -> dict[b
     if old is None or old.declared.get(declared.name) != declared or old.samples_per_chunk != count:
         return {}
     checksums, dims = old.checksums(declared.name), 1 + len(declared.shape)
-    names = {
-        checksums[first : first + count].tobytes(): f"{declared.name}/{chunk_key(number, dims)}"
-        for number, first in enumerate(range(0, len(old), count))
+    names = (f"{declared.name}/{chunk_key(number, dims)}" for number in range(-(-len(old) // count)))
+    return {
+        checksums[first : first + count].tobytes(): name
+        for first, name in zip(range(0, len(old), count), names, strict=True)
+        if name not in build.plan.damaged
     }
-    return {content: name for content, name in names.items() if name not in build.plan.damaged}
 
 
 def _whole_group(build: Assembly, rows: range, count: int) -> Staged | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 from pipeline.errors import StoreError
 from pipeline.manifest import scan
@@ -72,9 +72,15 @@ def without_damage(plan: StagePlan, stages: Sequence[Stage]) -> StagePlan:
         return plan
     owners = Owners(old)
     lost = {sample_id for name in damaged for sample_id in owners.of(name)}
-    for index, row in enumerate(plan.reuse.tolist()):
-        if row >= 0 and old.sample_ids[row] in lost:
-            log.warning("%s of %s is damaged and is computed again", plan.stage.name, old.sample_ids[row])
-            plan.reuse[index] = COMPUTE
-    plan.damaged = frozenset(damaged)
+    for sample_id in sorted(lost):
+        log.warning("%s of %s is damaged and is computed again", plan.stage.name, sample_id)
+    spare(plan, frozenset(damaged), lost)
     return plan
+
+
+def spare(plan: StagePlan, damaged: frozenset[str], lost: Set[str]) -> None:
+    """Take nothing from `damaged` files of the old generation, nor from the rows of the samples `lost`."""
+    plan.damaged = damaged
+    for index, row in enumerate(plan.reuse.tolist()):
+        if row >= 0 and plan.old is not None and plan.old.sample_ids[row] in lost:
+            plan.reuse[index] = COMPUTE

@@ -102,10 +102,12 @@ class StagePlan:
         """Whether the published generation is already what this plan leads to."""
         if self.old is None or len(self.stale):
             return False
-        kept = [i for i, row in enumerate(self.reuse) if row != REJECTED]
+        kept = np.flatnonzero(self.reuse != REJECTED)
         same_order = [self.candidates.sample_ids[i] for i in kept] == list(self.old.sample_ids)
+        # Every sample may be found in the old generation, and yet under another's name.
+        same_rows = np.array_equal(self.fingerprints[kept], self.old.fingerprints)
         attributes = self.attributes(self.verdicts({}), self.old.attributes["tallies"])
-        return same_order and attributes == self.old.attributes
+        return same_order and same_rows and attributes == self.old.attributes
 
 
 def from_source(samples: Sequence[SourceSample], stage: Stage) -> Candidates:
@@ -256,5 +258,5 @@ def _reasons(plan: StagePlan) -> dict[str, int]:
     found = {"quarantined upstream": len(gone & rejected), "removed": len(gone - rejected)}
     counts.update({reason: count for reason, count in found.items() if count})
     if not counts and not plan.up_to_date:
-        counts["order, verdicts or recipes upstream changed"] = 0
+        counts["samples changed places, or verdicts or recipes upstream did"] = 0
     return dict(counts)

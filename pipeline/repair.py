@@ -9,11 +9,12 @@ from pathlib import Path
 
 from pipeline.assemble import assemble
 from pipeline.computing import Reporter, compute_plan
+from pipeline.damage import spare
 from pipeline.errors import PipelineError, StoreError
 from pipeline.executors import ExecutorConfig
 from pipeline.files import sync, write_aside
 from pipeline.manifest import MANIFEST, Manifest, checksum, read_manifest, scan
-from pipeline.plan import COMPUTE, StagePlan, plan_stage
+from pipeline.plan import StagePlan, plan_stage
 from pipeline.runner import Pipeline
 from pipeline.salvage import salvage
 from pipeline.stage import Stage
@@ -87,10 +88,7 @@ def _plan(pipeline: Pipeline, stage: Stage, damaged: Sequence[Damage]) -> StageP
     if old is not None:
         plan = plan_stage(stage, pipeline.stages, candidates, old)
     lost = {sample_id for damage in damaged for sample_id in damage.samples}
-    for index, sample_id in enumerate(candidates.sample_ids):
-        if sample_id in lost:
-            plan.reuse[index] = COMPUTE
-    plan.damaged = frozenset(damage.file for damage in damaged)
+    spare(plan, frozenset(damage.file for damage in damaged), lost)
     return plan
 
 

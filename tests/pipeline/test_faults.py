@@ -224,6 +224,18 @@ def test_repair_of_a_chunk_recomputes_its_sample_alone(raw: Path, tmp_path: Path
     assert (done.repaired, done.recomputed) == (1, 1)
 
 
+@pytest.mark.parametrize("name", ["a", "b"])
+def test_repair_of_one_of_two_equal_samples(raw: Path, tmp_path: Path, name: str) -> None:
+    write(raw, b="one\ntwo")
+    original = run(raw, tmp_path / "work")["pack"].digest
+    store = open_store(tmp_path / "work/val/pack.zarr")
+    for field in ("picture", "shade"):
+        store.chunk_file(field, store.rows[f"{name}.txt"]).unlink()
+    pipeline = make_pipeline(raw, tmp_path / "work")
+    done = repair_stage(pipeline, pipeline.stage("pack"), ExecutorConfig(kind="serial"), Silent())
+    assert (done.repaired, done.digest) == (2, original)
+
+
 @pytest.mark.parametrize(
     ("file", "recomputed"),
     [

@@ -200,6 +200,14 @@ def test_larger_sets_share_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         _same_as_clean(raw, tmp_path)
 
 
+def test_samples_that_exchange_their_contents_are_not_up_to_date(raw: Path, tmp_path: Path) -> None:
+    run(raw, tmp_path / "work")
+    write(raw, a=TEXTS["d"], d=TEXTS["a"])
+    results = run(raw, tmp_path / "work")
+    assert [results[name].computed for name in STAGES] == [2, 0, 0]
+    _same_as_clean(raw, tmp_path)
+
+
 @pytest.mark.parametrize(
     ("rows", "packed"),
     [
