@@ -18,6 +18,7 @@ from pipeline.errors import StoreError
 
 MANIFEST = "manifest.json"
 _FORMAT = 1
+_PIECE = 1 << 18  # stays in the cache between reading and hashing
 _SPELLING = re.compile(rb'\{"digest":"(?P<digest>[0-9a-f]{32})","files":(?P<files>.*),"format":1\}\n')
 
 
@@ -67,7 +68,7 @@ def checksum(path: Path) -> tuple[int, str]:
 
     state, size = xxhash.xxh3_128(), 0
     with path.open("rb", buffering=0) as file:
-        while piece := file.read(1 << 22):
+        while piece := file.read(_PIECE):
             state.update(piece)
             size += len(piece)
     return size, state.hexdigest()

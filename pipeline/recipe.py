@@ -32,10 +32,17 @@ def recipe_of(stage: Stage) -> dict[str, Any]:
 
 
 def full_recipe(stage: Stage, stages: Iterable[Stage]) -> dict[str, Any]:
-    """Give the recipe of a stage with those that it stands on, under `upstream`."""
-    by_name = {other.name: other for other in stages}
-    upstream = {name: full_recipe(by_name[name], by_name.values()) for name in stage.reads}
-    return {**recipe_of(stage), "upstream": upstream}
+    """Give the recipe of a stage with those that it stands on, under `upstream`.
+
+    `stages` are in order, each after those that it reads.
+    """
+    recipes: dict[str, dict[str, Any]] = {}
+    for other in stages:
+        upstream = {name: recipes[name] for name in other.reads}
+        recipes[other.name] = {**recipe_of(other), "upstream": upstream}
+        if other.name == stage.name:
+            break
+    return recipes[stage.name]
 
 
 def recipe_digest(recipe: Mapping[str, Any]) -> str:
