@@ -4,6 +4,10 @@ Hashing files is skipped only where a file provably did not change: its inode, s
 are those recorded, and the change time lies well before the moment it was hashed. An edit after
 that moment gets a later ctime, which (unlike mtime) no user can set back; one within the clock's
 resolution fails the second condition, so the file is hashed again.
+
+Hard links that a store makes to raw files, and `gc` removes, change the ctime too, so such files are
+hashed once more after that. Remembering the new ctime instead would trust a file that nobody has
+read since: an edit in the instant of the link, with its mtime put back, leaves the same status.
 """
 
 from __future__ import annotations
