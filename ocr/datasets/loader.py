@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ocr.datasets.collate import Batch
 from ocr.datasets.device import Prepare, ahead_on_device, prepared
 from ocr.datasets.online import OnlineDataset
+from ocr.datasets.prefetch import one_ahead
 from ocr.datasets.statistics import Statistics
 from ocr.datasets.tensor import TensorDataset
 
@@ -23,7 +24,8 @@ class BatchLoader:
     each once. Shuffled shares are equally long, as training in step demands: of each epoch's order up
     to `ranks - 1` samples are left out. `epoch` gives the number that the order depends on, with `seed`.
 
-    `prepare` is done to images (normalising), on the device if one is given; `change` to whole batches.
+    `prepare` is done to images (normalising), on the device if one is given, one batch ahead of its use;
+    `change` to whole batches.
     """
 
     def __init__(
@@ -60,7 +62,7 @@ class BatchLoader:
         batches = self.dataset.batches(self.batch_size, self._share())
         if self.device is not None and self.device.type == "cuda":
             return ahead_on_device(batches, self.device, self.prepare)
-        return (prepared(batch, self.prepare) for batch in batches)
+        return one_ahead(lambda batch: prepared(batch, self.prepare), batches) if self.prepare else batches
 
     def _share(self) -> range | NDArray[np.int64]:
         count = len(self.dataset)

@@ -33,6 +33,7 @@ class Normaliser:
         self._scale = (1 / (255 * stds)).view(3, 1, 1)
         self._shift = (-means / stds).view(3, 1, 1)
         self._pool = BufferPool()
+        self(torch.zeros(1, 3, 1, 1, dtype=torch.uint8))  # compiles now, not in the first epoch
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
         """Normalise a batch."""
