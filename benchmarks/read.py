@@ -1,11 +1,13 @@
 """How fast a store is read, beside the machine's own limits; every side in the same process, in turns.
 
-    python -m benchmarks.read                        # 404 synthetic samples at 640 x 640
+    python -m benchmarks.read                        # 404 synthetic samples at 640 x 640, every part
+    python -m benchmarks.read --folder scratch --only sequential shuffled
     python -m benchmarks.read --store work/val/tensors.zarr --batch 12 16 32
-    python -m benchmarks.read --competitors all      # after pip install -r benchmarks/requirements.txt
+    python -m benchmarks.read --only competitors --competitors all     # benchmarks/requirements.txt
 
-"Touch" reads one byte of every 4 KiB, as little as shows that a page is there. Rates are the median of
-rounds in which all sides take turns; on a busy machine compare the sides, not the rates.
+Parts: opening, sequential, shuffled, cold, epochs, normalising, memory, competitors. What is written into
+`--folder` is kept and used again. "Touch" reads one byte of every 4 KiB, as little as shows that a page
+is there. On a busy machine compare the ratios (`times_as_fast`, by the clock and by CPU time), not rates.
 """
 
 from __future__ import annotations
@@ -13,13 +15,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import random
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from typing import Any, Literal
@@ -28,14 +30,12 @@ import numpy as np
 import torch
 
 from benchmarks.read_competitors import COMPETITORS, TOUCHED
+from benchmarks.turns import Epoch, compare, evict
 from ocr.cache import CacheParams
 from ocr.datasets import TensorDataset
 from ocr.datasets.normalise import Normaliser
 from tests.stores import fields as store_fields
 from tests.stores import sample, write_store
-
-Epoch = Callable[[], int]
-"""Reads everything once and gives the number of samples."""
 
 
 def touch(arrays: Iterable[Any]) -> int:
@@ -49,85 +49,59 @@ def touch_batch(batch: dict[str, Any]) -> int:
     return len(batch["sample_id"])
 
 
-def rates(sides: dict[str, Epoch], rounds: int, pause: float = 0) -> dict[str, dict[str, float]]:
-    """Samples a second of each side, and CPU milliseconds a sample, taking turns.
-
-    `pause` lets threads that a side left busy (prefetching what nobody will read) come to rest.
-    """
-    wall: dict[str, list[float]] = {name: [] for name in sides}
-    cpu: dict[str, list[float]] = {name: [] for name in sides}
-    for number in range(rounds + 1):
-        order = list(sides.items())
-        if number:  # after the first round, which only warms up
-            random.Random(number).shuffle(order)
-        for name, epoch in order:
-            time.sleep(pause)
-            began, used = time.perf_counter(), time.process_time()
-            count = epoch()
-            wall[name].append(count / (time.perf_counter() - began))
-            cpu[name].append(1e3 * (time.process_time() - used) / count)
-    return {
-        name: {
-            "samples_s": round(median(wall[name][1:])),
-            "best": round(max(wall[name])),
-            "cpu_ms": round(median(cpu[name][1:]), 4),
-        }
-        for name in sides
-    }
-
-
-def evict(path: Path) -> None:
-    """Drop a store's files from the page cache."""
-    for file in path.rglob("*"):
-        if file.is_file():
-            with file.open("rb") as open_file:
-                os.fsync(open_file.fileno())
-                os.posix_fadvise(open_file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-
-
-def sequential(path: Path, folder: Path, batch: int, rounds: int) -> dict[str, Any]:
+def sequential(path: Path, folder: Path, batches: list[int], rounds: int) -> dict[str, Any]:
     """Views in order, against views over one `.npy` memmap of the same bytes."""
     datasets = {mode: _warm(path, mode) for mode in ("mmap", "ram")}
-    datasets["ram, huge pages"] = _warm(path, "ram", huge_pages=True)
     memmap = _npy(datasets["mmap"], folder)
 
-    def views() -> int:
+    def views(batch: int) -> int:
         for start in range(0, len(memmap), batch):
             touch([memmap[start : start + batch]])
         return len(memmap)
 
-    def store(dataset: TensorDataset) -> Epoch:
-        return lambda: sum(touch_batch(b) for b in dataset.batches(batch))
+    return {
+        f"batch {batch}": compare(
+            {
+                "npy memmap": partial(views, batch),
+                **{mode: partial(_epoch, dataset, batch) for mode, dataset in datasets.items()},
+            },
+            rounds,
+        )
+        for batch in batches
+    }
 
-    return rates({"npy memmap": views, **{name: store(d) for name, d in datasets.items()}}, rounds)
 
-
-def shuffled(path: Path, batch: int, rounds: int) -> dict[str, Any]:
-    """Gathered batches, against `index_select(out=)` over the same bytes in RAM."""
-    dataset = _warm(path, "mmap")
-    whole = dataset[:]
+def shuffled(path: Path, batches: list[int], rounds: int) -> dict[str, Any]:
+    """Gathered batches, against `index_select(out=)` over the same bytes in RAM; nobody looks at them."""
+    datasets = {mode: _warm(path, mode) for mode in ("mmap", "ram")}
+    whole = datasets["mmap"][:]
     tensors = [whole[name].clone() for name in TOUCHED]
-    outs = [torch.empty((batch, *tensor.shape[1:]), dtype=tensor.dtype) for tensor in tensors]
     seeds = iter(range(10**6))
 
-    def select() -> int:
-        order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(next(seeds)))
-        for rows in order.split(batch)[: len(dataset) // batch]:
+    def select(outs: list[torch.Tensor]) -> int:
+        batch, count = len(outs[0]), len(tensors[0])
+        order = torch.randperm(count, generator=torch.Generator().manual_seed(next(seeds)))
+        for rows in order.split(batch)[: count // batch]:
             for tensor, out in zip(tensors, outs, strict=True):
                 torch.index_select(tensor, 0, rows, out=out)
-        return len(dataset) // batch * batch
+        return count // batch * batch
 
-    def store() -> int:
-        batches = dataset.batches(batch, "shuffled", seed=next(seeds), drop_last=True)
-        return sum(len(b["sample_id"]) for b in batches)
+    def store(dataset: TensorDataset, batch: int) -> int:
+        found = dataset.batches(batch, "shuffled", seed=next(seeds), drop_last=True)
+        return sum(len(b["sample_id"]) for b in found)
 
-    return rates({"index_select(out=)": select, "store": store}, rounds)
+    results = {}
+    for batch in batches:
+        outs = [torch.zeros((batch, *tensor.shape[1:]), dtype=tensor.dtype) for tensor in tensors]
+        sides = {mode: partial(store, dataset, batch) for mode, dataset in datasets.items()}
+        results[f"batch {batch}"] = compare({"index_select(out=)": partial(select, outs), **sides}, rounds)
+    return results
 
 
 def cold(path: Path, batch: int, rounds: int) -> dict[str, Any]:
-    """The first epoch from the disk, opening and warming included, against reading the files."""
+    """The first epoch from the disk, opening and warming included, against reading the files in order."""
     files = sorted(path.glob("*/c.*.0.0.0"), key=lambda file: file.stat().st_ino)
-    buffer = bytearray(1 << 22)
+    buffer, count = bytearray(1 << 22), len(TensorDataset(path, fields=()))
 
     def read() -> int:
         for file in files:
@@ -135,41 +109,34 @@ def cold(path: Path, batch: int, rounds: int) -> dict[str, Any]:
                 os.posix_fadvise(open_file.fileno(), 0, 0, os.POSIX_FADV_SEQUENTIAL)
                 while open_file.readinto(buffer):
                     pass
-        return len(TensorDataset(path, fields=()))
+        return count
 
-    def epoch(mode: str, warm: bool = True) -> Epoch:
-        def run() -> int:
-            dataset = TensorDataset(path, cache=CacheParams(mode=mode))  # type: ignore[arg-type]
-            if warm:
-                dataset.warm()
-            return sum(touch_batch(b) for b in dataset.batches(batch))
+    def epoch(mode: str) -> int:
+        return _epoch(_warm(path, mode), batch)
 
-        return run
+    sides = {mode: partial(epoch, mode) for mode in ("mmap", "ram", "off")}
+    return compare({"read the files": read, **sides}, rounds, lambda: evict(path.resolve()), warm_up=False)
 
-    sides = {"read the files": read, "mmap": epoch("mmap"), "ram": epoch("ram"), "off": epoch("off", False)}
-    found: dict[str, list[float]] = {name: [] for name in sides}
-    for _ in range(rounds):
-        for name, side in sides.items():
+
+def epochs(path: Path, batch: int, rounds: int) -> dict[str, Any]:
+    """Milliseconds of epochs 0, 1 and 2 after warming a cold store, and how much longer epoch 0 takes."""
+    found: dict[str, Any] = {}
+    for mode in ("mmap", "ram"):
+        times = []
+        for _ in range(rounds):
             evict(path.resolve())
-            began = time.perf_counter()
-            side()
-            found[name].append(time.perf_counter() - began)
-    return {
-        name: {"seconds": round(min(times), 3), "median": round(median(times), 3)}
-        for name, times in found.items()
-    }
-
-
-def epochs(path: Path, batch: int) -> dict[str, float]:
-    """Seconds of epochs 0, 1 and 2 after warming a cold store."""
-    evict(path.resolve())
-    dataset = _warm(path, "mmap")
-    found = {}
-    for epoch in range(3):
-        began = time.perf_counter()
-        count = sum(touch_batch(b) for b in dataset.batches(batch))
-        found[f"epoch {epoch}"] = round(time.perf_counter() - began, 4)
-    return {**found, "samples": count}
+            dataset = _warm(path, mode)
+            clock = [time.perf_counter()]
+            for _ in range(3):
+                _epoch(dataset, batch)
+                clock.append(time.perf_counter())
+            times.append([1e3 * (after - before) for before, after in pairwise(clock)])
+            del dataset
+        found[mode] = {
+            "ms": [round(median(one), 2) for one in zip(*times, strict=True)],
+            "epoch 0 to epoch 2": round(median(one[0] / one[2] for one in times), 3),
+        }
+    return found
 
 
 def normalising(path: Path, batch: int, rounds: int) -> dict[str, Any]:
@@ -188,10 +155,10 @@ def normalising(path: Path, batch: int, rounds: int) -> dict[str, Any]:
             return len(normalise(images))
 
         sides |= {f"formula, {name}": formula, f"one pass, {name}": fused}
-    return rates(sides, rounds)
+    return compare(sides, rounds)
 
 
-def opening(path: Path, folder: Path) -> dict[str, float]:
+def opening(path: Path, folder: Path) -> dict[str, Any]:
     """Milliseconds to open a store with all its fields: this one, and one of 100,000 tiny samples."""
     large = folder / "large" / "tensors.zarr"
     if not large.exists():
@@ -200,13 +167,14 @@ def opening(path: Path, folder: Path) -> dict[str, float]:
         write_store(large, samples, store_fields(16, 16), samples_per_chunk=32)
     found = {}
     for name, store in (("this store", path), ("100,000 samples", large)):
-        times = []
-        for _ in range(5):
-            began = time.perf_counter()
+        wall, cpu = [], []
+        for _ in range(7):
+            began, used = time.perf_counter(), time.process_time()
             dataset = TensorDataset(store)
-            times.append(1e3 * (time.perf_counter() - began))
+            wall.append(1e3 * (time.perf_counter() - began))
+            cpu.append(1e3 * (time.process_time() - used))
             del dataset
-        found[name] = round(min(times), 1)
+        found[name] = {"ms": round(min(wall), 1), "cpu_ms": round(min(cpu), 1)}
     return found
 
 
@@ -252,7 +220,7 @@ def memory(path: Path, mode: str, ranks: int) -> dict[str, float]:
 
 def against(path: Path, folder: Path, names: list[str], batch: int, rounds: int) -> dict[str, Any]:
     """Other libraries over the same arrays, each by its own documented best use."""
-    dataset, in_ram = _warm(path, "mmap"), _warm(path, "ram", huge_pages=True)
+    dataset, in_ram = _warm(path, "mmap"), _warm(path, "ram")
     results: dict[str, Any] = {}
     ready = {}
     for name in names:
@@ -265,21 +233,23 @@ def against(path: Path, folder: Path, names: list[str], batch: int, rounds: int)
         except Exception as error:  # a library that is missing or does not run is a result
             results[name] = f"does not run here: {type(error).__name__}: {error}"
     for order in ("sequential", "shuffled"):
-        sides: dict[str, Epoch] = {}
+        sides: dict[str, Epoch] = {"warmstore, ram": partial(_epoch, in_ram, batch, order)}
+        sides["warmstore, mmap"] = partial(_epoch, dataset, batch, order)
         for name, reader in ready.items():
             sides[name] = partial(reader, order)
-        for label, stored in (("warmstore", dataset), ("warmstore, ram, huge pages", in_ram)):
-            sides[label] = partial(_epoch, stored, batch, order)
-        results[order] = rates(sides, rounds, pause=0.5)
+        # Threads that prefetch what nobody will read come to rest in half a second.
+        results[order] = compare(sides, rounds, lambda: time.sleep(0.5))
     return results
 
 
-def _epoch(dataset: TensorDataset, batch: int, order: Literal["sequential", "shuffled"]) -> int:
+def _epoch(
+    dataset: TensorDataset, batch: int, order: Literal["sequential", "shuffled"] = "sequential"
+) -> int:
     return sum(touch_batch(b) for b in dataset.batches(batch, order, seed=time.perf_counter_ns()))
 
 
-def _warm(path: Path, mode: str, **params: Any) -> TensorDataset:
-    dataset = TensorDataset(path, cache=CacheParams(mode=mode, **params))  # type: ignore[arg-type]
+def _warm(path: Path, mode: str) -> TensorDataset:
+    dataset = TensorDataset(path, cache=CacheParams(mode=mode))  # type: ignore[arg-type]
     dataset.warm()
     return dataset
 
@@ -305,6 +275,9 @@ def synthetic(folder: Path, count: int, side: int) -> Path:
     return path
 
 
+_PARTS = ("opening", "sequential", "shuffled", "cold", "epochs", "normalising", "memory", "competitors")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--store", type=Path, help="a tensors.zarr; 404 synthetic samples otherwise")
@@ -312,28 +285,29 @@ def main() -> None:
     parser.add_argument("--batch", type=int, nargs="+", default=[16, 12, 32])
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--competitors", nargs="*", default=[], help=f"all, or of: {', '.join(COMPETITORS)}")
-    parser.add_argument("--only", nargs="*", default=[], help="parts to run: sequential, shuffled, cold …")
+    parser.add_argument("--only", nargs="*", default=[], choices=_PARTS, help="parts to run; all otherwise")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.folder or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
         path = options.store or synthetic(folder, 404, 640)
         parts: dict[str, Callable[[], Any]] = {"opening": lambda: opening(path, folder)}
-        for batch in options.batch:
-            parts[f"sequential, batch {batch}"] = lambda b=batch: sequential(path, folder, b, options.rounds)
-            parts[f"shuffled, batch {batch}"] = lambda b=batch: shuffled(path, b, options.rounds)
-        batch = options.batch[0]
-        parts["cold"] = lambda: cold(path, batch, 3)
-        parts["epochs"] = lambda: epochs(path, batch)
-        parts["normalising"] = lambda: normalising(path, batch, options.rounds)
-        for mode in ("mmap", "ram"):
-            for ranks in (1, 2):
-                parts[f"memory, {mode}, {ranks} process(es)"] = lambda m=mode, r=ranks: memory(path, m, r)
+        batches, rounds = options.batch, options.rounds
+        parts["sequential"] = lambda: sequential(path, folder, batches, rounds)
+        parts["shuffled"] = lambda: shuffled(path, batches, rounds)
+        parts["cold"] = lambda: cold(path, batches[0], 5)
+        parts["epochs"] = lambda: epochs(path, batches[0], 5)
+        parts["normalising"] = lambda: normalising(path, batches[0], rounds)
+        parts["memory"] = lambda: {
+            f"{mode}, {ranks} process(es)": memory(path, mode, ranks)
+            for mode in ("mmap", "ram")
+            for ranks in (1, 2)
+        }
         names = list(COMPETITORS) if options.competitors == ["all"] else options.competitors
         if names:
-            parts["competitors"] = lambda: against(path, folder, names, batch, options.rounds)
+            parts["competitors"] = lambda: against(path, folder, names, batches[0], rounds)
         for name, part in parts.items():
-            if not options.only or any(name.startswith(wanted) for wanted in options.only):
+            if not options.only or name in options.only:
                 print(json.dumps({name: part()}, indent=1), flush=True)
 
 
