@@ -1,6 +1,6 @@
 """Two ways to do the heavy parts of the maps, with the same results to the last bit.
 
-`compiled_backend` runs the loops of `ocr.map_loops`, `ocr.map_offset` and `ocr.map_raster` as machine code;
+`compiled_backend` runs the loops of `ocr.map_loops`, `ocr.map_sweep` and `ocr.map_raster` as machine code;
 the drawing, most of the time, without the GIL. `PLAIN` needs no compiler: it leaves every offset to Clipper
 and every fill to OpenCV, and raises the field with NumPy; so it is also what the compiled shortcuts are
 tested against.
@@ -22,11 +22,15 @@ import numpy as np
 import numpy.typing as npt
 import pyclipper
 
-from ocr import map_crossing, map_loops, map_offset, map_raster
+from ocr import map_loops, map_raster, map_sweep
 
 _log = logging.getLogger(__name__)
 _one_at_a_time = threading.Lock()
 
+Offsets = tuple[npt.NDArray[np.int32], npt.NDArray[np.int64], npt.NDArray[np.int32], npt.NDArray[np.int64]]
+
+# numba keeps machine code for as long as the file of the loop that it was asked for is unchanged: what a loop
+# calls must be in its own file.
 _HELPERS = (
     map_loops.reverse,
     map_loops.drop_repeats,
@@ -34,23 +38,24 @@ _HELPERS = (
     map_loops.has_interior,
     map_loops.goes_straight,
     map_loops.twice_area,
-    map_crossing.crossing_pixel,
-    map_crossing.upwards,
-    map_crossing.next_row,
-    map_crossing.column_at,
-    map_crossing.to_nearest,
-    map_offset.offset_outline,
-    map_offset.most_points,
-    map_offset.turns_of,
-    map_offset.drop_idle,
-    map_offset.trace_offset,
-    map_offset.put,
-    map_offset.find_loops,
-    map_offset.touches,
-    map_offset.are_apart,
-    map_offset.cut_loops,
-    map_offset.loop_area,
-    map_offset.where_they_cross,
+    map_loops.most_points,
+    map_loops.turns_of,
+    map_loops.trace_offset,
+    map_loops.put,
+    map_loops.to_nearest,
+    map_sweep.cut_outline,
+    map_sweep.drop_idle,
+    map_sweep.find_loops,
+    map_sweep.touches,
+    map_sweep.are_apart,
+    map_sweep.cut_loops,
+    map_sweep.loop_area,
+    map_sweep.where_they_cross,
+    map_sweep.crossing_pixel,
+    map_sweep.upwards,
+    map_sweep.next_row,
+    map_sweep.column_at,
+    map_sweep.to_nearest,
     map_raster.fill_outlines,
     map_raster.fits,
     map_raster.draw_line,
@@ -120,34 +125,53 @@ def _compile() -> Backend | None:
     planes = "UniTuple(u1[:,::1], 3), f4[:,::1]"
     fills = f"UniTuple({outlines}, 3), UniTuple({bounds}, 3)"
     edges = f"{points}, {bounds}, f8[::1], i8[:,::1]"
-    fill = jit(map_raster.fill_outlines, f"(u1[:,::1], {outlines}, {bounds}, i8)")
-    like_opencv = _if_like_opencv(fill) is fill
     # Only this one releases the GIL: to get it back may take longer than any of the others runs.
     draw = jit(map_raster.draw, f"(b1, {planes}, {fills}, {edges}, f8, f8, b1)", nogil=True)
+    trace = jit(map_loops.trace_outlines, f"({outlines}, {bounds}, b1[::1], f8[::1])")
+    cut = jit(map_sweep.cut_outlines, f"(i8[:,::1], {bounds})")
     backend = Backend(
         jit(map_loops.clean, f"({points}, {bounds}, i8, i8)"),
         jit(map_loops.measure, f"({points}, {bounds})"),
-        _if_like_clipper(jit(map_offset.offset_outlines, f"({outlines}, {bounds}, b1[::1], f8[::1])")),
-        partial(draw, like_opencv),
+        _if_like_clipper(partial(offset_outlines, trace=trace, cut=cut)),
+        partial(draw, _fills_like_opencv(draw)),
     )
     _log.info("the compiled maps are ready after %.2f s", time.perf_counter() - started)
     return backend
 
 
-def _if_like_opencv(fill: Callable[..., Any]) -> Callable[..., Any]:
-    """Give `fill`, or the one that leaves all to OpenCV where the installed OpenCV fills otherwise.
+def offset_outlines(
+    outlines: npt.NDArray[np.int32],
+    bounds: npt.NDArray[np.int64],
+    wanted: npt.NDArray[np.bool_],
+    distance: npt.NDArray[np.float64],
+    *,
+    trace: Callable[..., Any] = map_loops.trace_outlines,
+    cut: Callable[..., Any] = map_sweep.cut_outlines,
+) -> Offsets:
+    """Shrink and grow the wanted outlines by their distance; those left to Clipper get no points.
+
+    Gives points and bounds of the shrunk outlines, then of the grown ones.
+    """
+    offsets: Offsets = cut(*trace(outlines, bounds, wanted, distance))
+    return offsets
+
+
+def _fills_like_opencv(draw: Callable[..., Any]) -> bool:
+    """Tell whether the compiled `map_raster.draw` fills as the installed OpenCV does.
 
     Up to 4.10 its polygons reach a pixel further here and there, in one triangle of seven.
     """
-    outlines = np.random.default_rng(0).integers(0, 128, (64, 5, 2), dtype=np.int32)
-    for outline in outlines:
-        ours, theirs = np.zeros((2, 128, 128), np.uint8)
-        fill(ours, outline, np.array([0, 5]), 1)
-        cv2.fillPoly(theirs, [outline], 1)
-        if not np.array_equal(ours, theirs):
+    no_points, no_bounds = np.empty((0, 2), np.int32), np.zeros(1, np.int64)
+    nothing = np.empty((0, 2)), no_bounds, np.empty(0), np.empty((0, 4), np.int64)
+    for outline in np.random.default_rng(0).integers(0, 128, (64, 5, 2), dtype=np.int32):
+        planes, field = np.zeros((4, 128, 128), np.uint8), np.empty((128, 128), np.float32)
+        outlines, bounds = (outline, no_points, no_points), (np.array([0, 5]), no_bounds, no_bounds)
+        draw(True, tuple(planes[:3]), field, outlines, bounds, *nothing, 0.0, 1.0, False)
+        cv2.fillPoly(planes[3], [outline], 1)
+        if not np.array_equal(planes[0], planes[3]):
             _log.info("OpenCV %s fills polygons in a way of its own: leaving it the fills", cv2.__version__)
-            return _fill_none
-    return fill
+            return False
+    return True
 
 
 def _if_like_clipper(offset: Callable[..., Any]) -> Callable[..., Any]:
@@ -163,7 +187,7 @@ def _if_like_clipper(offset: Callable[..., Any]) -> Callable[..., Any]:
         clipper.AddPath(outline.tolist(), pyclipper.JT_ROUND, pyclipper.ET_CLOSEDPOLYGON)
         for ours, theirs in ((shrunk, clipper.Execute(-distance)), (grown, clipper.Execute(distance))):
             # Clipper starts anywhere, so what counts is where the points lie.
-            if len(ours) and sorted(map(tuple, ours.tolist())) != sorted(map(tuple, *theirs)):
+            if len(ours) and [sorted(ours.tolist())] != [sorted(path) for path in theirs]:
                 _log.info("Clipper offsets outlines in a way of its own: leaving it the offsets")
                 return _offset_none
     return offset
@@ -174,17 +198,10 @@ def _offset_none(
     bounds: npt.NDArray[np.int64],
     wanted: npt.NDArray[np.bool_],
     distance: npt.NDArray[np.float64],
-) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64], npt.NDArray[np.int32], npt.NDArray[np.int64]]:
+) -> Offsets:
     """Leave every outline to Clipper."""
     none, no_bounds = np.empty((0, 2), np.int32), np.zeros_like(bounds)
     return none, no_bounds, none, no_bounds
-
-
-def _fill_none(
-    plane: npt.NDArray[np.uint8], outlines: npt.NDArray[np.int32], bounds: npt.NDArray[np.int64], value: int
-) -> npt.NDArray[np.bool_]:
-    """Leave every outline to OpenCV."""
-    return np.zeros(len(bounds) - 1, bool)
 
 
 def _draw(

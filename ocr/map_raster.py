@@ -33,37 +33,32 @@ def draw(
     """
     field[:] = low
     raise_edges(field, rings, bounds, distance, boxes, low, high, euclidean)
+    filled = (
+        np.zeros(len(outline_bounds[0]) - 1, np.bool_),
+        np.zeros(len(outline_bounds[1]) - 1, np.bool_),
+        np.zeros(len(outline_bounds[2]) - 1, np.bool_),
+    )
     for i in range(3):
         planes[i][:] = GROUNDS[i]
-    if not fills:
-        return (
-            np.zeros(len(outline_bounds[0]) - 1, np.bool_),
-            np.zeros(len(outline_bounds[1]) - 1, np.bool_),
-            np.zeros(len(outline_bounds[2]) - 1, np.bool_),
-        )
-    return (
-        fill_outlines(planes[0], outlines[0], outline_bounds[0], 1 - GROUNDS[0]),
-        fill_outlines(planes[1], outlines[1], outline_bounds[1], 1 - GROUNDS[1]),
-        fill_outlines(planes[2], outlines[2], outline_bounds[2], 1 - GROUNDS[2]),
-    )
+        if fills:
+            fill_outlines(planes[i], outlines[i], outline_bounds[i], 1 - GROUNDS[i], filled[i])
+    return filled
 
 
-def fill_outlines(plane: Any, outlines: Any, bounds: Any, value: int) -> Any:
-    """Fill outlines in a uint8 (H, W) plane as `cv2.fillPoly` fills one; tell for each whether it was done.
+def fill_outlines(plane: Any, outlines: Any, bounds: Any, value: int, filled: Any) -> None:
+    """Fill outlines in a uint8 (H, W) plane as `cv2.fillPoly` fills one; note in `filled` which are done.
 
     That is the border, and what lies inside by the even-odd rule. Left to OpenCV are outlines that leave
     the plane, as it bends what remains of them.
     """
-    done = np.zeros(len(bounds) - 1, np.bool_)
     stops = np.empty(plane.shape[0], np.int64)
     for index in range(len(bounds) - 1):
         outline = outlines[bounds[index] : bounds[index + 1]]
         if fits(plane, outline):
-            done[index] = True
+            filled[index] = True
             for i in range(len(outline)):
                 draw_line(plane, outline[i - 1, 0], outline[i - 1, 1], outline[i, 0], outline[i, 1], value)
             fill_inside(plane, outline, value, stops)
-    return done
 
 
 def fits(plane: Any, outline: Any) -> bool:

@@ -11,8 +11,7 @@ import pyclipper
 import pytest
 
 from benchmarks.maps import curve
-from ocr.map_backends import PLAIN, compiled_backend
-from ocr.map_offset import offset_outlines
+from ocr.map_backends import PLAIN, compiled_backend, offset_outlines
 from ocr.map_raster import fill_outlines
 
 Points = npt.NDArray[np.float64]
@@ -165,7 +164,9 @@ def test_fills_are_opencvs() -> None:
         if trial % 3 == 0:
             outline = np.ascontiguousarray(cv2.convexHull(outline)[:, 0])
         ours, theirs = np.zeros((2, 24, 30), np.uint8)
-        assert fill_outlines(ours, outline, np.array([0, len(outline)]), 1).all()
+        filled = np.zeros(1, bool)
+        fill_outlines(ours, outline, np.array([0, len(outline)]), 1, filled)
+        assert filled.all()
         cv2.fillPoly(theirs, [outline], 1)
         np.testing.assert_array_equal(ours, theirs, err_msg=str(outline.tolist()))
 
@@ -173,5 +174,7 @@ def test_fills_are_opencvs() -> None:
 def test_fills_across_the_border_are_left_to_opencv() -> None:
     plane = np.zeros((24, 30), np.uint8)
     outlines = np.array([[5, 5], [40, 5], [5, 20], [5, 5], [20, 5], [5, 20]], np.int32)
-    assert fill_outlines(plane, outlines, np.array([0, 3, 6]), 1).tolist() == [False, True]
+    filled = np.zeros(2, bool)
+    fill_outlines(plane, outlines, np.array([0, 3, 6]), 1, filled)
+    assert filled.tolist() == [False, True]
     assert plane[5, 5:21].all() and not plane[:, 21:].any()

@@ -444,13 +444,14 @@ def test_where_no_folder_is_writable_the_loops_are_compiled_without_a_cache(
 
 
 def test_shortcuts_that_disagree_with_the_installed_libraries_are_not_taken() -> None:
-    def fill(plane: Any, outlines: Any, bounds: Any, value: int) -> Any:
-        cv2.rectangle(plane, outlines.min(axis=0).tolist(), outlines.max(axis=0).tolist(), value, cv2.FILLED)
+    def draw(fills: bool, planes: Any, field: Any, outlines: Any, *others: Any) -> None:
+        corners = outlines[0].min(axis=0).tolist(), outlines[0].max(axis=0).tolist()
+        cv2.rectangle(planes[0], *corners, 1, cv2.FILLED)
 
     def offset(outlines: Any, bounds: Any, wanted: Any, distance: Any) -> Any:
         return outlines, bounds, outlines, bounds
 
-    assert map_backends._if_like_opencv(fill) is map_backends._fill_none
+    assert not map_backends._fills_like_opencv(draw)
     assert map_backends._if_like_clipper(offset) is map_backends._offset_none
 
 
