@@ -13,6 +13,7 @@ import torch
 
 import ocr.scoring
 from ocr.lightning_module import DetectorModule
+from ocr.losses import detector_loss
 from ocr.metrics import CLEval, IouHmean
 from ocr.model import DetectorOutput
 from ocr.overlap import OverlapParams
@@ -105,6 +106,33 @@ def test_nan_in_a_map_fails_the_epoch_with_the_samples_name(
     monkeypatch.setattr(detector.model, "forward", forward)
     with pytest.raises(PipelineError, match=r"sample page-1\.jpg: A probability map holds NaN"):
         trainer(tmp_path).validate(detector, loader(samples), verbose=False)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_loss_that_fails_fails_the_epoch_with_the_names_of_its_batch(
+    tmp_path: Path, samples: list[Batch], monkeypatch: pytest.MonkeyPatch, workers: int
+) -> None:
+    def fail_on_the_last(output: DetectorOutput, batch: Batch, params: Any) -> Any:
+        if batch.get("sample_id") == ["page-4.jpg"]:
+            raise ValueError("nothing works")
+        return detector_loss(output, batch, params)
+
+    detector = seeing(samples, monkeypatch, overlap=OverlapParams(workers=workers))
+    monkeypatch.setattr(ocr.scoring, "detector_loss", fail_on_the_last)
+    with pytest.raises(PipelineError, match=r"failed on sample page-4\.jpg: nothing works"):
+        trainer(tmp_path).validate(detector, loader(samples), verbose=False)
+
+
+def test_losses_are_means_over_samples(
+    tmp_path: Path, samples: list[Batch], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    detector = seeing(samples, monkeypatch, overlap=OverlapParams(workers=2))
+    (result,) = trainer(tmp_path).validate(detector, loader(samples), verbose=False)
+    expected = 0.0
+    for batch in loader(samples):
+        losses = detector_loss(detector(batch["images"].float()), batch, detector.loss_params)
+        expected += len(batch["sample_id"]) * losses.total.item() / len(samples)
+    assert result["val/loss"] == pytest.approx(expected, rel=1e-6)
 
 
 def test_all_regions_ignored_has_a_defined_result(
