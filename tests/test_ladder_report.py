@@ -18,13 +18,13 @@ MEASURED = [
 
 def test_rows_compare_every_rung_with_the_first() -> None:
     rows = [dict(zip(COLUMNS, row, strict=True)) for row in ladder_rows(MEASURED)]
-    assert [row["speed-up"] for row in rows] == ["1.0 ×", "1.0 ×", "100.0 ×", "100.0 ×"]
+    assert [row["speed-up"] for row in rows] == ["1.0 ×", "1.0 ×", "100 ×", "100 ×"]
     assert rows[2] == {
         "rung": "store",
         "epoch": 0,
         "samples": "500/s",
         "404 samples in": "0.81 s",
-        "speed-up": "100.0 ×",
+        "speed-up": "100 ×",
         "CPU a sample": "1.00 ms",
         "opened in": "1.00 s",
         "memory": "100.00 MB",

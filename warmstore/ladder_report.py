@@ -30,7 +30,7 @@ def ladder_rows(measured: Sequence[Measurement]) -> list[tuple[str | int, ...]]:
             one.epoch,
             f"{one.rate:,.0f}/s",
             show.duration(_BENCHMARK_SAMPLES / one.rate),
-            f"{one.rate / first[one.epoch]:,.1f} ×",
+            _times(one.rate / first[one.epoch]),
             f"{1e3 * one.cpu_s / one.samples:.2f} ms",
             show.duration(one.opened_s),
             show.size(one.pss),
@@ -64,3 +64,8 @@ def draw_ladder(measured: Sequence[Measurement], title: str, path: Path) -> None
     memory.barh(names, peaks, 0.6, color="tab:gray")
     memory.set(xlabel="GB of memory (PSS)", title="what it holds")
     figure.savefig(path, dpi=120)
+
+
+def _times(ratio: float) -> str:
+    """Write a ratio with as many digits as a measurement has."""
+    return f"{ratio:.1f} ×" if ratio < 100 else f"{float(f'{ratio:.2g}'):,.0f} ×"
