@@ -94,7 +94,10 @@ def epoch(asked: Invocation, checkpoint: Path | None, epochs: int, samples: int 
         limit=samples,
         workers=workers,
     )
-    measured = list(measure_ladder(job))
+    measured = []
+    for one in measure_ladder(job):
+        measured.append(one)
+        click.echo(f"{one.rung}, epoch {one.epoch}: {show.duration(one.seconds)}", err=True)
     same = same_metrics(measured)
     if asked.json:
         show.as_json({"epochs": [one.as_json() for one in measured], "same_metrics": same})
