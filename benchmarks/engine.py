@@ -69,10 +69,11 @@ def full_and_small_runs(samples: int) -> None:
     overrides = ["data.root=data", "executor.kind=serial"]
     config, _ = load_config("synthetic", overrides)
     bare, written = _bare(config)
-    with _timed_parts() as parts:
+    with _timed_parts() as timed:
         began = _now()
         list(run_stages(config.pipeline("val"), _names(config), config.executor, SILENT))
-        full = _now() - began
+        full = np.subtract(_now(), began)
+    parts = {name: np.array(seconds) for name, seconds in timed.items()}
     functions = parts["computing"] - parts["checking"]
     flushing = parts["flushing"]
     own = full - functions - parts["reading"] - parts["writing"] - flushing
@@ -149,9 +150,9 @@ PARTS: Mapping[str, tuple[Any, str]] = {
 
 
 @contextmanager
-def _timed_parts() -> Iterator[dict[str, Seconds]]:
+def _timed_parts() -> Iterator[dict[str, list[float]]]:
     """Collect what a serial run spends on its parts, each with those inside it."""
-    seconds = dict.fromkeys(PARTS, np.zeros(2))
+    seconds = {name: [0.0, 0.0] for name in PARTS}
     originals = {name: getattr(place, function) for name, (place, function) in PARTS.items()}
 
     def timed(name: str) -> Callable[..., Any]:
@@ -160,7 +161,8 @@ def _timed_parts() -> Iterator[dict[str, Seconds]]:
             try:
                 return originals[name](*args)
             finally:
-                seconds[name] = seconds[name] + _now() - began
+                for clock, (then, now) in enumerate(zip(began, _now(), strict=True)):
+                    seconds[name][clock] += now - then
 
         return call
 
@@ -173,9 +175,9 @@ def _timed_parts() -> Iterator[dict[str, Seconds]]:
             setattr(place, function, originals[name])
 
 
-def _now() -> Seconds:
+def _now() -> tuple[float, float]:
     """Wall time and this process's CPU time; the latter tells more on a machine that does other things."""
-    return np.array([time.perf_counter(), time.process_time()])
+    return time.perf_counter(), time.process_time()
 
 
 class Trivial(Stage):
