@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pytest
 from pydantic import ValidationError
 
-from ocr import map_backends
+from ocr import map_backends, map_loops
 from ocr.map_backends import PLAIN, choose_backend, compiled_backend
 from ocr.map_shapes import Verdict
 from ocr.maps import MapParams, Maps, build_maps, shape_maps
@@ -133,6 +133,16 @@ def test_drawn_otherwise_the_same_polygon_gives_the_same_maps(
     draw: Draw, polygon: Points, redraw: Callable[[Points], Any]
 ) -> None:
     assert_same(draw(redraw(polygon)), draw(polygon))
+
+
+@pytest.mark.parametrize("redraw", [lambda p: p, lambda p: p[::-1]], ids=["as is", "reversed"])
+def test_shapes_run_clockwise_even_of_closed_rings_far_out(
+    compiled: bool, redraw: Callable[[Points], Points]
+) -> None:
+    closed = np.concatenate([SLANTED, SLANTED[:1]])
+    shapes = shape_maps([redraw(closed) + 60], [False], HEIGHT, WIDTH, compiled=compiled)
+    assert len(shapes.rings) == 4
+    assert map_loops.twice_area(shapes.rings) == 2 * 4000
 
 
 def test_edges_through_pixels_have_no_holes(draw: Draw) -> None:
