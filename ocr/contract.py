@@ -102,11 +102,10 @@ def _layout(
 def _range(name: str, values: Tensor, low: float, high: float) -> Iterator[str]:
     if not values.numel():
         return
-    if values.is_floating_point() and not torch.isfinite(values).all():
+    least, most = (float(extreme) for extreme in torch.aminmax(values))  # NaN is both
+    if not np.isfinite([least, most]).all():
         yield f"{name} holds NaN or infinity"
-        return
-    least, most = float(values.min()), float(values.max())
-    if least < low or most > high:
+    elif least < low or most > high:
         yield f"{name} lies in {least:g}…{most:g}, outside {low:g}…{high:g}"
 
 
