@@ -63,7 +63,7 @@ class Measurement:
 
 
 def rungs(sources: Sources) -> tuple[Rung, ...]:
-    """The rungs, each the one before and one switch more, from plain online reading to the store in memory."""
+    """The rungs, each the one before and one switch more, from plain online reading to the RAM cache."""
     plain = DatasetConfig(
         image_path=sources.images, annotation_path=sources.annotations, image_loading_config=_PILLOW
     )
