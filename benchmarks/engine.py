@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -48,26 +49,39 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--samples", type=int, default=404)
+    parser.add_argument("--samples", type=int, default=404, help="synthetic receipts of 1152 × 864 pixels")
+    parser.add_argument("--receipts", type=Path, help="a folder with img/ and box/ instead, which is copied")
     parser.add_argument("--many", type=int, default=100_000)
     asked = parser.parse_args()
+    receipts = asked.receipts and asked.receipts.resolve()
     with tempfile.TemporaryDirectory(dir=Path.cwd(), prefix=".bench-") as folder:
         os.chdir(folder)
-        full_and_small_runs(asked.samples)
+        name, overrides = _receipts(receipts) if receipts else _synthetic(asked.samples)
+        full_and_small_runs(name, [*overrides, "data.root=data", "executor.kind=serial"])
         many_samples(asked.many)
         one_of_ten_thousand()
 
 
-def full_and_small_runs(samples: int) -> None:
+def _synthetic(samples: int) -> tuple[str, list[str]]:
+    generate(Path("data"), train=0, val=samples, size=(1152, 864))
+    return "synthetic", []
+
+
+def _receipts(folder: Path) -> tuple[str, list[str]]:
+    for part in ("img", "box"):
+        shutil.copytree(folder / part, Path("data", part))
+    count = sum(1 for _ in Path("data/img").iterdir())
+    return "receipts", [f"data.splits.val.part=[0, {count}]"]
+
+
+def full_and_small_runs(name: str, overrides: list[str]) -> None:
     """A full run against bare functions, then a run with nothing to do, then one edited image.
 
     What is the engine's own: everything but the stages' `compute`, reading and verifying what they
     read, encoding and writing chunks, and flushing. So it is listing and hashing the source, planning,
     checking outputs, digests, records, linking raw files, assembling, publishing and sweeping.
     """
-    generate(Path("data"), train=0, val=samples, size=(1152, 864))
-    overrides = ["data.root=data", "executor.kind=serial"]
-    config, _ = load_config("synthetic", overrides)
+    config, _ = load_config(name, overrides)
     bare, written = _bare(config)
     with _timed_parts() as timed:
         began = _now()
@@ -83,7 +97,7 @@ def full_and_small_runs(samples: int) -> None:
         row(what, f"{seconds[0]:6.2f} s {seconds[1]:6.2f} s {share[0]:7.1%} {share[1]:6.1%}{note}")
 
     row("", "    wall      CPU   of the functions")
-    part(f"full run, {samples} samples, four stages, serial", full)
+    part(f"full run over {name} samples, four stages, serial", full)
     part("  stage functions", functions, f" (in a bare loop {bare:.2f} s)")
     part("  reading and verifying what stages read", parts["reading"])
     part("  encoding and writing chunks", parts["writing"], f" (in a bare loop {written:.2f} s)")
@@ -96,7 +110,7 @@ def full_and_small_runs(samples: int) -> None:
     part("    linking raw files", parts["linking"])
     part("    assembling", parts["assembling"] - flushing)
 
-    command = [sys.executable, "-m", "warmstore", "run", "--split", "val", *overrides]
+    command = [sys.executable, "-m", "warmstore", "run", "--config", name, "--split", "val", *overrides]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     walls = [_timed(command, environment) for _ in range(5)]
     row("whole command, nothing to do", f"{min(walls):.2f} s (median {sorted(walls)[2]:.2f} s)")
@@ -104,7 +118,7 @@ def full_and_small_runs(samples: int) -> None:
     list(run_stages(config.pipeline("val"), _names(config), config.executor, SILENT))
     row("  of which ours, after imports", f"{time.perf_counter() - began:.3f} s")
 
-    image = Path("data/val/receipt-00007.jpg")
+    image = min(Path("data").rglob("*.jpg"))
     image.write_bytes(image.read_bytes() + b"\0")
     edited = dict(run_stages(config.pipeline("val"), _names(config), config.executor, SILENT))
     again = sum(result.compute_seconds for result in edited.values())
