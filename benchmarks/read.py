@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -33,6 +33,7 @@ from benchmarks.read_competitors import COMPETITORS, TOUCHED
 from benchmarks.turns import Epoch, compare, evict
 from ocr.cache import CacheParams
 from ocr.datasets import TensorDataset
+from ocr.datasets.collate import ARRAYS, DEFAULT_FIELDS
 from ocr.datasets.normalise import Normaliser
 from tests.stores import fields as store_fields
 from tests.stores import sample, write_store
@@ -50,25 +51,21 @@ def touch_batch(batch: dict[str, Any]) -> int:
 
 
 def sequential(path: Path, folder: Path, batches: list[int], rounds: int) -> dict[str, Any]:
-    """Views in order, against views over one `.npy` memmap of the same bytes."""
-    datasets = {mode: _warm(path, mode) for mode in ("mmap", "ram")}
-    memmap = _npy(datasets["mmap"], folder)
+    """Views in order, of images alone and of all fields, against views over a `.npy` memmap a field."""
+    results = {}
+    for what, fields in (("images", ("image",)), ("all fields", DEFAULT_FIELDS)):
+        datasets = {mode: _warm(path, mode, fields) for mode in ("mmap", "ram")}
+        memmaps = [_npy(path, name, folder) for name in fields if name in ARRAYS]
 
-    def views(batch: int) -> int:
-        for start in range(0, len(memmap), batch):
-            touch([memmap[start : start + batch]])
-        return len(memmap)
+        def views(batch: int, memmaps: list[np.memmap] = memmaps) -> int:
+            for start in range(0, len(memmaps[0]), batch):
+                touch(memmap[start : start + batch] for memmap in memmaps)
+            return len(memmaps[0])
 
-    return {
-        f"batch {batch}": compare(
-            {
-                "npy memmap": partial(views, batch),
-                **{mode: partial(_epoch, dataset, batch) for mode, dataset in datasets.items()},
-            },
-            rounds,
-        )
-        for batch in batches
-    }
+        for batch in batches:
+            sides = {mode: partial(_epoch, dataset, batch) for mode, dataset in datasets.items()}
+            results[f"{what}, batch {batch}"] = compare({"npy": partial(views, batch), **sides}, rounds)
+    return results
 
 
 def shuffled(path: Path, batches: list[int], rounds: int) -> dict[str, Any]:
@@ -182,6 +179,7 @@ PSS = """
 import sys, json, re
 from ocr.cache import CacheParams
 from ocr.datasets import TensorDataset
+from ocr.datasets.collate import ARRAYS, DEFAULT_FIELDS
 from benchmarks.read import touch_batch
 def pss():
     return int(re.search(r"Pss: *(\\d+)", open("/proc/self/smaps_rollup").read())[1]) * 1024
@@ -248,23 +246,18 @@ def _epoch(
     return sum(touch_batch(b) for b in dataset.batches(batch, order, seed=time.perf_counter_ns()))
 
 
-def _warm(path: Path, mode: str) -> TensorDataset:
-    dataset = TensorDataset(path, cache=CacheParams(mode=mode))  # type: ignore[arg-type]
+def _warm(path: Path, mode: str, fields: Sequence[str] = DEFAULT_FIELDS) -> TensorDataset:
+    dataset = TensorDataset(path, fields, cache=CacheParams(mode=mode))  # type: ignore[arg-type]
     dataset.warm()
     return dataset
 
 
-def _npy(dataset: TensorDataset, folder: Path) -> np.memmap:
-    """One `.npy` file with every sample's images and maps end to end, mapped."""
-    path = folder / "samples.npy"
-    if not path.exists():
-        shape = (len(dataset), dataset.sample_bytes)
-        array = np.lib.format.open_memmap(path, "w+", np.uint8, shape)
-        for row, batch in enumerate(dataset.batches(1)):
-            parts = [batch[name].numpy().reshape(-1).view(np.uint8) for name in TOUCHED]
-            array[row] = np.concatenate(parts)
-        array.flush()
-    return np.load(path, mmap_mode="r")
+def _npy(path: Path, name: str, folder: Path) -> np.memmap:
+    """One `.npy` file with a field of every sample, mapped."""
+    file = folder / f"{name}.npy"
+    if not file.exists():
+        np.save(file, TensorDataset(path, (name,))[:][ARRAYS[name]].numpy())
+    return np.load(file, mmap_mode="r")
 
 
 def synthetic(folder: Path, count: int, side: int) -> Path:
