@@ -6,7 +6,9 @@ pipe of its own and one call at a time, so that whatever ends it is laid to that
 
 from __future__ import annotations
 
+import fcntl
 import multiprocessing
+import os
 import pickle
 import resource
 import signal
@@ -149,10 +151,26 @@ class _Worker:
 def _serve(connection: Connection, memory: int) -> None:
     """Run calls until the other end is closed: by `stop`, or because its process is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the caller ends them
+    _die_with_caller()
     _limit_memory(memory)
     with suppress(EOFError, ConnectionError):
         while True:
             connection.send(_outcome(connection))
+
+
+def _die_with_caller() -> None:
+    """Have the kernel kill this process once its caller is gone, so that it does not work beside the next run.
+
+    A thread that waited for that would not get its turn while compiled code holds the interpreter's lock.
+    """
+    caller = multiprocessing.parent_process()
+    assert caller is not None
+    with suppress(OSError):  # where the kernel has no such signal, a worker still ends after its call
+        fcntl.fcntl(caller.sentinel, fcntl.F_SETOWN, os.getpid())
+        fcntl.fcntl(caller.sentinel, fcntl.F_SETSIG, signal.SIGKILL)
+        fcntl.fcntl(caller.sentinel, fcntl.F_SETFL, os.O_ASYNC)
+    if wait([caller.sentinel], timeout=0):  # it was gone before
+        os._exit(1)
 
 
 def _outcome(connection: Connection) -> tuple[Any, Exception | None]:
@@ -180,4 +198,7 @@ def _limit_memory(allowance: int) -> None:
     """Cap the address space of a worker: a runaway allocation fails there instead of on the machine."""
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + allowance, hard))
+    cap = pages * resource.getpagesize() + allowance
+    if hard != resource.RLIM_INFINITY:  # the user's own cap (`ulimit -v`) cannot be raised
+        cap = min(cap, hard)
+    resource.setrlimit(resource.RLIMIT_AS, (cap, hard))

@@ -1,6 +1,8 @@
 """Worker processes: whatever ends a worker is laid to the one call that it had."""
 
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -87,3 +89,33 @@ def test_errors_come_back_with_their_traceback(processes: WorkerProcesses) -> No
 def test_a_worker_that_dies_before_it_begins_is_no_fault_of_the_call(processes: WorkerProcesses) -> None:
     with pytest.raises(PipelineError, match=r"died with exit code 7 before it began.*executor\.memory"):
         list(processes.as_completed([processes.submit(work, KillsItsReader())]))
+
+
+_CALLER = """
+from pipeline.worker_processes import WorkerProcesses
+pool = WorkerProcesses(width=1, timeout=60, memory=1 << 30)
+list(pool.as_completed([pool.submit(exec, "import time; print('begun', flush=True); time.sleep(60)")]))
+"""
+
+_LIMITED = """
+import resource
+from pipeline.worker_processes import WorkerProcesses
+resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
+pool = WorkerProcesses(width=1, timeout=60, memory=8 << 30)
+print([call.result() for call in pool.as_completed([pool.submit(abs, -7)])])
+pool.stop()
+"""
+
+
+def test_workers_end_with_a_caller_that_is_killed() -> None:
+    """Who reads what they print sees its end once all of them are gone."""
+    with subprocess.Popen([sys.executable, "-c", _CALLER], stdout=subprocess.PIPE, text=True) as caller:
+        assert caller.stdout and caller.stdout.readline() == "begun\n"
+        caller.kill()
+        assert caller.communicate(timeout=30) == ("", None)
+
+
+def test_a_limit_of_the_users_own_is_kept() -> None:
+    """The allowance may be more than what `ulimit -v` leaves."""
+    done = subprocess.run([sys.executable, "-c", _LIMITED], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "[7]\n"), done.stderr
