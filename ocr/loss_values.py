@@ -8,6 +8,7 @@ once, after the border of the hard negatives is known, and eight pixels or more 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import exp, log1p
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -88,7 +89,7 @@ def loss_terms(
             np.float32(steepness),
         )
     bce, inside, everywhere, difference, counted = sums.tolist()
-    on_border = level * float(np.logaddexp(0, border, dtype=np.float64)) if level else 0.0
+    on_border = level * _softplus(float(border)) if level else 0.0
     return Terms(
         (bce + on_border) / max(positives + kept, 1),
         1 - 2 * inside / (everywhere + positives + 1e-6),
@@ -99,6 +100,11 @@ def loss_terms(
 def kept_negatives(positives: int, negatives: int, ratio: float) -> int:
     """How many negatives count: `ratio` times the positives, at least one, and all without a positive."""
     return min(negatives, max(1, int(positives * ratio))) if positives else negatives
+
+
+def _softplus(x: float) -> float:
+    """ln(1 + e^x), the loss of a negative; NaN without a warning."""
+    return max(x, 0.0) + log1p(exp(-abs(x)))
 
 
 def _flat(values: Tensor, dtype: torch.dtype) -> NDArray[Any]:
@@ -119,7 +125,10 @@ def _border(images: Sequence[ProbabilityPart], kept: int) -> tuple[np.float32, i
         _count_lower(*image, np.uint32(upper), lower_counts)
     # Among negative floats larger bits are smaller numbers.
     lower, left = _ranked(lower_counts, _RISING if upper >> 15 else _RISING[::-1], left)
-    return np.uint32(upper << 16 | lower).view(np.float32), left
+    border = np.uint32(upper << 16 | lower).view(np.float32)
+    if border == 0:  # -0 is as hard, though its bits are others
+        left = kept - sum(int(np.count_nonzero((i.mask > i.target) & (i.logits > 0))) for i in images)
+    return border, left
 
 
 def _ranked(counts: Counts, order: Counts, rank: int) -> tuple[int, int]:

@@ -90,10 +90,19 @@ def test_double_precision_agrees(steepness: float) -> None:
     assert terms.threshold == pytest.approx(difference.item(), rel=1e-6)
 
 
+@pytest.mark.parametrize("share", [0.05, 0.95])
+def test_negatives_on_the_border_are_as_hard_at_minus_zero(share: float) -> None:
+    zeros = torch.where(torch.rand(SIDES, generator=torch.Generator().manual_seed(0)) < share, 0.0, -0.0)
+    output, batch = DetectorOutput(zeros, zeros), maps(4, 0.1, 1.0, 0.5)
+    assert loss_terms(output, batch, 3.0, 50.0).probability == pytest.approx(np.log(2), rel=1e-6)
+
+
 @pytest.mark.parametrize("which", [0, 1])
 def test_nan_is_not_hidden(which: int) -> None:
     output, batch = logits(1, 4.0), maps(1, 0.1, 1.0, 1.0)
     output[which][1, 0, 5, 5] = float("nan")
+    assert detector_loss(output, batch, LossParams()).total.isnan()
+    output[which][:] = float("nan")
     assert detector_loss(output, batch, LossParams()).total.isnan()
 
 
