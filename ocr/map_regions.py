@@ -116,8 +116,9 @@ def _add_interior(values: Floats, seen: NDArray[np.bool_], outline: Integers) ->
     for row in range(max(0, -top), min(len(filled), values.shape[0] - top)):
         y, across = row + top, crossings[starts[row] : starts[row + 1]]
         for pair in range(0, len(across), 2):
-            left, right = max(0, int(np.ceil(across[pair]))), min(values.shape[1] - 1, int(across[pair + 1]))
-            inside, before = values[y, left : right + 1], seen[y, left : right + 1]
+            left, end = max(0, int(np.ceil(across[pair]))), int(np.floor(across[pair + 1])) + 1
+            end = max(left, end)  # a negative end would count from the right
+            inside, before = values[y, left:end], seen[y, left:end]
             for x in range(len(inside)):
                 new = not before[x]
                 total += inside[x] * new

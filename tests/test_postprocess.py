@@ -97,7 +97,19 @@ def test_means_are_those_of_the_pixels_that_opencv_fills(points):
 
 def test_means_outside_the_map_are_zero():
     outside = np.array([[50, 50], [60, 50], [60, 60]], dtype=np.int32)
-    assert means_inside(np.ones((30, 40), dtype=np.float32), [outside, outside - 100]).tolist() == [0, 0]
+    beside = outside - (100, 45)  # in the map's rows
+    outlines = [outline.astype(np.int32) for outline in (outside, outside - 100, beside)]
+    assert means_inside(np.ones((30, 40), dtype=np.float32), outlines).tolist() == [0, 0, 0]
+
+
+@given(st.lists(st.tuples(st.integers(-60, 99), st.integers(-60, 89)), min_size=1, max_size=9))
+def test_means_across_the_border_are_those_of_what_lies_inside(points):
+    outline = np.array(points, dtype=np.int32)
+    wide = np.zeros((160, 170), dtype=np.uint8)
+    cv2.fillPoly(wide, [outline + 65], 1)
+    mask = np.ascontiguousarray(wide[65:95, 65:105])
+    values = np.random.default_rng(0).random(mask.shape, dtype=np.float32)
+    assert means_inside(values, [outline])[0] == pytest.approx(cv2.mean(values, mask)[0], abs=1e-6)
 
 
 @given(st.floats(0.05, 0.95), st.floats(1, 40), st.floats(4, 900))
