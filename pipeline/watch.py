@@ -32,8 +32,13 @@ class ChangeWatch:
         if os.getpid() != self._process:
             self._close()
             self._start()
-        while self._descriptor >= 0 and self._reports.poll(0):
-            self._read(os.read(self._descriptor, 1 << 16))
+        if self._descriptor >= 0:
+            # Made for this call: threads that read side by side may not wait by one poll object.
+            reports = select.poll()
+            reports.register(self._descriptor, select.POLLIN)
+            while reports.poll(0):
+                with contextlib.suppress(BlockingIOError):  # another thread was first
+                    self._read(os.read(self._descriptor, 1 << 16))
         return self._changed
 
     def _start(self) -> None:
@@ -44,8 +49,6 @@ class ChangeWatch:
         if hasattr(libc, "inotify_init1"):
             self._descriptor = libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
         if self._descriptor >= 0:
-            self._reports = select.poll()
-            self._reports.register(self._descriptor, select.POLLIN)
             for folder in self._folders:
                 watch = libc.inotify_add_watch(self._descriptor, os.fsencode(folder), _IN_MODIFY)
                 self._watched[watch] = folder

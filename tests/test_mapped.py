@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -277,3 +278,19 @@ def test_a_watch_names_the_files_that_were_written_to(tmp_path: Path) -> None:
     os.truncate(tmp_path / "b", 1)
     assert watch.changed() == {tmp_path / "b"}
     assert watch.changed() == {tmp_path / "b"}
+
+
+def test_threads_may_ask_a_watch_side_by_side(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a").write_bytes(b"1234")
+    watch = ChangeWatch([tmp_path])
+    os.truncate(tmp_path / "a", 1)
+    real = os.read
+
+    def another_thread_is_first(descriptor: int, size: int) -> bytes:
+        monkeypatch.setattr("os.read", real)
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(watch.changed).result() == {tmp_path / "a"}
+        return real(descriptor, size)
+
+    monkeypatch.setattr("os.read", another_thread_is_first)
+    assert watch.changed() == {tmp_path / "a"}
