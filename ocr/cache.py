@@ -31,7 +31,7 @@ from pipeline.mapped import MappedArray
 from pipeline.memory import available_memory
 from pipeline.pages import Region
 from pipeline.shared import Handle
-from pipeline.shared_chunks import Chunks, SharedChunks
+from pipeline.shared_chunks import Chunks, SharedChunks, runs
 from pipeline.stage import Parameters
 
 Rows = range | NDArray[np.int64]
@@ -231,8 +231,8 @@ def _chunks(arrays: Sequence[MappedArray], rows: Rows) -> Chunks:
 def _lock(arrays: Sequence[MappedArray], chunks: Chunks) -> None:
     try:
         for array in arrays:
-            for chunk in chunks.tolist():
-                if array.placed[chunk]:
-                    array.region.lock(chunk * array.slot_bytes, array.slot_bytes)
+            # Whole runs: a lock that begins inside a huge page unmaps it.
+            for first, count in runs(chunks[array.placed[chunks]]):
+                array.region.lock(first * array.slot_bytes, count * array.slot_bytes)
     except OSError as error:
         log.warning("the RAM cache is not locked (%s): raise `ulimit -l`, or set cache.lock=false", error)

@@ -21,6 +21,7 @@ HUGE_PAGE = 2 << 20
 _PROT_NONE, _PROT_READ_WRITE = 0, mmap.PROT_READ | mmap.PROT_WRITE
 _MAP_FIXED, _MAP_NORESERVE = 0x10, 0x4000
 _MADV_WILLNEED, _MADV_POPULATE_READ, _MADV_COLLAPSE = 3, 22, 25
+_MLOCK_ONFAULT = 1
 _MAP_FAILED = ctypes.c_void_p(-1).value
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -35,10 +36,9 @@ _mmap.argtypes = (
     ctypes.c_long,
 )
 _munmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
-_madvise, _mincore, _mlock = _libc.madvise, _libc.mincore, _libc.mlock
+_madvise, _mincore = _libc.madvise, _libc.mincore
 _madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
 _mincore.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p)
-_mlock.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
 
 
 def whole_pages(size: int) -> int:
@@ -111,9 +111,12 @@ class Region:
         return min(int(np.bitwise_and(pages, 1).sum()) * PAGE, length)
 
     def lock(self, offset: int, length: int) -> None:
-        """Keep a range in memory. Raises OSError where the limit (`ulimit -l`) is too low."""
-        if _mlock(self.address + offset, length):
+        """Read a range and keep it in memory. Raises OSError where the limit (`ulimit -l`) is too low."""
+        # Without ONFAULT the kernel makes a private copy of every page, ready to be written to.
+        at, size = ctypes.c_void_p(self.address + offset), ctypes.c_size_t(length)
+        if _libc.mlock2(at, size, _MLOCK_ONFAULT):
             raise _system_error(f"locking {length} bytes")
+        self.populate(offset, length)
 
     def _advise(self, offset: int, length: int, advice: int) -> bool:
         if not _madvise(self.address + offset, length, advice):

@@ -78,7 +78,7 @@ class SharedChunks:
         """
         for array, start in zip(self.arrays, self._starts(), strict=True):
             position = 0
-            for first, count in self._runs():
+            for first, count in runs(self.chunks):
                 at = start + position * array.slot_bytes
                 array.place(first, count, self.memory.descriptor, at, shared)
                 array.region.populate(first * array.slot_bytes, count * array.slot_bytes)
@@ -87,14 +87,8 @@ class SharedChunks:
     def ranges(self) -> Iterator[tuple[Region, int, int]]:
         """Where the arrays' chunks are in this memory: offset and length in an array's region."""
         for array in self.arrays:
-            for first, count in self._runs():
+            for first, count in runs(self.chunks):
                 yield array.region, first * array.slot_bytes, count * array.slot_bytes
-
-    def _runs(self) -> Iterator[tuple[int, int]]:
-        """Consecutive chunks: the first, and how many."""
-        if len(self.chunks):
-            for run in np.split(self.chunks, np.flatnonzero(np.diff(self.chunks) != 1) + 1):
-                yield int(run[0]), len(run)
 
     def _starts(self) -> list[int]:
         sizes = [HUGE_PAGE, *_sizes(self.arrays, len(self.chunks))]
@@ -108,6 +102,13 @@ class SharedChunks:
                 at = start + position * array.slot_bytes
                 flat = memory[at : at + array.files.chunk_bytes]
                 yield array, chunk, flat.view(array.dtype).reshape(array.files.chunk_shape)
+
+
+def runs(chunks: Chunks) -> Iterator[tuple[int, int]]:
+    """Consecutive chunks: the first, and how many."""
+    if len(chunks):
+        for run in np.split(chunks, np.flatnonzero(np.diff(chunks) != 1) + 1):
+            yield int(run[0]), len(run)
 
 
 def _sizes(arrays: Sequence[MappedArray], count: int) -> list[int]:
