@@ -167,7 +167,14 @@ class RamCache:
             in_parallel(self._read_slot, slots, self.params.threads)
 
         try:
-            self._shared = SharedChunks.obtain(arrays, chunks, count, fill, self.params.huge_pages)
+            self._shared = SharedChunks.obtain(
+                arrays,
+                chunks,
+                count,
+                fill,
+                verify=self.params.verify,
+                huge_pages=self.params.huge_pages,
+            )
             self._shared.place(for_device)
         except OSError as error:
             log.warning("the RAM cache is not filled (%s): samples are read from the store's files", error)

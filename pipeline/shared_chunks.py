@@ -25,14 +25,15 @@ from pipeline.shared import Handle, SharedMemory
 Chunks = NDArray[np.int64]
 Fill = Callable[[Sequence[tuple[MappedArray, int, Samples]]], None]
 
-_COMPLETE, _COUNT = 0, 1
+_STATE, _COUNT = 0, 1
+_FILLED, _VERIFIED = 1, 2
 
 
 class SharedChunks:
     """Chunks `chunks[:count]` of some arrays of one store, in shared memory.
 
-    The first bytes say whether all of them have been filled, and how many they are; then come the
-    arrays, each from a multiple of the huge page's size.
+    The first bytes say whether all of them have been filled and verified, and how many they are; then
+    come the arrays, each from a multiple of the huge page's size.
     """
 
     def __init__(self, memory: SharedMemory, arrays: Sequence[MappedArray], chunks: Chunks) -> None:
@@ -45,24 +46,32 @@ class SharedChunks:
 
     @classmethod
     def obtain(
-        cls, arrays: Sequence[MappedArray], chunks: Chunks, count: int, fill: Fill, huge_pages: bool = True
+        cls,
+        arrays: Sequence[MappedArray],
+        chunks: Chunks,
+        count: int,
+        fill: Fill,
+        *,
+        verify: bool = True,
+        huge_pages: bool = True,
     ) -> SharedChunks:
         """Attach to what another process has filled, or make it from the first `count` chunks.
 
-        `fill` gets the slots to fill: an array, a chunk, and the memory for its samples.
+        `fill` gets the slots to fill: an array, a chunk, and the memory for its samples. With `verify`
+        it compares them with their checksums, and what others filled without doing so is left to them.
         Raises OSError where there is too little memory, and whatever `fill` raises.
         """
-        name = _name(arrays, chunks, huge_pages)
+        name, wanted = _name(arrays, chunks, huge_pages), _VERIFIED if verify else _FILLED
         with _alone(arrays[0].files.store.path):
             for found in SharedMemory.find(name):
                 shared = cls(found, arrays, chunks)
-                if shared._header[_COMPLETE]:
+                if shared._header[_STATE] >= wanted:
                     return shared
             memory = SharedMemory.create(name, sum(_sizes(arrays, count), HUGE_PAGE), huge_pages)
             os.pwrite(memory.descriptor, np.array([0, count], np.int64).tobytes(), 0)
             shared = cls(memory, arrays, chunks)
             fill(list(shared._slots()))
-            shared._header[_COMPLETE] = 1
+            shared._header[_STATE] = wanted
             return shared
 
     @classmethod

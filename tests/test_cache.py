@@ -167,6 +167,25 @@ def test_pages_of_any_size_hold_the_same_samples(
     assert_reads(dataset, 7)
 
 
+def test_a_copy_that_nobody_verified_is_shared_with_those_who_do_not_ask(tmp_path: Path) -> None:
+    path = tensors_store(tmp_path, 4, CANVAS)
+    chunk = TensorDataset(path).store.chunk_file("image", 2)
+    whole = chunk.read_bytes()
+    chunk.write_bytes(bytes(len(whole)))
+    careless, other, careful = (
+        TensorDataset(path, cache=CacheParams(mode="ram", verify=verify)) for verify in (False, False, True)
+    )
+    careless.warm()
+    other.warm()
+    assert memory_of(other).handle[2] == memory_of(careless).handle[2]
+    with pytest.raises(StoreError, match=r"00002\.jpg.*image does not match"):
+        careful.warm()
+    chunk.write_bytes(whole)
+    careful = TensorDataset(path, cache=CacheParams(mode="ram"))
+    careful.warm()
+    assert_reads(careful, 4)
+
+
 def test_writing_into_a_batch_harms_no_shared_copy(tmp_path: Path) -> None:
     path = tensors_store(tmp_path, 4, CANVAS)
     first, second = (TensorDataset(path, cache=CacheParams(mode="ram")) for _ in range(2))

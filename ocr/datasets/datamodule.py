@@ -102,9 +102,9 @@ class OcrDataModule(L.LightningDataModule):  # type: ignore[misc]  # Lightning i
     def _open(self, split: Split) -> TensorDataset | OnlineDataset:
         source = self.sources[split]
         if isinstance(source, str | os.PathLike):
-            # One rank of a machine verifies what all of them read.
-            first = self.trainer is None or self.trainer.local_rank == 0
-            cache = self.cache if first else self.cache.model_copy(update={"verify": False})
+            # One rank of a machine verifies what all of them read: any that comes first fills a shared copy.
+            leave = self.cache.mode != "ram" and self.trainer is not None and self.trainer.local_rank > 0
+            cache = self.cache.model_copy(update={"verify": False}) if leave else self.cache
             source = TensorDataset(
                 source, self.fields[split], limit=self.limit, expect=self.expect, cache=cache
             )
