@@ -6,7 +6,9 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import lightning as L
@@ -197,6 +199,17 @@ def test_two_ranks_see_every_validation_sample_once_from_one_copy(path: Path, tm
     assert [rank["misses"] for rank in ranks] == [0, 0]
 
 
+@pytest.mark.parametrize(("mode", "verifies"), [("ram", True), ("mmap", False)])
+def test_whichever_rank_fills_a_shared_copy_verifies_it(tmp_path: Path, mode: Any, verifies: bool) -> None:
+    path = tensors_store(tmp_path, 2, CANVAS)
+    chunk = TensorDataset(path).store.chunk_file("image", 1)
+    chunk.write_bytes(bytes(chunk.stat().st_size))
+    data = OcrDataModule(val=path, cache=CacheParams(mode=mode))
+    data.trainer = SimpleNamespace(local_rank=1)
+    with pytest.raises(StoreError, match="does not match") if verifies else nullcontext():
+        data.setup("validate")
+
+
 # ---------------------------------------------------------------------------- normalising
 
 
@@ -211,6 +224,12 @@ def test_normalising_is_the_formula_bit_for_bit(dtype: torch.dtype) -> None:
     assert torch.equal(kept, expected)
     assert not torch.equal(other, expected)
     assert torch.equal(normalise(expected), expected)
+
+
+@pytest.mark.parametrize(("shape", "dtype"), [((1, 4, 2, 2), torch.uint8), ((1, 3, 2, 2), torch.int64)])
+def test_images_that_are_not_in_the_table_are_refused(shape: tuple[int, ...], dtype: torch.dtype) -> None:
+    with pytest.raises(ValueError, match="images are uint8"):
+        Normaliser(MEAN, STD)(torch.full(shape, 100, dtype=dtype))
 
 
 def test_normalising_elsewhere_is_the_formula_within_a_rounding_error() -> None:

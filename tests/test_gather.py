@@ -11,7 +11,7 @@ import torch
 
 from ocr.datasets import TensorDataset
 from ocr.datasets.buffers import BufferPool
-from ocr.datasets.gather import gather
+from ocr.datasets.gather import gather, load_copy
 from tests.stores import sample, tensors_store
 
 SMALL, LARGE, ODD = (3, 8, 8), (3, 512, 512), (3, 511, 513)
@@ -33,6 +33,29 @@ def test_a_row_that_is_not_there_is_an_error(shape: tuple[int, ...], row: int) -
     samples = torch.zeros((5, *shape), dtype=torch.uint8)
     with pytest.raises(IndexError):
         gather(samples, [0, 1, 2, row], BufferPool().take((4, *shape), torch.uint8))
+
+
+@pytest.mark.parametrize("shape", [SMALL, LARGE])
+@pytest.mark.parametrize("room", [3, 5])
+def test_a_batch_of_another_length_is_not_written_beyond(shape: tuple[int, ...], room: int) -> None:
+    samples = torch.zeros((5, *shape), dtype=torch.uint8)
+    with pytest.raises(ValueError, match=f"4 rows for a batch of {room}"):
+        gather(samples, [0, 1, 2, 3], BufferPool().take((room, *shape), torch.uint8))
+
+
+def test_a_processor_that_does_not_tell_its_features_gathers_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> None:
+        raise RuntimeError("failed to get host cpu features")
+
+    monkeypatch.setattr("llvmlite.binding.get_host_cpu_features", refuse)
+    source, rows, out = (
+        np.arange(256, dtype=np.uint8),
+        np.array([3, 1]),
+        BufferPool().take((2, 64), torch.uint8),
+    )
+    copy, _engine = load_copy.__wrapped__()
+    copy(source.ctypes.data, 64, rows.ctypes.data, 2, out.data_ptr())
+    np.testing.assert_array_equal(out, source.reshape(4, 64)[rows])
 
 
 def test_shuffled_batches_of_a_large_canvas_are_the_stores_samples(tmp_path: Path) -> None:

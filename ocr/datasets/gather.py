@@ -65,9 +65,11 @@ def gather(samples: torch.Tensor, rows: Sequence[int] | NDArray[np.int64], out: 
 
     Does what `torch.index_select(samples, 0, rows, out=out)` does, and like it lets other threads run.
 
-    Raises IndexError where there is no such row.
+    Raises IndexError where there is no such row, ValueError where `out` has room for more or fewer.
     """
     index = np.ascontiguousarray(rows, np.int64)
+    if len(index) != len(out):
+        raise ValueError(f"{len(index)} rows for a batch of {len(out)}")
     size = out.nbytes // max(1, len(out))
     if out.nbytes < _LEAST_BYTES or size % _LINE or out.data_ptr() % _LINE:
         torch.index_select(samples, 0, torch.from_numpy(index), out=out)
@@ -86,8 +88,12 @@ def load_copy() -> tuple[Any, Any]:
     """
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
+    try:
+        features = llvm.get_host_cpu_features().flatten()
+    except RuntimeError:  # LLVM cannot ask every kind of processor; its name says enough
+        features = ""
     machine = llvm.Target.from_default_triple().create_target_machine(
-        cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten()
+        cpu=llvm.get_host_cpu_name(), features=features
     )
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(_LOOP), machine)
     engine.finalize_object()

@@ -36,11 +36,17 @@ class Normaliser:
         self(torch.zeros(1, 3, 1, 1, dtype=torch.uint8))  # compiles now, not in the first epoch
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
-        """Normalise a batch."""
+        """Normalise a batch.
+
+        Raises ValueError where it is not uint8 of three channels.
+        """
         if images.is_floating_point():
             return images
         if images.device.type != "cpu":
             return self.multiply_and_add(images)
+        # The loop below looks up whatever it is given, beyond the table's end as well.
+        if images.dtype != torch.uint8 or images.shape[1:2] != (3,):
+            raise ValueError(f"images are uint8 (B, 3, H, W), not {images.dtype} {tuple(images.shape)}")
         normalised = self._pool.take(tuple(images.shape), self.dtype)
         _look_up(images.numpy(), self._table, normalised.view(self._bits).numpy())
         return normalised
