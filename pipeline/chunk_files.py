@@ -94,7 +94,8 @@ class ChunkFiles:
         return count, f"encoded ({', '.join(names)})", self._read_by_zarr
 
     def _read_raw(self, chunk: int, out: Samples) -> None:
-        with (self.directory / self.key(chunk)).open("rb", buffering=0) as file:
+        # Buffered: it asks again where one call does not give all, as for more than 2 GB.
+        with (self.directory / self.key(chunk)).open("rb") as file:
             if file.readinto(_bytes(out).data) != out.nbytes or file.read(1):
                 raise ValueError(f"its file has not the {out.nbytes} bytes of its samples")
 

@@ -268,6 +268,20 @@ def test_shared_memory_that_does_not_fit_is_an_error_at_once() -> None:
         SharedMemory.create("too-large", 1 << 50)
 
 
+def test_a_chunk_that_comes_in_pieces_is_read_whole(tmp_path: Path) -> None:
+    files = MappedArray(open_store(tensors_store(tmp_path, 1, (256, 256))), "image").files
+    path = files.directory / files.key(0)
+    data = path.read_bytes()
+    path.unlink()
+    os.mkfifo(path)
+    out = np.empty(files.chunk_shape, files.dtype)
+    with ThreadPoolExecutor(1) as pool:
+        written = pool.submit(path.write_bytes, data)
+        files.read(0, out)
+        assert written.result() == len(data)
+    assert out.tobytes() == data
+
+
 def test_a_watch_names_the_files_that_were_written_to(tmp_path: Path) -> None:
     for name in "abc":
         (tmp_path / name).write_bytes(b"1234")
