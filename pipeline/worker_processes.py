@@ -159,7 +159,7 @@ def _serve(connection: Connection, memory: int) -> None:
 
 
 def _die_with_caller() -> None:
-    """Have the kernel kill this process once its caller is gone, so that it does not work beside the next run.
+    """Have the kernel kill this process once its caller is gone: it must not work beside the next run.
 
     A thread that waited for that would not get its turn while compiled code holds the interpreter's lock.
     """
