@@ -88,7 +88,8 @@ class Assembly:
 
     def link(self, name: str, source: Path, entry: tuple[int, str]) -> None:
         """Take over a file of the old generation."""
-        link_or_copy(source, self._place(name))
+        if not link_or_copy(source, self._place(name)):
+            self.fresh.append(name)
         self.files[name] = entry
 
     def move(self, name: str, staged: str, entry: tuple[int, str]) -> None:
@@ -188,7 +189,7 @@ def assemble(plan: StagePlan, records: Mapping[str, Record], staging: Path, targ
 
 
 def _sync_all(build: Assembly) -> None:
-    """Flush what is new, and every folder; files taken over from the old generation are on the disk."""
+    """Flush what is new, and every folder; files linked from the old generation are on the disk."""
     sync_all([build.target / name for name in (*build.fresh, MANIFEST, *sorted(build.folders))])
 
 

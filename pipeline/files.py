@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 TEMPORARY = ".tmp"
 _FEW = 64
+_NO_LINK = (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EACCES, errno.ENOSYS)
 
 
 def write_aside(path: Path, data: Buffer, point: str = "chunk") -> None:
@@ -57,19 +58,24 @@ def append(descriptor: int, data: Buffer, point: str) -> None:
         view = view[os.write(descriptor, part) :]
 
 
-def link_or_copy(source: Path, target: Path) -> None:
-    """Hard-link `source` as `target`; copy where the file system cannot link."""
+def link_or_copy(source: Path, target: Path) -> bool:
+    """Hard-link `source` as `target`; copy where the file system cannot link. Tells whether it linked.
+
+    A copy is not synced.
+    """
     reach("assemble.link")
     try:
         target.hardlink_to(source)
     except FileExistsError:
         raise
     except OSError as error:
-        if error.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EACCES):
+        if error.errno not in _NO_LINK:
             raise
         temporary = _beside(target)
         shutil.copyfile(source, temporary)
         temporary.replace(target)
+        return False
+    return True
 
 
 def sync(path: Path) -> None:

@@ -194,7 +194,7 @@ def _build(pipeline: Pipeline, plan: StagePlan, config: ExecutorConfig, reporter
     records, seconds = compute_plan(workspace, plan, pipeline.upstream(stage), config, reporter)
     building = workspace.begin(stage)
     manifest = assemble(plan, records, workspace.staging(stage), building)
-    if plan.old is not None and manifest.digest == plan.old.digest:
+    if plan.old is not None and manifest.digest == plan.old.digest and not plan.damaged:
         shutil.rmtree(building)
     else:
         workspace.publish(stage, building, manifest.digest)

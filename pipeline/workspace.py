@@ -131,7 +131,8 @@ class Workspace:
         number = int(listed[-1].name.partition("-")[0]) + 1 if listed else 1
         final = building.with_name(f"{number:06d}-{digest[:16]}")
         building.rename(final)
-        sync(final.parent)
+        for folder in (final.parent, final.parent.parent, self.work_dir):  # a first run has made them
+            sync(folder)
         for field in stage.fields():
             if isinstance(field, File):
                 self._point(self.folder / field.directory, self.store_path(stage) / field.directory)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import multiprocessing
 import os
@@ -15,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from pipeline import failpoints
+from pipeline import failpoints, files
 from pipeline.errors import PipelineError, Quarantine
 from pipeline.executors import ExecutorConfig
 from pipeline.repair import repair_stage
@@ -285,6 +286,40 @@ def test_damage_and_an_edit_at_once_are_healed_by_a_run(raw: Path, tmp_path: Pat
     _edit(raw)
     assert _clean_digests(raw, work) == _clean_digests(raw, tmp_path / "clean")
     _published_is_whole(work)
+
+
+def test_damage_is_healed_by_a_run_that_leads_to_the_same_digest(raw: Path, tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    original = run(raw, work)["read"].digest
+    (open_store(work / "val/read.zarr").path / "copies/a.txt").unlink()
+    result = run(raw, work, retry=True)["read"]  # the sample that is quarantined makes it stale
+    assert (result.digest, result.computed) == (original, 2)
+    _published_is_whole(work)
+
+
+def test_what_is_copied_for_want_of_links_is_synced(
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files of the old generation are on the disk, and copies of them are not."""
+
+    def refuse(self: Path, target: Path) -> None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS), str(self))
+
+    def sync_and_tell(path: Path) -> None:
+        synced.append(path.as_posix())
+        files.sync(path)
+
+    synced: list[str] = []
+    monkeypatch.setattr(Path, "hardlink_to", refuse)
+    monkeypatch.setattr("pipeline.assemble.sync_all", lambda paths: [sync_and_tell(path) for path in paths])
+    run(raw, tmp_path / "work")
+    _edit(raw)
+    synced.clear()
+    run(raw, tmp_path / "work")
+    for name in STAGES:
+        building = tmp_path / f"work/val/.generations/{name}/.building"
+        assert {f"{building}/{file}" for file in tree(tmp_path / f"work/val/{name}.zarr")} <= set(synced)
+    _published_is_whole(tmp_path / "work")
 
 
 def test_nothing_accepted_publishes_nothing(raw: Path, tmp_path: Path) -> None:
