@@ -126,7 +126,7 @@ class RamCache:
             return
         chunks = _chunks(arrays, rows)
         count = self._fitting(arrays, len(chunks))
-        if self.params.mode == "ram" and count:
+        if self.params.mode == "ram" and count and self._shared is None:
             self._fill_shared(arrays, chunks, count, for_device)
         if self._shared is None:
             self._populate(arrays, chunks[:count])

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -402,6 +403,35 @@ def test_memory_for_a_device_is_mapped_shared_and_registered(
     assert_reads(dataset, 3)
     del dataset
     assert [name for name, _ in calls].count("unregister") == 5
+
+
+def test_warming_twice_registers_the_copy_once_and_leaves_it_in_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[int] = []
+    runtime = SimpleNamespace(
+        cudaHostRegister=lambda address, *_: calls.append(address) or 0, cudaHostUnregister=lambda _: 0
+    )
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.cudart", lambda: runtime)
+    dataset = TensorDataset(tensors_store(tmp_path, 3, CANVAS), cache=CacheParams(mode="ram"))
+    dataset.warm()
+    memory, registered = memory_of(dataset), list(calls)
+    assert len(registered) == 5
+    assert dataset.warm().resident == 3
+    assert memory_of(dataset) is memory
+    assert calls == registered
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
+def test_a_forked_worker_leaves_cuda_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    dataset = TensorDataset(tensors_store(tmp_path, 4, CANVAS))
+    loader = DataLoader(
+        dataset, batch_sampler=[[2, 0]], num_workers=1, collate_fn=as_collated, multiprocessing_context="fork"
+    )
+    (batch,) = loader
+    np.testing.assert_array_equal(batch["images"][0], sample(2, *CANVAS)["image"])
 
 
 # ------------------------------------------------------------------- what the machine is asked

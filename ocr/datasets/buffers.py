@@ -13,6 +13,7 @@ from collections import defaultdict, deque
 
 import numpy as np
 import torch
+from torch.utils.data import get_worker_info
 
 
 class BufferPool:
@@ -38,5 +39,7 @@ class BufferPool:
         return torch.from_numpy(lent).view(dtype).view(shape)
 
     def _allocate(self, size: int) -> np.ndarray:
+        # A DataLoader's worker sends batches through a queue, and may not use CUDA once it is forked.
+        pin = self.pin and get_worker_info() is None
         # Torch aligns to cache lines, NumPy does not, and that is a quarter of a copy's time.
-        return torch.zeros(size, dtype=torch.uint8, pin_memory=self.pin).numpy()
+        return torch.zeros(size, dtype=torch.uint8, pin_memory=pin).numpy()

@@ -75,7 +75,7 @@ class TensorDataset(Dataset[Sample]):
 
     def _open(self, path: Path, fields: tuple[str, ...], pin: bool) -> None:
         self.store = open_store(path)
-        self._pin = pin
+        self._pin, self._registered = pin, False
         self._reader = StoreReader(self.store, fields, BufferPool(pin))
         self._residency = Residency(self._reader)
 
@@ -148,8 +148,8 @@ class TensorDataset(Dataset[Sample]):
         began = time.perf_counter()
         for_device = self._pin and torch.cuda.is_available()
         self.cache.warm(list(self._reader.arrays.values()), self._rows, for_device)
-        if for_device:
-            register_with_cuda(self.cache.shared_ranges())
+        if for_device and not self._registered:
+            self._registered = register_with_cuda(self.cache.shared_ranges())
         self._reader.remap()
         if len(self._rows):
             self._reader.sample(int(self._rows[0]))  # small fields are read whole with the first sample
