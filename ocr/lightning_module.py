@@ -213,9 +213,10 @@ class DetectorModule(L.LightningModule):  # type: ignore[misc]  # Lightning is u
         if stage in ("fit", "validate"):
             self.scoring.prepare()
 
-    def teardown(self, stage: str) -> None:
-        """End the pool that an epoch which failed has left."""
-        self.scoring.close()
+    def configure_callbacks(self) -> list[L.Callback]:
+        """End the pool of an epoch that fails; Lightning does not tear a module down then."""
+        known = any(isinstance(callback, _EndPool) for callback in self.trainer.callbacks)
+        return [] if known else [_EndPool()]
 
     def _detections(self, output: DetectorOutput, batch: Mapping[str, Any]) -> list[Detections]:
         return self.decoder.decode(output.prob_logits.sigmoid(), batch["inverse_matrix"], batch["size"])
@@ -264,6 +265,14 @@ class DetectorModule(L.LightningModule):  # type: ignore[misc]  # Lightning is u
         )
         module.load_state_dict(checkpoint["state_dict"])
         return cast(DetectorModule, module.eval())
+
+
+class _EndPool(L.Callback):  # type: ignore[misc]  # Lightning is untyped here
+    def on_exception(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
+    ) -> None:
+        if isinstance(pl_module, DetectorModule):
+            pl_module.scoring.close()
 
 
 def _named(stage: str, losses: Mapping[str, T]) -> dict[str, T]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -121,6 +122,28 @@ def test_a_loss_that_fails_fails_the_epoch_with_the_names_of_its_batch(
     monkeypatch.setattr(ocr.scoring, "detector_loss", fail_on_the_last)
     with pytest.raises(PipelineError, match=r"failed on sample page-4\.jpg: nothing works"):
         trainer(tmp_path).validate(detector, loader(samples), verbose=False)
+
+
+def test_an_epoch_that_fails_leaves_no_pool_and_the_next_is_whole(
+    tmp_path: Path, samples: list[Batch], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    detector, run = module(SIDE, overlap=OverlapParams(workers=2)), trainer(tmp_path)
+    (whole,) = run.validate(detector, loader(samples), verbose=False)
+    forward, passed, before = detector.model.forward, 0, set(threading.enumerate())
+
+    def fail_on_the_second(images: torch.Tensor) -> DetectorOutput:
+        nonlocal passed
+        passed += 1
+        if passed == 2:
+            raise ValueError("nothing works")
+        return forward(images)
+
+    with monkeypatch.context() as patch, pytest.raises(ValueError, match="nothing works"):
+        patch.setattr(detector.model, "forward", fail_on_the_second)
+        run.validate(detector, loader(samples), verbose=False)
+    left = set(threading.enumerate()) - before
+    assert not [thread for thread in left if thread.name.startswith("overlap")]
+    assert run.validate(detector, loader(samples), verbose=False) == [whole]
 
 
 def test_losses_are_means_over_samples(
