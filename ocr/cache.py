@@ -176,6 +176,14 @@ class RamCache:
                 huge_pages=self.params.huge_pages,
             )
             self._shared.place(for_device)
+            held = len(self._shared.chunks)
+            if held < count:
+                log.warning(
+                    "another process filled the RAM cache with %d of the %d chunks that the budget holds: "
+                    "its copy is shared; end that process to fill a larger one",
+                    held,
+                    count,
+                )
         except OSError as error:
             log.warning("the RAM cache is not filled (%s): samples are read from the store's files", error)
 

@@ -187,6 +187,17 @@ def test_a_copy_that_nobody_verified_is_shared_with_those_who_do_not_ask(tmp_pat
     assert_reads(careful, 4)
 
 
+def test_sharing_a_smaller_copy_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tensors_store(tmp_path, 5, CANVAS, codec="zstd")
+    small = TensorDataset(path, cache=CacheParams(mode="ram", budget=2 * SAMPLE_BYTES))
+    assert small.warm().resident == 2
+    assert "another process" not in caplog.text
+    large = TensorDataset(path, cache=CacheParams(mode="ram"))
+    assert large.warm().resident == 2
+    assert "with 2 of the 5 chunks" in caplog.text
+    assert_reads(large, 5)
+
+
 def test_writing_into_a_batch_harms_no_shared_copy(tmp_path: Path) -> None:
     path = tensors_store(tmp_path, 4, CANVAS)
     first, second = (TensorDataset(path, cache=CacheParams(mode="ram")) for _ in range(2))
