@@ -70,7 +70,7 @@ def _grow_convex(points: Doubles, bounds: Indices, distances: Doubles) -> tuple[
 
 @compiled
 def _grow_one(outline: Doubles, distance: float, ring: Floats) -> int:
-    """Write the grown outline and give its length; 0 where it is not convex."""
+    """Write the grown outline and give its length; 0 where it is not convex, or corners coincide."""
     count, area = len(outline), 0.0
     for k in range(count):
         area += outline[k - 1, 0] * outline[k, 1] - outline[k, 0] * outline[k - 1, 1]
@@ -84,7 +84,8 @@ def _grow_one(outline: Doubles, distance: float, ring: Floats) -> int:
             inwards[0] * outwards[0] + inwards[1] * outwards[1],
         )
         turned += angle
-        if not (0 <= angle < pi and turned < 2 * pi + 0.1):
+        coincide = outwards[0] == 0 and outwards[1] == 0
+        if coincide or not (0 <= angle < pi and turned < 2 * pi + 0.1):
             return 0
         normal = atan2(-inwards[0], inwards[1])
         steps = ceil(angle / (pi / 2) * CORNER_STEPS - 1e-6)
@@ -93,4 +94,4 @@ def _grow_one(outline: Doubles, distance: float, ring: Floats) -> int:
             ring[written, 0] = corner[0] + distance * cos(direction)
             ring[written, 1] = corner[1] + distance * sin(direction)
             written += 1
-    return written if turned > 2 * pi - 0.1 else 0  # less where corners coincide
+    return written

@@ -48,6 +48,13 @@ def test_other_outlines_are_grown(backwards: bool) -> None:
     assert_grown(contour([(0, 0), (20, 0), (20, 0), (20, 10), (10, 10), (0, 10)]), 3.0)  # a corner twice
 
 
+def test_a_flat_corner_that_is_there_twice_grows_no_spur() -> None:
+    outline = contour([(0, 0), (400, 0), (400, 0), (700, 9), (500, 300)])
+    (ring,) = grown([outline], [20.0])
+    exact = shapely.buffer(shapely.Polygon(outline), 20.0, quad_segs=64)
+    assert shapely.hausdorff_distance(shapely.Polygon(ring), exact) < 1
+
+
 def test_each_outline_has_its_own_distance_and_place() -> None:
     square, ell = contour([(0, 0), (10, 0), (10, 10), (0, 10)]), contour(L_SHAPE)
     rings = grown([square, ell, square + 100, ell, square], [1.0, 2.0, 3.0, 4.0, 0.0])
