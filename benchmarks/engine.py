@@ -71,7 +71,7 @@ def _receipts(folder: Path) -> tuple[str, list[str]]:
     for part in ("img", "box"):
         shutil.copytree(folder / part, Path("data", part))
     count = sum(1 for _ in Path("data/img").iterdir())
-    return "receipts", [f"data.splits.val.part=[0, {count}]"]
+    return "receipts", ["canvas=640", f"data.splits.val.part=[0, {count}]"]
 
 
 def full_and_small_runs(name: str, overrides: list[str]) -> None:
