@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
-from pipeline.errors import Quarantine, WorkerLost
+import numpy as np
+
+from pipeline.errors import PipelineError, Quarantine, WorkerLost
 from pipeline.executors import ExecutorConfig, open_executor
-from pipeline.files import sweep
-from pipeline.plan import StagePlan
+from pipeline.files import free_bytes, sweep
+from pipeline.plan import REJECTED, StagePlan, packed_samples
 from pipeline.recipe import recipe_digest, recipe_of
 from pipeline.records import Record, is_whole, read_records
+from pipeline.stage import Chunked, Stage
 from pipeline.store import Store
 from pipeline.task import Group, Item, Task, run_task, write_verdict
 from pipeline.workspace import Workspace
@@ -44,21 +48,43 @@ def compute_plan(
     stage = plan.stage
     staging = workspace.resume(stage)
     sweep(workspace.folder)
-    advance = reporter.begin(workspace.split, stage.name, len(plan.stale))
     groups, earlier = _groups(plan), read_records(staging)
     records = {
         group.key: earlier[group.key]
         for group in groups
         if group.key in earlier and is_whole(staging, group.key, earlier[group.key])
     }
-    advance(sum(len(record["samples"]) for record in records.values()))
     todo = [group for group in groups if group.key not in records]
+    _check_space(workspace, plan, todo)
+    advance = reporter.begin(workspace.split, stage.name, len(plan.stale))
+    advance(sum(len(record["samples"]) for record in records.values()))
     seconds = 0.0
     if todo:
         with _isolated_after_a_crash(staging, config) as chosen:
             seconds, computed = _compute(_task_maker(staging, plan, upstream), chosen, todo, advance)
         records |= computed
     return records, seconds
+
+
+def predicted_bytes(stage: Stage) -> int:
+    """Bytes a sample that a stage is likely to write; compressed fields are taken at a third."""
+    fields = [field for field in stage.fields() if isinstance(field, Chunked)]
+    raw = {f.name: math.prod(f.shape) * np.dtype(f.dtype).itemsize for f in fields}
+    return sum(raw[f.name] if f.codec == "none" else raw[f.name] // 3 for f in fields)
+
+
+def _check_space(workspace: Workspace, plan: StagePlan, todo: Sequence[Group]) -> None:
+    """Refuse what will not fit; chunks that a killed run has finished lie there already."""
+    packed = packed_samples(plan.reuse[plan.reuse != REJECTED], plan.old)
+    needed = predicted_bytes(plan.stage) * (sum(len(group.items) for group in todo) + packed)
+    with suppress(OSError):
+        free = free_bytes(workspace.folder)
+        if needed > free:
+            raise PipelineError(
+                f"{plan.stage.name} of split {workspace.split} needs about {needed / 1e6:.1f} MB and "
+                f"{workspace.folder} has {free / 1e6:.1f} MB free; make room, run `warmstore gc`, "
+                "or set work_dir=… to another disk"
+            )
 
 
 def _groups(plan: StagePlan) -> list[Group]:

@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.computing import predicted_bytes
 from pipeline.errors import PipelineError
 from pipeline.files import write_aside
 from pipeline.plan import COMPUTE, REJECTED, StagePlan, packed_samples, why_stale
 from pipeline.recipe import recipe_changes, recipe_of
-from pipeline.runner import Pipeline, StageResult, predicted_bytes
+from pipeline.runner import Pipeline, StageResult
 from pipeline.stage import Stage
 from pipeline.store import Store
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import shutil
 import time
 from collections.abc import Iterator, Sequence
@@ -11,25 +10,20 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
-
 from pipeline.assemble import assemble
 from pipeline.computing import Reporter, compute_plan
 from pipeline.damage import without_damage
 from pipeline.errors import PipelineError, StoreError
 from pipeline.executors import ExecutorConfig
-from pipeline.files import free_bytes
 from pipeline.plan import (
-    REJECTED,
     Candidates,
     StagePlan,
     from_source,
     from_stores,
-    packed_samples,
     plan_stage,
 )
 from pipeline.source import FileHashes, Source
-from pipeline.stage import Chunked, Stage
+from pipeline.stage import Stage
 from pipeline.store import Store
 from pipeline.workspace import Workspace
 
@@ -136,7 +130,7 @@ def run_stage(pipeline: Pipeline, stage: Stage, config: ExecutorConfig, reporter
     compute_seconds = 0.0
     try:
         if plan.up_to_date:
-            shutil.rmtree(workspace.staging(stage), ignore_errors=True)
+            workspace.drop(stage)
         else:
             plan = without_damage(plan, pipeline.stages)
             compute_seconds = _build(pipeline, plan, config, reporter)
@@ -164,13 +158,6 @@ def run_stage(pipeline: Pipeline, stage: Stage, config: ExecutorConfig, reporter
     )
 
 
-def predicted_bytes(stage: Stage) -> int:
-    """Bytes a sample that a stage is likely to write; compressed fields are taken at a third."""
-    fields = [field for field in stage.fields() if isinstance(field, Chunked)]
-    raw = {f.name: math.prod(f.shape) * np.dtype(f.dtype).itemsize for f in fields}
-    return sum(raw[f.name] if f.codec == "none" else raw[f.name] // 3 for f in fields)
-
-
 def _refuse_stale(pipeline: Pipeline, stage: Stage, names: Sequence[str]) -> None:
     """Refuse to build on a store that is stale itself, unless this run has brought it up to date."""
     for name in stage.reads:
@@ -190,7 +177,6 @@ def _refuse_stale(pipeline: Pipeline, stage: Stage, names: Sequence[str]) -> Non
 def _build(pipeline: Pipeline, plan: StagePlan, config: ExecutorConfig, reporter: Reporter) -> float:
     """Compute, assemble and publish; gives the seconds spent inside the stage's function."""
     workspace, stage = pipeline.workspace, plan.stage
-    _check_space(workspace, plan)
     records, seconds = compute_plan(workspace, plan, pipeline.upstream(stage), config, reporter)
     building = workspace.begin(stage)
     manifest = assemble(plan, records, workspace.staging(stage), building)
@@ -200,16 +186,3 @@ def _build(pipeline: Pipeline, plan: StagePlan, config: ExecutorConfig, reporter
         workspace.publish(stage, building, manifest.digest)
     shutil.rmtree(workspace.staging(stage))
     return seconds
-
-
-def _check_space(workspace: Workspace, plan: StagePlan) -> None:
-    packed = packed_samples(plan.reuse[plan.reuse != REJECTED], plan.old)
-    needed = predicted_bytes(plan.stage) * (len(plan.stale) + packed)
-    with suppress(OSError):
-        free = free_bytes(workspace.folder)
-        if needed > free:
-            raise PipelineError(
-                f"{plan.stage.name} of split {workspace.split} needs about {needed / 1e6:.1f} MB and "
-                f"{workspace.folder} has {free / 1e6:.1f} MB free; make room, run `warmstore gc`, "
-                "or set work_dir=… to another disk"
-            )

@@ -115,6 +115,11 @@ class Workspace:
             take_back(staging, building)
         return staging
 
+    def drop(self, stage: Stage) -> None:
+        """Remove what a killed run left, staged or moved: what is published needs none of it."""
+        for folder in (self.staging(stage), self.generations(stage) / BUILDING):
+            shutil.rmtree(folder, ignore_errors=True)
+
     def begin(self, stage: Stage) -> Path:
         """Make an empty folder to build the next generation in; drops what a killed run left there."""
         building = self.generations(stage) / BUILDING

@@ -322,6 +322,16 @@ def test_what_is_copied_for_want_of_links_is_synced(
     _published_is_whole(tmp_path / "work")
 
 
+def test_a_first_run_syncs_the_folders_that_it_makes(
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[Path] = []
+    monkeypatch.setattr("pipeline.workspace.sync", synced.append)
+    run(raw, tmp_path / "work", ["read"])
+    made = {tmp_path / "work" / name for name in ("", "val", "val/.generations", "val/.generations/read")}
+    assert made <= set(synced)
+
+
 def test_nothing_accepted_publishes_nothing(raw: Path, tmp_path: Path) -> None:
     work = tmp_path / "work"
     run(raw, work)
@@ -464,9 +474,31 @@ def test_staging_deleted_under_a_run_is_one_error(raw: Path, tmp_path: Path) -> 
 def test_full_disk_is_seen_before_the_stage_starts(
     raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.runner.free_bytes", lambda folder: 100)
+    monkeypatch.setattr("pipeline.computing.free_bytes", lambda folder: 100)
     with pytest.raises(PipelineError, match="paint of split val needs about"):
         run(raw, tmp_path / "work")
+
+
+def test_finished_chunks_need_no_room(raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that holds a stage once lets a run continue that was killed when it was nearly done."""
+    run(raw, tmp_path / "work", ["read"])
+    failpoints.arm("manifest.write:1:eio")
+    with pytest.raises(PipelineError, match="rerun continues"):
+        run(raw, tmp_path / "work", ["paint"])
+    failpoints.arm("")
+    monkeypatch.setattr("pipeline.computing.free_bytes", lambda folder: 0)
+    assert run(raw, tmp_path / "work", ["paint"])["paint"].accepted == 3
+
+
+def test_what_a_killed_run_left_goes_when_nothing_is_to_do(raw: Path, tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    run(raw, work)
+    failpoints.arm("manifest.write:1:eio")
+    with pytest.raises(PipelineError, match="rerun continues"):
+        run(raw, work, ink=2)
+    failpoints.arm("")
+    run(raw, work)
+    assert not list(work.rglob(".building")) and not list((work / "val/.staging").iterdir())
 
 
 def test_read_only_folder_is_a_clear_error(tmp_path: Path) -> None:

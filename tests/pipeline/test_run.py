@@ -11,11 +11,11 @@ import pytest
 import xarray
 import zarr
 
+from pipeline.computing import predicted_bytes
 from pipeline.errors import PipelineError, StoreError
 from pipeline.executors import ExecutorConfig
 from pipeline.plan import COMPUTE, packed_samples
 from pipeline.preview import preview
-from pipeline.runner import predicted_bytes
 from pipeline.stage import Chunked
 from pipeline.store import open_store
 from tests.pipeline.toy import STAGES, Paint, make_pipeline, run, tree, write
@@ -244,7 +244,7 @@ def test_plan_and_space_check_count_chunks_that_are_packed_anew(
     assert [previews[name].compute for name in STAGES] == [1, 1, 1]
     assert previews["pack"].predicted_bytes == (1 + 7) * (store.manifest.size // 10)
     one = predicted_bytes(Paint())
-    monkeypatch.setattr("pipeline.runner.free_bytes", lambda folder: 8 * one - 1)
+    monkeypatch.setattr("pipeline.computing.free_bytes", lambda folder: 8 * one - 1)
     with pytest.raises(PipelineError, match="paint of split val needs about"):
         run(raw, work)
 
