@@ -319,7 +319,7 @@ def _hold(path: Path) -> tuple[int, Path]:
                 f"there is no store at {path} ({error.strerror}); run the stage that writes it, "
                 "for instance `warmstore run`"
             ) from None
-        # A file system without locks has no concurrent `gc` to fear either.
+        # Without locks `gc` refuses to run, so there is none to fear on this host.
         with contextlib.suppress(OSError):
             fcntl.flock(descriptor, fcntl.LOCK_SH)
         if resolved.is_dir():
