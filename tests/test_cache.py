@@ -406,11 +406,20 @@ def test_memory_for_a_device_is_mapped_shared_and_registered(
     path = tensors_store(tmp_path, 3, CANVAS)
     dataset = TensorDataset(path, cache=CacheParams(mode="ram"))
     dataset.cache.warm(list(dataset._reader.arrays.values()), range(3), for_device=True)
+
+    def kernel(size: int, *, device: str) -> None:
+        kernels.append(device)
+        raise RuntimeError("CUDA error: out of memory")  # what CUDA keeps of a refusal
+
+    kernels: list[str] = []
     monkeypatch.setattr("torch.cuda.cudart", Runtime)
+    monkeypatch.setattr("ocr.datasets.pinning.torch.zeros", kernel)
     assert register_with_cuda(dataset.cache.shared_ranges())
     assert sum(length for _, length in calls) == 3 * SAMPLE_BYTES
+    assert kernels == []
     assert not register_with_cuda(dataset.cache.shared_ranges())
-    assert "error 2" in caplog.text
+    assert "error 2" in caplog.text and kernels == ["cuda"]
+    monkeypatch.undo()
     assert_reads(dataset, 3)
     del dataset
     assert [name for name, _ in calls].count("unregister") == 5

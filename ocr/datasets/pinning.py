@@ -5,6 +5,7 @@ Not seen to work on a machine with CUDA yet; without it nothing here does anythi
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import weakref
 from collections.abc import Iterable
@@ -28,6 +29,7 @@ def register_with_cuda(ranges: Iterable[tuple[Region, int, int]]) -> bool:
     for region, offset, length in ranges:
         error = int(runtime.cudaHostRegister(region.address + offset, length, _PORTABLE))
         if error:
+            _take_back_the_error()
             log.warning(
                 "CUDA does not register the RAM cache (error %d): batches are staged in pageable memory; "
                 "raise `ulimit -l`, or lower cache.budget",
@@ -37,3 +39,9 @@ def register_with_cuda(ranges: Iterable[tuple[Region, int, int]]) -> bool:
         # Finalizers run newest first: this one before the region's own, which unmaps it.
         weakref.finalize(region, runtime.cudaHostUnregister, region.address + offset).atexit = False
     return True
+
+
+def _take_back_the_error() -> None:
+    """Let an idle kernel meet the error that CUDA keeps of a refusal; the next one launched raises it."""
+    with contextlib.suppress(RuntimeError):
+        torch.zeros(1, device="cuda")
