@@ -35,6 +35,7 @@ class _WholeStore(LocalStore):
         prototype: BufferPrototype | None = None,
         byte_range: ByteRequest | None = None,
     ) -> Buffer | None:
+        """Read a file as Zarr asks for it; StoreError where the manifest knows it and it is not whole."""
         value = await super().get(key, prototype, byte_range)
         entry = self.entries.get(key)
         if entry is None:

@@ -308,7 +308,7 @@ def test_the_image_lies_where_the_matrix_says_and_padding_around_it(
     assert (result.image[:, ~inside] == 7).all()
 
 
-def within_a_level_of_pillow(path: Path) -> None:
+def assert_within_a_level_of_pillow(path: Path) -> None:
     result = decode_upright(path.read_bytes(), DecodeParams())
     image = Image.open(path).convert("RGB")
     box = letterbox(image.size[::-1], (640, 640))
@@ -319,13 +319,13 @@ def within_a_level_of_pillow(path: Path) -> None:
 
 def test_receipts_are_within_a_level_of_pillow(receipts: Path) -> None:
     for path in sorted(receipts.glob("img/*.jpg"))[:20]:
-        within_a_level_of_pillow(path)
+        assert_within_a_level_of_pillow(path)
 
 
 @pytest.mark.slow
 def test_all_receipts_are_within_a_level_of_pillow(receipts: Path) -> None:
     for path in sorted(receipts.glob("img/*.jpg"))[20:]:
-        within_a_level_of_pillow(path)
+        assert_within_a_level_of_pillow(path)
 
 
 def test_safe_scaling_decodes_small_and_leaves_twice_the_target(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 ORIENTATION = 0x0112
@@ -115,22 +116,18 @@ def is_harmless(block: bytes) -> bool:
 def _readable(block: bytes) -> list[int | None]:
     """Give the orientations that stand in a damaged block before the damage."""
     found = []
-    try:
+    with suppress(CorruptError):  # what stands before the damage counts
         for entry in entries(block, first_directory(block)):
             if entry.tag == ORIENTATION:
                 found.append(entry.value)  # noqa: PERF401 - the loop is left by an exception
-    except CorruptError:
-        pass
     return found
 
 
 def set_upright(block: bytes) -> bytes:
     """Give a copy of an EXIF block whose orientation is 1 wherever the tag stands."""
     upright = bytearray(block)
-    try:
+    with suppress(CorruptError):  # no reader finds the tag behind the damage either
         for entry in entries(block, first_directory(block)):
             if entry.tag == ORIENTATION and entry.format:
                 struct.pack_into(entry.format, upright, entry.position, 1)
-    except CorruptError:
-        pass
     return bytes(upright)

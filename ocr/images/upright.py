@@ -58,7 +58,7 @@ def load_pixels(data: bytes, header: Header) -> tuple[Image.Image, str | None]:
         try:
             pixels = turbo.load().decode(data, header.size)
         except (turbo.TurboError, turbo.TurboUnavailableError):
-            pass
+            pass  # Pillow decides: it gives the verdict where it cannot read the file either
         else:
             image = Image.fromarray(pixels.array if found.components == 3 else pixels.array[..., 0])
             image.info["icc_profile"] = jpeg.icc_profile(data, found)
@@ -78,7 +78,7 @@ def find_damage(data: bytes, header: Header) -> str | None:
             smallest = min(library.eighths)
             return library.decode(data, header.size, smallest, cmyk=found.components == 4).warning
         except (turbo.TurboError, turbo.TurboUnavailableError):
-            pass
+            pass  # Pillow decides: it gives the verdict where it cannot read the file either
     pillow.open_image(data, header)
     return None
 
