@@ -10,22 +10,30 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pipeline import failpoints, files
-from pipeline.errors import PipelineError, Quarantine
+from pipeline.errors import PipelineError
 from pipeline.executors import ExecutorConfig
-from pipeline.repair import repair_stage
 from pipeline.stage import Inputs, Stage
 from pipeline.store import open_store
 from pipeline.task import compute_sample
-from pipeline.verify import verify_store
 from pipeline.workspace import exclusive
-from tests.pipeline.toy import STAGES, Pack, Silent, make_pipeline, run, tree, write
+from tests.pipeline.toy import (
+    STAGES,
+    Silent,
+    assert_published_is_whole,
+    clean_digests,
+    edit,
+    make_pipeline,
+    run,
+    tree,
+    write,
+)
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["tests.pipeline.toy"])
@@ -33,32 +41,10 @@ RUN_POINTS = [point for point in failpoints.POINTS if point != "gc.unlink"]
 KILLS = 60
 
 
-@pytest.fixture
-def raw(tmp_path: Path) -> Path:
-    folder = tmp_path / "raw"
-    write(folder, a="one\ntwo", b="12345", c="bad luck", d="a longer line of text")
-    return folder
-
-
 @pytest.fixture(autouse=True)
 def _disarm() -> Iterator[None]:
     yield
     failpoints.arm("")
-
-
-def _edit(raw: Path) -> None:
-    write(raw, a="edited\nlines", bb="new", c="good luck")
-
-
-def _clean_digests(raw: Path, work: Path) -> dict[str, str]:
-    return {name: result.digest for name, result in run(raw, work).items()}
-
-
-def _published_is_whole(work: Path) -> None:
-    for name in STAGES:
-        path = work / f"val/{name}.zarr"
-        if path.exists():
-            assert verify_store(path).passed
 
 
 def _killed(script: str, raw: Path, work: Path) -> None:
@@ -71,8 +57,8 @@ def _killed(script: str, raw: Path, work: Path) -> None:
 def test_kill_spread_over_all_visits(raw: Path, tmp_path: Path, point: str) -> None:
     base = tmp_path / "base"
     run(raw, base)
-    _edit(raw)
-    wanted = _clean_digests(raw, tmp_path / "clean")
+    edit(raw)
+    wanted = clean_digests(raw, tmp_path / "clean")
     visits = _visits(point, raw, base, tmp_path)
     for visit in sorted({round(i * (visits - 1) / (KILLS - 1)) + 1 for i in range(KILLS)}):
         work = tmp_path / f"work{visit}"
@@ -81,15 +67,15 @@ def test_kill_spread_over_all_visits(raw: Path, tmp_path: Path, point: str) -> N
         child.start()
         child.join()
         assert child.exitcode == -9
-        _published_is_whole(work)
-        assert _clean_digests(raw, work) == wanted
+        assert_published_is_whole(work)
+        assert clean_digests(raw, work) == wanted
         assert not list(work.rglob("*.tmp"))
         shutil.rmtree(work)
 
 
 def test_the_kills_are_two_hundred(raw: Path, tmp_path: Path) -> None:
     run(raw, tmp_path / "base")
-    _edit(raw)
+    edit(raw)
     counts = {point: _visits(point, raw, tmp_path / "base", tmp_path) for point in RUN_POINTS}
     assert all(counts.values()), counts
     assert sum(min(count, KILLS) for count in counts.values()) >= 200, counts
@@ -114,8 +100,8 @@ def test_broken_disk_is_one_error_and_the_rerun_finishes(
 ) -> None:
     work = tmp_path / "work"
     run(raw, work)
-    _edit(raw)
-    wanted = _clean_digests(raw, tmp_path / "clean")
+    edit(raw)
+    wanted = clean_digests(raw, tmp_path / "clean")
     failpoints.arm(f"{point}:2:{fault}")
     if fault == "short":  # a write that stops early is continued
         run(raw, work)
@@ -124,8 +110,8 @@ def test_broken_disk_is_one_error_and_the_rerun_finishes(
             run(raw, work)
     assert failpoints.visits() >= 2
     failpoints.arm("")
-    _published_is_whole(work)
-    assert _clean_digests(raw, work) == wanted
+    assert_published_is_whole(work)
+    assert clean_digests(raw, work) == wanted
 
 
 @pytest.mark.parametrize(
@@ -166,13 +152,13 @@ def test_finished_chunks_are_kept(
 def test_gc_interrupted_leaves_whole_generations(raw: Path, tmp_path: Path, fault: str) -> None:
     work = tmp_path / "work"
     run(raw, work)
-    _edit(raw)
+    edit(raw)
     run(raw, work)
     child = CONTEXT.Process(target=_collect, args=(f"gc.unlink:1:{fault}", raw, work))
     child.start()
     child.join()
     assert child.exitcode == (-9 if fault == "kill" else 1)
-    _published_is_whole(work)
+    assert_published_is_whole(work)
     pipeline = make_pipeline(raw, work)
     for stage in pipeline.stages:
         pipeline.workspace.collect(stage, keep=0, dry_run=False)
@@ -186,115 +172,6 @@ def _collect(script: str, raw: Path, work: Path) -> None:
     failpoints.arm(script)
     for stage in pipeline.stages:
         pipeline.workspace.collect(stage, keep=0, dry_run=False)
-
-
-@pytest.mark.parametrize("name", STAGES)
-def test_one_flipped_bit_in_each_file_is_found_and_repaired(raw: Path, tmp_path: Path, name: str) -> None:
-    work = tmp_path / "work"
-    original = run(raw, work)[name].digest
-    pipeline = make_pipeline(raw, work)
-    stage = pipeline.stage(name)
-    path = pipeline.workspace.store_path(stage)
-    files = tree(path)
-    assert len(files) > 15
-    for file, data in files.items():
-        target = path.resolve() / file
-        flipped = bytearray(data)
-        flipped[len(data) // 2] ^= 1
-        target.unlink()  # the damage is this generation's alone, not the raw file's that is linked
-        target.write_bytes(flipped)
-        found = verify_store(path)
-        assert [damage.file for damage in found.damaged] == [file]
-        done = repair_stage(pipeline, stage, ExecutorConfig(kind="serial"), Silent())
-        assert (done.damaged, done.repaired, done.digest) == (1, 1, original)
-        assert tree(path) == files
-    (path.resolve() / "stranger").write_bytes(b"?")
-    assert [damage.file for damage in verify_store(path).damaged] == ["stranger"]
-    repair_stage(pipeline, stage, ExecutorConfig(kind="serial"), Silent())
-    assert tree(path) == files
-
-
-def test_repair_of_a_chunk_recomputes_its_sample_alone(raw: Path, tmp_path: Path) -> None:
-    run(raw, tmp_path / "work")
-    pipeline = make_pipeline(raw, tmp_path / "work")
-    store = open_store(tmp_path / "work/val/pack.zarr")
-    store.chunk_file("picture", 1).unlink()
-    damaged = verify_store(tmp_path / "work/val/pack.zarr").damaged
-    assert [damage.samples for damage in damaged] == [("b.txt",)]
-    done = repair_stage(pipeline, pipeline.stage("pack"), ExecutorConfig(kind="serial"), Silent())
-    assert (done.repaired, done.recomputed) == (1, 1)
-
-
-@pytest.mark.parametrize("name", ["a", "b"])
-def test_repair_of_one_of_two_equal_samples(raw: Path, tmp_path: Path, name: str) -> None:
-    write(raw, b="one\ntwo")
-    original = run(raw, tmp_path / "work")["pack"].digest
-    store = open_store(tmp_path / "work/val/pack.zarr")
-    for field in ("picture", "shade"):
-        store.chunk_file(field, store.rows[f"{name}.txt"]).unlink()
-    pipeline = make_pipeline(raw, tmp_path / "work")
-    done = repair_stage(pipeline, pipeline.stage("pack"), ExecutorConfig(kind="serial"), Silent())
-    assert (done.repaired, done.digest) == (2, original)
-
-
-@pytest.mark.parametrize(
-    ("file", "recomputed"),
-    [
-        ("picture/zarr.json", 0),
-        ("sample_id/c.0", 0),
-        ("fingerprint/c.0.0", 0),
-        ("input/c.0.0.0", 0),
-        ("checksum/c.0.0.0", 0),
-        ("zarr.json", 1),  # it holds the verdict on the fourth sample
-        ("words/c.0", 4),
-    ],
-)
-def test_repair_computes_only_what_no_other_file_tells(
-    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str, recomputed: int
-) -> None:
-    def refuse_bad(self: Pack, inputs: Inputs) -> Mapping[str, Any]:
-        if inputs.sample_id == "d.txt":
-            raise Quarantine("bad", "refused by this very stage")
-        return compute(self, inputs)
-
-    compute = Pack.compute
-    monkeypatch.setattr(Pack, "compute", refuse_bad)
-    write(raw, c="good luck")
-    original = run(raw, tmp_path / "work")["pack"].digest
-    pipeline = make_pipeline(raw, tmp_path / "work")
-    (tmp_path / "work/val/pack.zarr" / file).unlink()
-    done = repair_stage(pipeline, pipeline.stage("pack"), ExecutorConfig(kind="serial"), Silent())
-    assert (done.damaged, done.repaired, done.recomputed, done.digest) == (1, 1, recomputed, original)
-
-
-def test_repair_says_when_the_source_has_changed(raw: Path, tmp_path: Path) -> None:
-    run(raw, tmp_path / "work")
-    (open_store(tmp_path / "work/val/read.zarr").path / "length/c.0").unlink()
-    (raw / "a.txt").unlink()
-    write(raw, a="other")
-    pipeline = make_pipeline(raw, tmp_path / "work")
-    with pytest.raises(PipelineError, match="run `warmstore run read`"):
-        repair_stage(pipeline, pipeline.stage("read"), ExecutorConfig(kind="serial"), Silent())
-
-
-def test_damage_and_an_edit_at_once_are_healed_by_a_run(raw: Path, tmp_path: Path) -> None:
-    work = tmp_path / "work"
-    run(raw, work)
-    (open_store(work / "val/pack.zarr").path / "shade/c.1.0.0.0").unlink()
-    (open_store(work / "val/read.zarr").path / "words/c.0").write_bytes(b"?")
-    (open_store(work / "val/paint.zarr").path / "fingerprint/c.0.0").unlink()
-    _edit(raw)
-    assert _clean_digests(raw, work) == _clean_digests(raw, tmp_path / "clean")
-    _published_is_whole(work)
-
-
-def test_damage_is_healed_by_a_run_that_leads_to_the_same_digest(raw: Path, tmp_path: Path) -> None:
-    work = tmp_path / "work"
-    original = run(raw, work)["read"].digest
-    (open_store(work / "val/read.zarr").path / "copies/a.txt").unlink()
-    result = run(raw, work, retry=True)["read"]  # the sample that is quarantined makes it stale
-    assert (result.digest, result.computed) == (original, 2)
-    _published_is_whole(work)
 
 
 def test_what_is_copied_for_want_of_links_is_synced(
@@ -313,13 +190,13 @@ def test_what_is_copied_for_want_of_links_is_synced(
     monkeypatch.setattr(Path, "hardlink_to", refuse)
     monkeypatch.setattr("pipeline.assemble.sync_all", lambda paths: [sync_and_tell(path) for path in paths])
     run(raw, tmp_path / "work")
-    _edit(raw)
+    edit(raw)
     synced.clear()
     run(raw, tmp_path / "work")
     for name in STAGES:
         building = tmp_path / f"work/val/.generations/{name}/.building"
         assert {f"{building}/{file}" for file in tree(tmp_path / f"work/val/{name}.zarr")} <= set(synced)
-    _published_is_whole(tmp_path / "work")
+    assert_published_is_whole(tmp_path / "work")
 
 
 def test_a_first_run_syncs_the_folders_that_it_makes(
@@ -439,7 +316,7 @@ def test_a_reader_keeps_its_generation_while_another_is_published_and_collected(
         assert reader.stdin and reader.stdout
         assert reader.stdout.readline() == "open\n"
         old = path.resolve()
-        _edit(raw)
+        edit(raw)
         run(raw, work)
         pipeline = make_pipeline(raw, work)
         stage = pipeline.stage("pack")
@@ -518,20 +395,6 @@ def _refused_as_nobody(folder: Path) -> None:
         os.setuid(65534)
     with pytest.raises(PipelineError, match="cannot be written"), exclusive(Path("work"), "run"):
         pass
-
-
-def test_raw_file_edited_in_place_is_told_and_healed_by_a_run(raw: Path, tmp_path: Path) -> None:
-    """The upright file is a link to the raw one: an edit in place reaches it, never unnoticed."""
-    work = tmp_path / "work"
-    run(raw, work)
-    (raw / "a.txt").write_text("edited in place")
-    (damage,) = verify_store(work / "val/read.zarr").damaged
-    assert damage.samples == ("a.txt",)
-    assert "linked raw file was edited" in damage.problem
-    with pytest.raises(PipelineError, match=r"a\.txt in .* is damaged"):
-        open_store(work / "val/read.zarr").value("copy", 0)
-    run(raw, work)
-    _published_is_whole(work)
 
 
 @pytest.mark.parametrize("restore_mtime", [False, True])

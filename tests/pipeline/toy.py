@@ -18,6 +18,7 @@ from pipeline.executors import ExecutorConfig
 from pipeline.runner import Pipeline, StageResult, run_stages
 from pipeline.source import FileHashes, SourceSample
 from pipeline.stage import Chunked, Field, File, FileContent, Inputs, Ragged, Row, Stage, Text
+from pipeline.verify import verify_store
 from pipeline.workspace import Workspace
 
 SIDE = 8
@@ -182,3 +183,21 @@ def tree(store: Path) -> dict[str, bytes]:
     return {
         path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file()
     }
+
+
+def edit(raw: Path) -> None:
+    """Edit a text, add one, and mend one that is quarantined."""
+    write(raw, a="edited\nlines", bb="new", c="good luck")
+
+
+def clean_digests(raw: Path, work: Path) -> dict[str, str]:
+    """Digests of the stages, built from nothing."""
+    return {name: result.digest for name, result in run(raw, work).items()}
+
+
+def assert_published_is_whole(work: Path) -> None:
+    """Hold every published store against its checksums."""
+    for name in STAGES:
+        path = work / f"val/{name}.zarr"
+        if path.exists():
+            assert verify_store(path).passed

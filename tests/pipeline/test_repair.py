@@ -1,0 +1,151 @@
+"""Damage: found wherever it lies, mended with no more than it takes, told where it cannot be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.errors import PipelineError, Quarantine
+from pipeline.executors import ExecutorConfig
+from pipeline.repair import repair_stage
+from pipeline.stage import Inputs
+from pipeline.store import open_store
+from pipeline.verify import verify_store
+from tests.pipeline.toy import (
+    STAGES,
+    Pack,
+    Silent,
+    assert_published_is_whole,
+    clean_digests,
+    edit,
+    make_pipeline,
+    run,
+    tree,
+    write,
+)
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_one_flipped_bit_in_each_file_is_found_and_repaired(raw: Path, tmp_path: Path, name: str) -> None:
+    work = tmp_path / "work"
+    original = run(raw, work)[name].digest
+    pipeline = make_pipeline(raw, work)
+    stage = pipeline.stage(name)
+    path = pipeline.workspace.store_path(stage)
+    files = tree(path)
+    assert len(files) > 15
+    for file, data in files.items():
+        target = path.resolve() / file
+        flipped = bytearray(data)
+        flipped[len(data) // 2] ^= 1
+        target.unlink()  # the damage is this generation's alone, not the raw file's that is linked
+        target.write_bytes(flipped)
+        found = verify_store(path)
+        assert [damage.file for damage in found.damaged] == [file]
+        done = repair_stage(pipeline, stage, ExecutorConfig(kind="serial"), Silent())
+        assert (done.damaged, done.repaired, done.digest) == (1, 1, original)
+        assert tree(path) == files
+    (path.resolve() / "stranger").write_bytes(b"?")
+    assert [damage.file for damage in verify_store(path).damaged] == ["stranger"]
+    repair_stage(pipeline, stage, ExecutorConfig(kind="serial"), Silent())
+    assert tree(path) == files
+
+
+def test_repair_of_a_chunk_recomputes_its_sample_alone(raw: Path, tmp_path: Path) -> None:
+    run(raw, tmp_path / "work")
+    pipeline = make_pipeline(raw, tmp_path / "work")
+    store = open_store(tmp_path / "work/val/pack.zarr")
+    store.chunk_file("picture", 1).unlink()
+    damaged = verify_store(tmp_path / "work/val/pack.zarr").damaged
+    assert [damage.samples for damage in damaged] == [("b.txt",)]
+    done = repair_stage(pipeline, pipeline.stage("pack"), ExecutorConfig(kind="serial"), Silent())
+    assert (done.repaired, done.recomputed) == (1, 1)
+
+
+@pytest.mark.parametrize("name", ["a", "b"])
+def test_repair_of_one_of_two_equal_samples(raw: Path, tmp_path: Path, name: str) -> None:
+    write(raw, b="one\ntwo")
+    original = run(raw, tmp_path / "work")["pack"].digest
+    store = open_store(tmp_path / "work/val/pack.zarr")
+    for field in ("picture", "shade"):
+        store.chunk_file(field, store.rows[f"{name}.txt"]).unlink()
+    pipeline = make_pipeline(raw, tmp_path / "work")
+    done = repair_stage(pipeline, pipeline.stage("pack"), ExecutorConfig(kind="serial"), Silent())
+    assert (done.repaired, done.digest) == (2, original)
+
+
+@pytest.mark.parametrize(
+    ("file", "recomputed"),
+    [
+        ("picture/zarr.json", 0),
+        ("sample_id/c.0", 0),
+        ("fingerprint/c.0.0", 0),
+        ("input/c.0.0.0", 0),
+        ("checksum/c.0.0.0", 0),
+        ("zarr.json", 1),  # it holds the verdict on the fourth sample
+        ("words/c.0", 4),
+    ],
+)
+def test_repair_computes_only_what_no_other_file_tells(
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str, recomputed: int
+) -> None:
+    def refuse_bad(self: Pack, inputs: Inputs) -> Mapping[str, Any]:
+        if inputs.sample_id == "d.txt":
+            raise Quarantine("bad", "refused by this very stage")
+        return compute(self, inputs)
+
+    compute = Pack.compute
+    monkeypatch.setattr(Pack, "compute", refuse_bad)
+    write(raw, c="good luck")
+    original = run(raw, tmp_path / "work")["pack"].digest
+    pipeline = make_pipeline(raw, tmp_path / "work")
+    (tmp_path / "work/val/pack.zarr" / file).unlink()
+    done = repair_stage(pipeline, pipeline.stage("pack"), ExecutorConfig(kind="serial"), Silent())
+    assert (done.damaged, done.repaired, done.recomputed, done.digest) == (1, 1, recomputed, original)
+
+
+def test_repair_says_when_the_source_has_changed(raw: Path, tmp_path: Path) -> None:
+    run(raw, tmp_path / "work")
+    (open_store(tmp_path / "work/val/read.zarr").path / "length/c.0").unlink()
+    (raw / "a.txt").unlink()
+    write(raw, a="other")
+    pipeline = make_pipeline(raw, tmp_path / "work")
+    with pytest.raises(PipelineError, match="run `warmstore run read`"):
+        repair_stage(pipeline, pipeline.stage("read"), ExecutorConfig(kind="serial"), Silent())
+
+
+def test_damage_and_an_edit_at_once_are_healed_by_a_run(raw: Path, tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    run(raw, work)
+    (open_store(work / "val/pack.zarr").path / "shade/c.1.0.0.0").unlink()
+    (open_store(work / "val/read.zarr").path / "words/c.0").write_bytes(b"?")
+    (open_store(work / "val/paint.zarr").path / "fingerprint/c.0.0").unlink()
+    edit(raw)
+    assert clean_digests(raw, work) == clean_digests(raw, tmp_path / "clean")
+    assert_published_is_whole(work)
+
+
+def test_damage_is_healed_by_a_run_that_leads_to_the_same_digest(raw: Path, tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    original = run(raw, work)["read"].digest
+    (open_store(work / "val/read.zarr").path / "copies/a.txt").unlink()
+    result = run(raw, work, retry=True)["read"]  # the sample that is quarantined makes it stale
+    assert (result.digest, result.computed) == (original, 2)
+    assert_published_is_whole(work)
+
+
+def test_raw_file_edited_in_place_is_told_and_healed_by_a_run(raw: Path, tmp_path: Path) -> None:
+    """The upright file is a link to the raw one: an edit in place reaches it, never unnoticed."""
+    work = tmp_path / "work"
+    run(raw, work)
+    (raw / "a.txt").write_text("edited in place")
+    (damage,) = verify_store(work / "val/read.zarr").damaged
+    assert damage.samples == ("a.txt",)
+    assert "linked raw file was edited" in damage.problem
+    with pytest.raises(PipelineError, match=r"a\.txt in .* is damaged"):
+        open_store(work / "val/read.zarr").value("copy", 0)
+    run(raw, work)
+    assert_published_is_whole(work)
