@@ -148,6 +148,28 @@ def test_finished_chunks_are_kept(
     assert found["read"].generation == 1
 
 
+@pytest.mark.parametrize(
+    ("script", "place"),
+    [
+        ("chunk.write:4:eio", ".staging/paint/*.picture"),
+        ("manifest.write:1:eio", ".generations/paint/.building/picture/c.*"),
+    ],
+)
+def test_a_finished_chunk_that_a_power_cut_emptied_is_computed_again(
+    raw: Path, tmp_path: Path, script: str, place: str
+) -> None:
+    work = tmp_path / "work"
+    run(raw, work, ["read"])
+    failpoints.arm(script)
+    with pytest.raises(PipelineError):
+        run(raw, work, ["paint"])
+    failpoints.arm("")
+    next((work / "val").glob(place)).write_bytes(b"")
+    rerun = run(raw, work, ["paint"])["paint"]
+    assert rerun.digest == clean_digests(raw, tmp_path / "clean")["paint"]
+    assert_published_is_whole(work)
+
+
 @pytest.mark.parametrize("fault", ["kill", "eio"])
 def test_gc_interrupted_leaves_whole_generations(raw: Path, tmp_path: Path, fault: str) -> None:
     work = tmp_path / "work"
