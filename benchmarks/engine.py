@@ -24,9 +24,10 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ocr import source
 from ocr.source import AnnotatedSplit
 from ocr.synthetic import generate
-from pipeline import assemble, runner, task
+from pipeline import assemble, records, runner, task, workspace
 from pipeline.codec import encode
 from pipeline.digest import digest
 from pipeline.executors import ExecutorConfig
@@ -77,9 +78,9 @@ def _receipts(folder: Path) -> tuple[str, list[str]]:
 def full_and_small_runs(name: str, overrides: list[str]) -> None:
     """A full run against bare functions, then a run with nothing to do, then one edited image.
 
-    What is the engine's own: everything but the stages' `compute`, reading and verifying what they
-    read, encoding and writing chunks, and flushing. So it is listing and hashing the source, planning,
-    checking outputs, digests, records, linking raw files, assembling, publishing and sweeping.
+    What is the engine's own: everything but the stages' `compute`, reading labels, reading and verifying
+    what stages read, encoding and writing chunks and files, and flushing. So it is listing and hashing the
+    source, planning, checking outputs, digests, records, assembling, publishing and sweeping.
     """
     config, _ = load_config(name, overrides)
     bare, written = _bare(config)
@@ -89,8 +90,10 @@ def full_and_small_runs(name: str, overrides: list[str]) -> None:
         full = np.subtract(_now(), began)
     parts = {name: np.array(seconds) for name, seconds in timed.items()}
     functions = parts["computing"] - parts["checking"]
-    flushing = parts["flushing"]
-    own = full - functions - parts["reading"] - parts["writing"] - flushing
+    reading = parts["reading"] + parts["labels"]
+    writing = parts["writing"] + parts["files"]
+    flushing = parts["flushing"] + parts["folders"]
+    own = full - functions - reading - writing - flushing
 
     def part(what: str, seconds: Seconds, note: str = "") -> None:
         share = seconds / functions
@@ -99,16 +102,18 @@ def full_and_small_runs(name: str, overrides: list[str]) -> None:
     row("", "    wall      CPU   of the functions")
     part(f"full run over {name} samples, four stages, serial", full)
     part("  stage functions", functions, f" (in a bare loop {bare:.2f} s)")
+    part("  reading labels", parts["labels"])
     part("  reading and verifying what stages read", parts["reading"])
     part("  encoding and writing chunks", parts["writing"], f" (in a bare loop {written:.2f} s)")
+    part("  linking and writing upright files", parts["files"])
     part("  flushing generations to the disk", flushing)
     part("  the engine's own: all the rest", own)
-    part("    listing the source, hashing its files", parts["listing"])
+    part("    listing the source, hashing its files", parts["listing"] - parts["labels"])
     part("    planning", parts["planning"] - parts["listing"])
     part("    checking outputs", parts["checking"])
     part("    digests and small values", parts["describing"])
-    part("    linking raw files", parts["linking"])
-    part("    assembling", parts["assembling"] - flushing)
+    part("    records", parts["records"])
+    part("    assembling", parts["assembling"] - parts["flushing"])
 
     command = [sys.executable, "-m", "warmstore", "run", "--config", name, "--split", "val", *overrides]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
@@ -155,11 +160,14 @@ PARTS: Mapping[str, tuple[Any, str]] = {
     "reading": (task, "read_inputs"),
     "writing": (task, "_write_chunks"),
     "describing": (task, "_describe"),
-    "linking": (task, "_write_files"),
+    "files": (task, "_write_files"),
+    "records": (records, "_append"),
+    "labels": (source, "read_annotations"),
     "listing": (AnnotatedSplit, "samples"),
     "planning": (Pipeline, "plan"),
     "assembling": (runner, "assemble"),
     "flushing": (assemble, "_sync_all"),
+    "folders": (workspace, "sync"),
 }
 
 
@@ -170,13 +178,15 @@ def _timed_parts() -> Iterator[dict[str, list[float]]]:
     originals = {name: getattr(place, function) for name, (place, function) in PARTS.items()}
 
     def timed(name: str) -> Callable[..., Any]:
+        original, spent, wall, cpu = originals[name], seconds[name], time.perf_counter, time.process_time
+
         def call(*args: Any) -> Any:
-            began = _now()
+            began, used = wall(), cpu()
             try:
-                return originals[name](*args)
+                return original(*args)
             finally:
-                for clock, (then, now) in enumerate(zip(began, _now(), strict=True)):
-                    seconds[name][clock] += now - then
+                spent[0] += wall() - began
+                spent[1] += cpu() - used
 
         return call
 

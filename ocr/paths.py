@@ -95,7 +95,7 @@ def _check_name(name: str) -> Quarantine | None:
         return Quarantine("nul_in_path", f"{name!a} holds a NUL")
     if _CONTROL.search(name):
         return Quarantine("control_in_path", f"{name!a} holds a control character")
-    if not name or PurePosixPath(name) == PurePosixPath():
+    if not name.strip("./") and PurePosixPath(name) == PurePosixPath():
         return Quarantine("empty_path", f"{name!r} names no file")
     if _ABSOLUTE.match(name):
         return Quarantine(

@@ -8,11 +8,13 @@ and one that this run has finished only moves here from the staging folder.
 
 from __future__ import annotations
 
+import errno
+import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +29,7 @@ from pipeline.plan import REJECTED, StagePlan, Verdict
 from pipeline.records import Record
 from pipeline.stage import Chunked, File, Ragged, Row, SmallField, Text
 from pipeline.store import Store
-from pipeline.values import from_record, item_bytes, value_parts
+from pipeline.values import Bytes, from_record, item_bytes, value_parts
 from pipeline.zarr_format import (
     array_metadata,
     chunk_key,
@@ -36,9 +38,6 @@ from pipeline.zarr_format import (
     group_metadata,
     samples_per_chunk,
 )
-
-if TYPE_CHECKING:
-    from typing_extensions import Buffer
 
 
 @dataclass(frozen=True)
@@ -100,7 +99,9 @@ class Assembly:
         self.fresh.append(name)
 
     def _place(self, name: str) -> Path:
-        """Make the folder that a file will lie in."""
+        """Make the folder that a file will lie in, and see that the file is the only one of its name."""
+        if name in self.files:
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(self.target / name))
         folder = name.rpartition("/")[0]
         if folder not in self.folders:
             (self.target / folder).mkdir(parents=True, exist_ok=True)
@@ -190,7 +191,7 @@ def assemble(plan: StagePlan, records: Mapping[str, Record], staging: Path, targ
 
 def _sync_all(build: Assembly) -> None:
     """Flush what is new, and every folder; files linked from the old generation are on the disk."""
-    sync_all([build.target / name for name in (*build.fresh, MANIFEST, *sorted(build.folders))])
+    sync_all(build.target, [*build.fresh, MANIFEST, *sorted(build.folders)])
 
 
 def _checksums(build: Assembly) -> NDArray[np.uint8]:
@@ -203,11 +204,10 @@ def _checksums(build: Assembly) -> NDArray[np.uint8]:
         for position, declared in enumerate(fields):
             if declared.name in names:
                 checksums[rows, position] = build.old.checksums(declared.name)[old_rows]
-    for row, index in enumerate(build.indices):
-        if index in build.staged:
-            spelled = build.staged[index].sample["checksums"]
-            flat = bytes.fromhex("".join(spelled[declared.name] for declared in fields))
-            checksums[row] = np.frombuffer(flat, dtype=np.uint8).reshape(len(fields), DIGEST_BYTES)
+    computed = [row for row, index in enumerate(build.indices) if index in build.staged]
+    spelled = "".join(build.staged[build.indices[row]].sample["checksums"] for row in computed)
+    flat = np.frombuffer(bytes.fromhex(spelled), dtype=np.uint8)
+    checksums[computed] = flat.reshape(len(computed), len(fields), DIGEST_BYTES)
     return checksums
 
 
@@ -299,7 +299,7 @@ def _write_files(build: Assembly, declared: File, position: int, checksums: NDAr
     _write_text(build, declared.name, paths)
 
 
-def _parts(build: Assembly, declared: SmallField) -> Iterator[Sequence[Buffer]]:
+def _parts(build: Assembly, declared: SmallField) -> Iterator[Sequence[Bytes]]:
     """Give the parts of a small field's value, row by row."""
     for index in build.indices:
         if index in build.staged:

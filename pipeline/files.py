@@ -88,16 +88,16 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def sync_all(paths: Sequence[Path]) -> None:
-    """Flush many files and directories of one file system.
+def sync_all(folder: Path, names: Sequence[str]) -> None:
+    """Flush many files and directories below `folder`, on one file system.
 
     A flush of each costs about a millisecond; beyond some dozens, flushing the whole file system in
     one call is faster by far, where the system offers it.
     """
-    if len(paths) > _FEW and _sync_file_system(paths[0]):
+    if len(names) > _FEW and _sync_file_system(folder):
         return
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(sync, paths))
+        list(pool.map(sync, map(folder.joinpath, names)))
 
 
 def _sync_file_system(path: Path) -> bool:

@@ -6,18 +6,19 @@ it is found like one in any other file. The digest is the store's name for its b
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from pipeline.digest import canonical_json, digest
 from pipeline.errors import StoreError
 
 MANIFEST = "manifest.json"
-_FORMAT = 1
 _PIECE = 1 << 18  # stays in the cache between reading and hashing
 _SPELLING = re.compile(rb'\{"digest":"(?P<digest>[0-9a-f]{32})","files":(?P<files>.*),"format":1\}\n')
 
@@ -28,10 +29,10 @@ class Manifest:
 
     files: Mapping[str, tuple[int, str]]
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """The store's digest: 32 hexadecimal digits."""
-        return digest(canonical_json(self.files)).hex()
+        return digest(self._spelled).hex()
 
     @property
     def size(self) -> int:
@@ -40,7 +41,11 @@ class Manifest:
 
     def dump(self) -> bytes:
         """Spell the manifest as it is stored."""
-        return canonical_json({"digest": self.digest, "files": self.files, "format": _FORMAT}) + b"\n"
+        return b'{"digest":"%s","files":%s,"format":1}\n' % (self.digest.encode(), self._spelled)
+
+    @cached_property
+    def _spelled(self) -> bytes:
+        return canonical_json(self.files)
 
 
 def read_manifest(generation: Path) -> Manifest:
@@ -67,7 +72,7 @@ def checksum(path: Path) -> tuple[int, str]:
     import xxhash
 
     state, size = xxhash.xxh3_128(), 0
-    with path.open("rb", buffering=0) as file:
+    with io.FileIO(path) as file:
         while piece := file.read(_PIECE):
             state.update(piece)
             size += len(piece)

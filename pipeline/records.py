@@ -8,32 +8,50 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
+import secrets
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pipeline.digest import canonical_json
 from pipeline.errors import Quarantine
 from pipeline.files import append
 from pipeline.manifest import checksum
 
-Record = Mapping[str, Any]  # samples: id, fingerprint, verdict, values, files, checksums; chunks
+# `samples`: id, fingerprint, verdict and, of one that has none, `values`, `files` and `checksums` (of
+# its fields in order, end to end); `chunks`: sizes and checksums of the group's chunk files.
+Record = Mapping[str, Any]
 
 _SUFFIX = ".records"
+_SECONDS = 1.0
+_spell = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 
 @contextmanager
 def record_file(staging: Path) -> Iterator[Callable[[str, Record], None]]:
-    """Open a file of records that nobody else writes; gives what appends the record of a group."""
-    descriptor, _ = tempfile.mkstemp(_SUFFIX, "", staging)
+    """Open a file of records that nobody else writes; gives what adds the record of a group.
 
-    def write(key: str, record: Record) -> None:
-        append(descriptor, canonical_json([key, record]) + b"\n", "record")
+    Records are written together, at most a second's work at once: what a kill can cost.
+    """
+    path = f"{staging}/{secrets.token_hex(16)}{_SUFFIX}"
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    waiting: dict[str, Record] = {}
+    written_at = time.monotonic()
+
+    def add(key: str, record: Record) -> None:
+        nonlocal written_at
+        waiting[key] = record
+        if time.monotonic() > written_at + _SECONDS:
+            _append(descriptor, waiting)
+            waiting.clear()
+            written_at = time.monotonic()
 
     try:
-        yield write
+        try:
+            yield add
+        finally:
+            _append(descriptor, waiting)
     finally:
         os.close(descriptor)
 
@@ -60,10 +78,14 @@ def is_whole(staging: Path, key: str, record: Record) -> bool:
         files = {f"{key}.{name}": tuple(entry) for name, entry in record["chunks"].items()}
         for slot, sample in enumerate(s for s in record["samples"] if not s["verdict"]):
             for name, entry in sample["files"].items():
-                files[f"{key}.{slot}.{name}"] = (entry["size"], sample["checksums"][name])
+                files[f"{key}.{slot}.{name}"] = (entry["size"], entry["checksum"])
         return all(checksum(staging / name) == entry for name, entry in files.items())
     except (OSError, KeyError, TypeError, AttributeError):
         return False
+
+
+def _append(descriptor: int, records: Mapping[str, Record]) -> None:
+    append(descriptor, "".join(f"{_spell(entry)}\n" for entry in records.items()).encode(), "record")
 
 
 def verdict_record(sample_id: str, fingerprint: bytes, verdict: Quarantine) -> dict[str, Any]:

@@ -21,8 +21,8 @@ from pipeline.codec import codec_of, decode
 from pipeline.digest import digest
 from pipeline.errors import StoreError
 from pipeline.manifest import Manifest, read_manifest
-from pipeline.stage import Chunked, Field, File, FileContent, Ragged, Row, Text
-from pipeline.values import value_digest
+from pipeline.stage import Chunked, Codec, Field, File, FileContent, Ragged, Row, Text
+from pipeline.values import Parts, value_digest
 from pipeline.zarr_format import chunk_key, decode_text
 
 FORMAT_VERSION = 1
@@ -87,6 +87,7 @@ class Store:
         }
         self.samples_per_chunk: int = self.attributes["samples_per_chunk"]
         self._small: dict[str, Any] = {}
+        self._codecs: dict[str, Codec] = {}
         self._last_chunk: dict[str, tuple[int, NDArray[Any]]] = {}
 
     def __len__(self) -> int:
@@ -277,12 +278,16 @@ class Store:
         last = self._last_chunk.get(field.name)
         if last and last[0] == index:
             return last[1]
-        codec = codec_of(self._array_metadata(field.name)["codecs"])
         data = self.chunk_file(field.name, index).read_bytes()
-        chunk = decode(codec, data, field.dtype, (self.samples_per_chunk, *field.shape))
+        chunk = decode(self._codec(field.name), data, field.dtype, (self.samples_per_chunk, *field.shape))
         if self.samples_per_chunk > 1:
             self._last_chunk[field.name] = (index, chunk)
         return chunk
+
+    def _codec(self, array: str) -> Codec:
+        if array not in self._codecs:
+            self._codecs[array] = codec_of(self._array_metadata(array)["codecs"])
+        return self._codecs[array]
 
     def assume(self, array: str, values: Any) -> None:
         """Let an array of the index whose file is lost have these values."""
@@ -304,7 +309,7 @@ class Store:
         first, last = self._read_small(f"{field.name}_offsets")[row : row + 2]
         if isinstance(field, Ragged) and field.levels == 2:
             edges = self._read_small(f"{field.name}_part_offsets")[first : last + 1]
-            return tuple(values[a:b] for a, b in pairwise(edges))
+            return Parts.of((values[a:b] for a, b in pairwise(edges)), values[edges[0] : edges[-1]])
         return values[first:last]
 
 

@@ -115,8 +115,8 @@ def read_inputs(stage: Stage, stores: Mapping[str, Store], item: Item) -> tuple[
     return Inputs(item.sample_id, item.payload, values), digests
 
 
-def compute_sample(stage: Stage, inputs: Inputs) -> dict[str, Any]:
-    """Compute and check one sample.
+def compute_sample(stage: Stage, fields: Sequence[Field], inputs: Inputs) -> dict[str, Any]:
+    """Compute one sample, and check it against the fields that the stage declares.
 
     Raises Quarantine, also for an exception that the stage did not foresee: one odd sample must not
     end a long run, and its verdict names the exception. Errors of the machine or the configuration pass.
@@ -135,7 +135,7 @@ def compute_sample(stage: Stage, inputs: Inputs) -> dict[str, Any]:
         raise Quarantine(
             "stage_error", f"{stage.name} failed with {type(error).__name__}: {error}"
         ) from error
-    return check_outputs(stage, inputs.sample_id, outputs)
+    return check_outputs(stage, fields, inputs.sample_id, outputs)
 
 
 def write_verdict(staging: Path, item: Item, verdict: Quarantine) -> dict[str, Record]:
@@ -162,72 +162,77 @@ def _run_group(
     stage: Stage, fields: Sequence[Field], group: Group, stores: Mapping[str, Store], staging: Path
 ) -> tuple[float, Record]:
     samples: list[dict[str, Any]] = []
-    computed: list[tuple[dict[str, Any], dict[str, Any]]] = []
+    computed: list[tuple[dict[str, Any], list[bytes]]] = []
     stem = f"{staging}/{group.key}"
     seconds = 0.0
     for item in group.items:
         inputs, digests = read_inputs(stage, stores, item)
         began = time.perf_counter()
         try:
-            outputs = compute_sample(stage, inputs)
+            outputs = compute_sample(stage, fields, inputs)
         except Quarantine as verdict:
             samples.append(verdict_record(item.sample_id, item.fingerprint, verdict))
             continue
         finally:
             seconds += time.perf_counter() - began
-        samples.append(_describe(fields, item, outputs, digests))
-        _write_files(samples[-1], outputs, f"{stem}.{len(computed)}")
-        computed.append((outputs, samples[-1]["checksums"]))
+        described, checksums = _describe(fields, item, outputs, digests)
+        samples.append(described)
+        _write_files(described, outputs, f"{stem}.{len(computed)}")
+        computed.append((outputs, checksums))
     chunks = _write_chunks(fields, computed, stem) if computed else {}
     return seconds, {"samples": samples, "chunks": chunks}
 
 
 def _describe(
-    fields: Sequence[Field], item: Item, outputs: Mapping[str, Any], digests: Mapping[int, bytes]
-) -> dict[str, Any]:
-    """Give what the record says of a sample: digests of all fields, small values themselves.
+    fields: Sequence[Field], item: Item, outputs: Mapping[str, Any], known: Mapping[int, bytes]
+) -> tuple[dict[str, Any], list[bytes]]:
+    """Give what the record says of a sample (small values themselves among it), and its fields' digests.
 
-    `digests` holds those that are known, by the values' `id`; what is read is read-only.
+    `known` holds digests of what was read, by the values' `id`; what is read is read-only.
     """
-    values, files, checksums = {}, {}, {}
+    values, files, checksums = {}, {}, []
     for field in fields:
         value = outputs[field.name]
-        parts = value_parts(field, value)
-        checksums[field.name] = (digests.get(id(value)) or digest(*parts)).hex()
+        check = known.get(id(value))
+        if check is None or not isinstance(field, Chunked | File):
+            parts = value_parts(field, value)
+            check = check or digest(*parts)
         if isinstance(field, File):
-            files[field.name] = {"path": value.path, "size": len(value.data)}
+            files[field.name] = {"path": value.path, "size": len(value.data), "checksum": check.hex()}
         elif not isinstance(field, Chunked):
             values[field.name] = to_record(parts)
-    return {
+        checksums.append(check)
+    described = {
         "id": item.sample_id,
         "fingerprint": item.fingerprint.hex(),
         "verdict": None,
         "values": values,
         "files": files,
-        "checksums": checksums,
+        "checksums": b"".join(checksums).hex(),
     }
+    return described, checksums
 
 
 def _write_chunks(
-    fields: Sequence[Field], computed: Sequence[tuple[Mapping[str, Any], Mapping[str, str]]], stem: str
+    fields: Sequence[Field], computed: Sequence[tuple[Mapping[str, Any], Sequence[bytes]]], stem: str
 ) -> dict[str, Any]:
     """Write the chunks of samples, given their values and checksums; gives sizes and checksums of files."""
     chunks = {}
-    for field in fields:
+    for position, field in enumerate(fields):
         if isinstance(field, Chunked):
             values = [outputs[field.name] for outputs, _ in computed]
             stacked = np.stack(values) if len(values) > 1 else values[0][None]  # one needs no copy
             data = encode(field.codec, stacked)
             write_aside(Path(f"{stem}.{field.name}"), data)
             as_it_is = field.codec == "none" and len(values) == 1
-            check = computed[0][1][field.name] if as_it_is else digest(data).hex()
-            chunks[field.name] = (len(data), check)
+            check = computed[0][1][position] if as_it_is else digest(data)
+            chunks[field.name] = (len(data), check.hex())
     return chunks
 
 
 def _write_files(described: Mapping[str, Any], outputs: Mapping[str, Any], stem: str) -> None:
-    for name in described["files"]:
-        _write_content(Path(f"{stem}.{name}"), outputs[name], described["checksums"][name])
+    for name, entry in described["files"].items():
+        _write_content(Path(f"{stem}.{name}"), outputs[name], entry["checksum"])
 
 
 def _write_content(path: Path, content: FileContent, wanted: str) -> None:

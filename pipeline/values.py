@@ -8,29 +8,51 @@ value is verified against; so it covers the value alone, not how it is stored.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.digest import digest
 from pipeline.errors import PipelineError
 from pipeline.stage import Field, File, FileContent, Ragged, Stage, Text
 
-if TYPE_CHECKING:
-    from typing_extensions import Buffer
+Bytes = bytes | memoryview
 
 
-def check_outputs(stage: Stage, sample_id: str, outputs: Mapping[str, Any]) -> dict[str, Any]:
-    """Hold what a stage gave against what it declared, field by field; arrays become contiguous.
+class Parts(tuple[NDArray[Any], ...]):
+    """A checked value of a Ragged field with `levels=2`: arrays (M_j, *shape), end to end in `items`."""
+
+    items: NDArray[Any]
+
+    @classmethod
+    def of(cls, parts: Iterable[NDArray[Any]], items: NDArray[Any]) -> Parts:
+        """Put the parts beside the array that holds them all."""
+        value = cls(parts)
+        value.items = items
+        return value
+
+    @classmethod
+    def join(cls, parts: Sequence[NDArray[Any]], field: Ragged) -> Parts:
+        """Lay parts end to end. Raises TypeError or ValueError where they are not of the field's type."""
+        none = np.empty((0, *field.shape), field.dtype)
+        return cls.of(parts, np.concatenate((none, *parts), dtype=field.dtype, casting="no"))
+
+
+def check_outputs(
+    stage: Stage, fields: Sequence[Field], sample_id: str, outputs: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Hold what a stage gave against the fields that it declares; arrays of a field's own become contiguous.
 
     Raises PipelineError naming stage, sample and field: the stage's code is wrong, not the data.
     """
-    fields = stage.fields()
-    if set(outputs) != {field.name for field in fields}:
+    names = [field.name for field in fields]
+    if outputs.keys() != set(names):
         raise PipelineError(
             f"stage {stage.name} gave the fields {sorted(outputs)} for {sample_id} "
-            f"where it declares {sorted(field.name for field in fields)}; mend its compute()"
+            f"where it declares {sorted(names)}; mend its compute()"
         )
     checked = {}
     for field in fields:
@@ -44,16 +66,15 @@ def check_outputs(stage: Stage, sample_id: str, outputs: Mapping[str, Any]) -> d
     return checked
 
 
-def value_parts(field: Field, value: Any) -> tuple[Buffer, ...]:
+def value_parts(field: Field, value: Any) -> tuple[Bytes, ...]:
     """Give a checked value as raw bytes: (lengths int64, items) for `levels=2`, one run for all others."""
     if isinstance(field, Text):
         return (value.encode(),)
     if isinstance(field, File):
         return (value.data,)
-    if isinstance(field, Ragged) and field.levels == 2:
-        lengths = np.array([len(part) for part in value], dtype=np.int64)
-        return (lengths.data, _raw(np.concatenate(value)) if value else b"")
-    return (_raw(value),)
+    if isinstance(value, Parts):
+        return (np.fromiter(map(len, value), np.int64, len(value)).data, value.items.data)
+    return (value.data,)
 
 
 def value_digest(field: Field, value: Any) -> bytes:
@@ -61,9 +82,9 @@ def value_digest(field: Field, value: Any) -> bytes:
     return digest(*value_parts(field, value))
 
 
-def to_record(parts: Sequence[Buffer]) -> list[str]:
+def to_record(parts: Sequence[Bytes]) -> list[str]:
     """Spell a small value's parts as JSON; numbers survive exactly (hexadecimal bytes)."""
-    return [bytes(part).hex() for part in parts]
+    return [part.hex() for part in parts]
 
 
 def from_record(spelled: Sequence[str]) -> list[bytes]:
@@ -76,33 +97,25 @@ def item_bytes(field: Ragged) -> int:
     return int(np.dtype(field.dtype).itemsize * np.prod(field.shape, dtype=np.int64))
 
 
-def _raw(array: Any) -> Any:
-    return array.reshape(-1).view(np.uint8).data
-
-
 def _check(field: Field, value: Any) -> tuple[str, Any]:
     """Give a problem in words (or nothing) and the value in its canonical form."""
     if isinstance(field, Text):
         return ("", value) if isinstance(value, str) else (f"a {type(value).__name__}", value)
     if isinstance(field, File):
         return ("", value) if isinstance(value, FileContent) else (f"a {type(value).__name__}", value)
-    if not isinstance(field, Ragged):
-        problem = _array_problem(value, np.dtype(field.dtype), field.shape, ragged=False)
+    dtype, ragged = np.dtype(field.dtype), isinstance(field, Ragged)
+    if not isinstance(field, Ragged) or field.levels == 1:
+        problem = _array_problem(value, dtype, field.shape, ragged)
         return problem, value if problem else np.asarray(value, order="C")
-    if field.levels == 2 and not isinstance(value, Sequence):
+    if not isinstance(value, Sequence):
         return f"a {type(value).__name__} where a sequence of arrays belongs", value
-    dtype = np.dtype(field.dtype)
-    if field.levels == 1:
-        problem = _array_problem(value, dtype, field.shape, ragged=True)
-        return problem, value if problem else np.asarray(value, order="C")
-    for part in value:  # there may be a hundred: what is as it should be costs no call
-        as_declared = type(part) is np.ndarray and part.dtype == dtype and part.shape[1:] == field.shape
-        if not (as_declared and part.ndim):
-            problem = _array_problem(part, dtype, field.shape, ragged=True)
-            if problem:
-                return problem, value
-    contiguous = all(part.flags.c_contiguous for part in value)
-    return "", tuple(value) if contiguous else tuple(np.asarray(part, order="C") for part in value)
+    if isinstance(value, Parts) and value.items.dtype == dtype and value.items.shape[1:] == field.shape:
+        return "", value  # as it was read
+    if all(isinstance(part, np.ndarray) for part in value):
+        with suppress(TypeError, ValueError):
+            return "", Parts.join(value, field)
+    problems = (_array_problem(part, dtype, field.shape, ragged=True) for part in value)
+    return next(filter(None, problems)), value
 
 
 def _array_problem(value: Any, dtype: np.dtype[Any], shape: tuple[int, ...], ragged: bool) -> str:

@@ -150,7 +150,8 @@ def compute_chain(stages: Sequence[Stage], sample: SourceSample) -> Mapping[str,
                 if isinstance(given, Quarantine):
                     raise given
                 values[upstream] = {name: given[name] for name in names}
-            outcome[stage.name] = compute_sample(stage, Inputs(sample.sample_id, sample.payload, values))
+            inputs = Inputs(sample.sample_id, sample.payload, values)
+            outcome[stage.name] = compute_sample(stage, stage.fields(), inputs)
         except Quarantine as verdict:
             outcome[stage.name] = verdict
     return outcome

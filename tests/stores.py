@@ -12,7 +12,7 @@ from pipeline.codec import encode
 from pipeline.manifest import MANIFEST, Manifest, checksum
 from pipeline.stage import Chunked, Field, Ragged, Row
 from pipeline.store import FORMAT_VERSION, field_to_json
-from pipeline.values import value_digest
+from pipeline.values import Parts, value_digest
 from pipeline.zarr_format import array_metadata, chunk_key, dump, encode_text, group_metadata
 
 Values = dict[str, Any]
@@ -57,6 +57,11 @@ def sample(index: int, height: int, width: int) -> Values:
     }
 
 
+def _digest(field: Field, value: Any) -> bytes:
+    ragged = isinstance(field, Ragged) and field.levels == 2
+    return value_digest(field, Parts.join(value, field) if ragged else value)
+
+
 def write_store(
     path: Path,
     samples: list[Values],
@@ -94,9 +99,7 @@ def write_store(
             add(field.name, stack(values, field))
         elif isinstance(field, Ragged):
             _add_ragged(add, field, values)
-    checks = [
-        [np.frombuffer(value_digest(field, s[field.name]), np.uint8) for field in declared] for s in samples
-    ]
+    checks = [[np.frombuffer(_digest(field, s[field.name]), np.uint8) for field in declared] for s in samples]
     add("checksum", np.array(checks, np.uint8).reshape(len(samples), len(declared), 16))
     add("fingerprint", np.zeros((len(samples), 16), np.uint8))
     arrays["sample_id"] = array_metadata((len(samples),), "string", (max(1, len(samples)),), ["sample"])

@@ -6,6 +6,7 @@ that cannot be used is reported and an empty one is returned, so that reading go
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,8 @@ from ocr.annotations.words import Points
 
 Where = str | int
 
-_NUMBERS = (int, float)  # a bool is an int to isinstance, and no coordinate
+_NUMBERS = {int, float}  # a bool is an int to isinstance, and no coordinate
+_LIST, _TWO = {list}, {2}
 NO_POINTS: Points = np.empty((0, 2))
 NO_POINTS.flags.writeable = False
 
@@ -27,16 +29,15 @@ def read_points(value: Any, problems: Problems, *where: Where) -> Points:
     if not isinstance(value, list):
         problems.add(where, "a list of [x, y]", value)
         return NO_POINTS
+    if set(map(type, value)) <= _LIST and set(map(len, value)) <= _TWO:
+        numbers = list(chain.from_iterable(value))  # a call for all of them: there may be a million polygons
+        if set(map(type, numbers)) <= _NUMBERS:
+            return _array(numbers, value, problems, where)
     for index, pair in enumerate(value):
-        if not (
-            isinstance(pair, list)
-            and len(pair) == 2
-            and type(pair[0]) in _NUMBERS
-            and type(pair[1]) in _NUMBERS
-        ):
+        if not (isinstance(pair, list) and len(pair) == 2 and set(map(type, pair)) <= _NUMBERS):
             problems.add((*where, index), "two numbers [x, y]", pair)
-            return NO_POINTS
-    return _array(value, problems, where)
+            break
+    return NO_POINTS
 
 
 def read_flat_points(value: Any, problems: Problems, *where: Where) -> Points:
@@ -48,13 +49,13 @@ def read_flat_points(value: Any, problems: Problems, *where: Where) -> Points:
         if type(number) not in _NUMBERS:
             problems.add((*where, index), "a number", number)
             return NO_POINTS
-    return _array(value, problems, where)
+    return _array(value, value, problems, where)
 
 
 def read_box(value: Any, problems: Problems, *where: Where) -> tuple[float, float, float, float]:
     """Read four numbers; what they mean is the format's business. NaN where they cannot be read."""
     if isinstance(value, list) and len(value) == 4 and all(type(number) in _NUMBERS for number in value):
-        (a, b), (c, d) = _array(value, problems, where).tolist() or [(np.nan, np.nan)] * 2
+        (a, b), (c, d) = _array(value, value, problems, where).tolist() or [(np.nan, np.nan)] * 2
         return a, b, c, d
     problems.add(where, "four numbers", value)
     return np.nan, np.nan, np.nan, np.nan
@@ -101,9 +102,9 @@ def by_number(key: str) -> tuple[bool, int, str]:
     return not number, len(key) if number else 0, key
 
 
-def _array(value: list[Any], problems: Problems, where: tuple[Where, ...]) -> Points:
+def _array(numbers: list[Any], value: Any, problems: Problems, where: tuple[Where, ...]) -> Points:
     try:
-        points = np.array(value, dtype=np.float64).reshape(-1, 2)
+        points = np.array(numbers, dtype=np.float64).reshape(-1, 2)
     except OverflowError:
         problems.add(where, "numbers that a float64 can hold", value)
         return NO_POINTS

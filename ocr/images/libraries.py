@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib.metadata import version
 
 import PIL.features
@@ -18,6 +19,7 @@ def libjpeg_turbo() -> str:
         return "none"
 
 
+@cache
 def pillow() -> str:
     """Version of Pillow, with the libraries inside it that decode and encode."""
     parts = [
@@ -27,6 +29,7 @@ def pillow() -> str:
     return f"{version('pillow')} ({', '.join(parts)})"
 
 
+@cache
 def torch() -> str:
     """Version of torch, without importing it."""
     return version("torch")

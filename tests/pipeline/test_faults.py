@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ import pytest
 from pipeline import failpoints, files
 from pipeline.errors import PipelineError
 from pipeline.executors import ExecutorConfig
-from pipeline.stage import Inputs, Stage
+from pipeline.stage import Field, Inputs, Stage
 from pipeline.store import open_store
 from pipeline.task import compute_sample
 from pipeline.workspace import exclusive
@@ -137,9 +137,9 @@ def test_finished_chunks_are_kept(
     failpoints.arm("")
     computed: list[str] = []
 
-    def compute_and_tell(stage: Stage, inputs: Inputs) -> dict[str, Any]:
+    def compute_and_tell(stage: Stage, fields: Sequence[Field], inputs: Inputs) -> dict[str, Any]:
         computed.append(inputs.sample_id)
-        return compute_sample(stage, inputs)
+        return compute_sample(stage, fields, inputs)
 
     monkeypatch.setattr("pipeline.task.compute_sample", compute_and_tell)
     found = run(raw, tmp_path / "work", ["read"])
@@ -210,7 +210,9 @@ def test_what_is_copied_for_want_of_links_is_synced(
 
     synced: list[str] = []
     monkeypatch.setattr(Path, "hardlink_to", refuse)
-    monkeypatch.setattr("pipeline.assemble.sync_all", lambda paths: [sync_and_tell(path) for path in paths])
+    monkeypatch.setattr(
+        "pipeline.assemble.sync_all", lambda folder, names: [sync_and_tell(folder / name) for name in names]
+    )
     run(raw, tmp_path / "work")
     edit(raw)
     synced.clear()
