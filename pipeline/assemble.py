@@ -13,6 +13,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,13 @@ class Assembly:
         """The old generation; only rows that are reused lead here."""
         assert self.plan.old is not None
         return self.plan.old
+
+    @cached_property
+    def chunks(self) -> list[tuple[range, Staged | None]]:
+        """Rows of each chunk, and the group of this run whose chunk is exactly these, if there is one."""
+        count, total = samples_per_chunk(len(self)), len(self)
+        chunks = (range(first, min(first + count, total)) for first in range(0, total, count))
+        return [(rows, _whole_group(self, rows, count)) for rows in chunks]
 
     def write(self, name: str, data: Any, point: str = "chunk") -> None:
         """Write a new file of the generation."""
@@ -225,11 +233,9 @@ def _write_chunked(build: Assembly, declared: Chunked, checksums: NDArray[np.uin
         (total, *declared.shape), declared.dtype, (count, *declared.shape), dims, declared.codec
     )
     old_chunks = _chunks_by_content(build, declared, count)
-    for number, first in enumerate(range(0, total, count)):
+    for number, (rows, group) in enumerate(build.chunks):
         name = f"{declared.name}/{chunk_key(number, 1 + len(declared.shape))}"
-        rows = range(first, min(first + count, total))
-        old = old_chunks.get(checksums[first : first + count].tobytes())
-        group = _whole_group(build, rows, count)
+        old = old_chunks.get(checksums[rows.start : rows.stop].tobytes()) if old_chunks else None
         if old:
             build.link(name, build.old.path / old, build.old.manifest.files[old])
         elif group:

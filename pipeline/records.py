@@ -24,7 +24,7 @@ from pipeline.manifest import checksum
 Record = Mapping[str, Any]
 
 _SUFFIX = ".records"
-_SECONDS = 1.0
+_SECONDS = 0.25
 _spell = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 
@@ -32,7 +32,7 @@ _spell = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 def record_file(staging: Path) -> Iterator[Callable[[str, Record], None]]:
     """Open a file of records that nobody else writes; gives what adds the record of a group.
 
-    Records are written together, at most a second's work at once: what a kill can cost.
+    Records are written together, a quarter of a second's work at once: that much a kill can cost.
     """
     path = f"{staging}/{secrets.token_hex(16)}{_SUFFIX}"
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)

@@ -177,7 +177,8 @@ def _run_group(
             seconds += time.perf_counter() - began
         described, checksums = _describe(fields, item, outputs, digests)
         samples.append(described)
-        _write_files(described, outputs, f"{stem}.{len(computed)}")
+        if described["files"]:
+            _write_files(described["files"], outputs, f"{stem}.{len(computed)}")
         computed.append((outputs, checksums))
     chunks = _write_chunks(fields, computed, stem) if computed else {}
     return seconds, {"samples": samples, "chunks": chunks}
@@ -230,8 +231,8 @@ def _write_chunks(
     return chunks
 
 
-def _write_files(described: Mapping[str, Any], outputs: Mapping[str, Any], stem: str) -> None:
-    for name, entry in described["files"].items():
+def _write_files(files: Mapping[str, Any], outputs: Mapping[str, Any], stem: str) -> None:
+    for name, entry in files.items():
         _write_content(Path(f"{stem}.{name}"), outputs[name], entry["checksum"])
 
 

@@ -78,7 +78,7 @@ def dump(metadata: Mapping[str, Any]) -> bytes:
 
 def chunk_key(index: int, dimensions: int) -> str:
     """Name of the file of chunk `index` along the first axis."""
-    return ".".join(["c", str(index), *["0"] * (dimensions - 1)])
+    return f"c.{index}" + ".0" * (dimensions - 1)
 
 
 def encode_text(values: Iterable[str]) -> bytes:

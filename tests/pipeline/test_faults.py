@@ -19,6 +19,7 @@ import pytest
 from pipeline import failpoints, files
 from pipeline.errors import PipelineError
 from pipeline.executors import ExecutorConfig
+from pipeline.records import read_records, record_file
 from pipeline.stage import Field, Inputs, Stage
 from pipeline.store import open_store
 from pipeline.task import compute_sample
@@ -117,7 +118,7 @@ def test_broken_disk_is_one_error_and_the_rerun_finishes(
 @pytest.mark.parametrize(
     ("script", "left"),
     [
-        ("record.write:9:eio", 3),  # the memory of file hashes is the first record that is written
+        ("record.write:3:eio", 6),  # the memory of file hashes is the first record, that of a task the next
         ("assemble.link:4:eio", 7),  # each raw file is linked when it is computed, and moved later
         ("assemble.link:14:eio", 0),
         ("manifest.write:1:eio", 0),
@@ -133,7 +134,7 @@ def test_finished_chunks_are_kept(
     write(raw, c="good luck", **{f"n{i}": f"sample {i}" for i in range(6)})
     failpoints.arm(script)
     with pytest.raises(PipelineError):
-        run(raw, tmp_path / "work", ["read"])
+        run(raw, tmp_path / "work", ["read"], ExecutorConfig(kind="serial", batch=4))
     failpoints.arm("")
     computed: list[str] = []
 
@@ -146,6 +147,20 @@ def test_finished_chunks_are_kept(
     assert len(computed) == left
     assert found["read"].digest == run(raw, tmp_path / "clean", ["read"])["read"].digest
     assert found["read"].generation == 1
+
+
+@pytest.mark.parametrize(("seconds", "kept"), [(-1.0, {"a": {}, "b": {}}), (3600.0, {})])
+def test_records_are_written_once_in_a_while_and_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float, kept: dict[str, Any]
+) -> None:
+    """What is not written yet is computed again after a kill; an error writes all that was finished."""
+    monkeypatch.setattr("pipeline.records._SECONDS", seconds)
+    with pytest.raises(ZeroDivisionError), record_file(tmp_path) as add:
+        add("a", {})
+        add("b", {})
+        assert read_records(tmp_path) == kept
+        raise ZeroDivisionError
+    assert read_records(tmp_path) == {"a": {}, "b": {}}
 
 
 @pytest.mark.parametrize(
