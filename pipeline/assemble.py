@@ -23,14 +23,14 @@ from numpy.typing import NDArray
 from pipeline.codec import decode, encode
 from pipeline.digest import DIGEST_BYTES, digest
 from pipeline.errors import PipelineError
-from pipeline.files import link_or_copy, sync_all, write_aside
+from pipeline.files import link_or_copy, sync_all, write_aside, write_new
 from pipeline.manifest import MANIFEST, Manifest
 from pipeline.moving import move_all
 from pipeline.plan import REJECTED, StagePlan, Verdict
 from pipeline.records import Record
 from pipeline.stage import Chunked, File, Ragged, Row, SmallField, Text
 from pipeline.store import Store
-from pipeline.values import Bytes, from_record, item_bytes, value_parts
+from pipeline.values import Bytes, item_bytes, value_parts
 from pipeline.zarr_format import (
     array_metadata,
     chunk_key,
@@ -87,9 +87,9 @@ class Assembly:
         chunks = (range(first, min(first + count, total)) for first in range(0, total, count))
         return [(rows, _whole_group(self, rows, count)) for rows in chunks]
 
-    def write(self, name: str, data: Any, point: str = "chunk") -> None:
-        """Write a new file of the generation."""
-        write_aside(self._place(name), data, point)
+    def write(self, name: str, data: Any) -> None:
+        """Write a new file of the generation, which nobody else sees before it is whole."""
+        write_new(self._place(name), data)
         self.files[name] = (memoryview(data).nbytes, digest(data).hex())
         self.fresh.append(name)
 
@@ -172,7 +172,7 @@ def assemble(plan: StagePlan, records: Mapping[str, Record], staging: Path, targ
         elif isinstance(declared, File):
             _write_files(build, declared, position, checksums)
         elif isinstance(declared, Text):
-            texts = [bytes(text).decode() for (text,) in _parts(build, declared)]
+            texts = [str(text, "utf-8") for (text,) in _parts(build, declared)]
             _write_text(build, declared.name, texts)
             if declared.tally:
                 words = Counter(word.partition("@")[0] for text in texts for word in text.split())
@@ -213,8 +213,8 @@ def _checksums(build: Assembly) -> NDArray[np.uint8]:
             if declared.name in names:
                 checksums[rows, position] = build.old.checksums(declared.name)[old_rows]
     computed = [row for row, index in enumerate(build.indices) if index in build.staged]
-    spelled = "".join(build.staged[build.indices[row]].sample["checksums"] for row in computed)
-    flat = np.frombuffer(bytes.fromhex(spelled), dtype=np.uint8)
+    found = b"".join(build.staged[build.indices[row]].sample["checksums"] for row in computed)
+    flat = np.frombuffer(found, dtype=np.uint8)
     checksums[computed] = flat.reshape(len(computed), len(fields), DIGEST_BYTES)
     return checksums
 
@@ -309,7 +309,7 @@ def _parts(build: Assembly, declared: SmallField) -> Iterator[Sequence[Bytes]]:
     """Give the parts of a small field's value, row by row."""
     for index in build.indices:
         if index in build.staged:
-            yield from_record(build.staged[index].sample["values"][declared.name])
+            yield build.staged[index].sample["values"][declared.name]
         else:
             row = int(build.plan.reuse[index])
             yield value_parts(declared, build.old.stored(declared, row))

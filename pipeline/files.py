@@ -23,6 +23,15 @@ _FEW = 64
 _NO_LINK = (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EACCES, errno.ENOSYS)
 
 
+def write_new(path: Path, data: Buffer, point: str = "chunk") -> None:
+    """Write a file that is not there yet. Raises FileExistsError where it is."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    try:
+        append(descriptor, data, point)
+    finally:
+        os.close(descriptor)
+
+
 def write_aside(path: Path, data: Buffer, point: str = "chunk") -> None:
     """Write `data` under a temporary name and rename it to `path`: nobody sees half of it.
 

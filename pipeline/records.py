@@ -19,13 +19,14 @@ from pipeline.errors import Quarantine
 from pipeline.files import append
 from pipeline.manifest import checksum
 
-# `samples`: id, fingerprint, verdict and, of one that has none, `values`, `files` and `checksums` (of
-# its fields in order, end to end); `chunks`: sizes and checksums of the group's chunk files.
+# `samples`: id, fingerprint, verdict and, of one that has none, `values` (small ones, each as the bytes of
+# its parts), `files` and `checksums` (bytes, of its fields in order, end to end); `chunks`: sizes and
+# checksums of the group's chunk files. In the file, bytes are spelled in hexadecimal.
 Record = Mapping[str, Any]
 
 _SUFFIX = ".records"
 _SECONDS = 0.25
-_spell = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
+_spell = json.JSONEncoder(separators=(",", ":"), check_circular=False, default=bytes.hex).encode
 
 
 @contextmanager
@@ -63,10 +64,20 @@ def read_records(staging: Path) -> dict[str, Record]:
         for line in path.read_bytes().split(b"\n"):
             try:
                 key, record = json.loads(line)
-                records[key] = dict(record)
-            except (ValueError, TypeError):
+                records[key] = _read(record)
+            except (ValueError, TypeError, KeyError, AttributeError):
                 continue
     return records
+
+
+def _read(record: dict[str, Any]) -> Record:
+    """Turn what is spelled in hexadecimal into bytes again."""
+    for sample in record["samples"]:
+        if not sample["verdict"]:
+            sample["checksums"] = bytes.fromhex(sample["checksums"])
+            for name, parts in sample["values"].items():
+                sample["values"][name] = list(map(bytes.fromhex, parts))
+    return record
 
 
 def is_whole(staging: Path, key: str, record: Record) -> bool:

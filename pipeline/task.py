@@ -29,7 +29,7 @@ from pipeline.recipe import recipe_digest, recipe_of
 from pipeline.records import Record, record_file, verdict_record
 from pipeline.stage import Chunked, Field, File, FileContent, Inputs, Stage
 from pipeline.store import Store, open_store
-from pipeline.values import check_outputs, to_record, value_parts
+from pipeline.values import check_outputs, value_parts
 
 # Verdicts that may be the machine's fault; they are remembered like the others, until `--retry`.
 MACHINE_CODES = frozenset({"crashed", "timed_out", "out_of_memory", "stage_error"})
@@ -201,7 +201,7 @@ def _describe(
         if isinstance(field, File):
             files[field.name] = {"path": value.path, "size": len(value.data), "checksum": check.hex()}
         elif not isinstance(field, Chunked):
-            values[field.name] = to_record(parts)
+            values[field.name] = list(map(bytes, parts))
         checksums.append(check)
     described = {
         "id": item.sample_id,
@@ -209,7 +209,7 @@ def _describe(
         "verdict": None,
         "values": values,
         "files": files,
-        "checksums": b"".join(checksums).hex(),
+        "checksums": b"".join(checksums),
     }
     return described, checksums
 

@@ -1,4 +1,4 @@
-"""Values of fields: checked against their declaration, named by their content, kept in records.
+"""Values of fields: checked against their declaration, named by their content.
 
 A value is a few runs of raw bytes, its parts: little-endian in C order, UTF-8, or, where the value
 is a sequence of arrays, their lengths and then their items end to end. Parts are what is digested,
@@ -80,16 +80,6 @@ def value_parts(field: Field, value: Any) -> tuple[Bytes, ...]:
 def value_digest(field: Field, value: Any) -> bytes:
     """Digest of a checked value: 16 bytes."""
     return digest(*value_parts(field, value))
-
-
-def to_record(parts: Sequence[Bytes]) -> list[str]:
-    """Spell a small value's parts as JSON; numbers survive exactly (hexadecimal bytes)."""
-    return [part.hex() for part in parts]
-
-
-def from_record(spelled: Sequence[str]) -> list[bytes]:
-    """Read a small value's parts back from its record."""
-    return [bytes.fromhex(part) for part in spelled]
 
 
 def item_bytes(field: Ragged) -> int:
