@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,18 @@ def test_sums_do_not_depend_on_when_results_come(
         sums.append([one.compute() for one in (detector.metric, detector.cleval, detector.losses)])
         assert detector.losses.samples == detector.metric.images == len(samples)
     assert sums[0] == sums[1] and sums[0][0]["image_hmean"] > 0
+
+
+def test_maps_of_a_device_are_scored_like_those_of_the_host(
+    tmp_path: Path, samples: list[Batch], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results = []
+    for device in ("cpu", "cuda"):  # only its name: there losses and sigmoids are for the device
+        detector = seeing(samples, monkeypatch, overlap=OverlapParams(workers=2))
+        begin = partial(detector.scoring.begin, torch.device(device))
+        monkeypatch.setattr(detector, "on_validation_epoch_start", begin)
+        results += trainer(tmp_path).validate(detector, loader(samples), verbose=False)
+    assert results[0] == results[1] and results[0]["val/hmean"] > 0.5
 
 
 def test_a_batch_is_scored_beside_the_next_forward_pass_and_not_while_it_is_fetched(
