@@ -116,7 +116,11 @@ class DetectorModule(L.LightningModule):  # type: ignore[misc]  # Lightning is u
         self, batch: dict[str, Any], device: torch.device, dataloader_idx: int
     ) -> dict[str, Any]:
         """Move pixels and maps; geometry and polygons stay on the host, where boxes are decoded."""
-        moved = {name: batch[name].to(device, non_blocking=True) for name in _ON_DEVICE if name in batch}
+        moved = {
+            name: batch[name].to(device, non_blocking=True)
+            for name in _ON_DEVICE
+            if name in batch and batch[name].device != device
+        }
         return {**batch, **moved}
 
     def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
@@ -173,12 +177,13 @@ class DetectorModule(L.LightningModule):  # type: ignore[misc]  # Lightning is u
         return losses.total
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        """Add a batch's output to what is being scored."""
+        """Have the last batch scored while the model looks at this one."""
         self.laps.lap("other")
+        self.scoring.hand_over()
         with computing_in(self.val_precision, batch["images"].device.type):
             output = self(batch["images"])
         self.laps.lap("forward")
-        self.scoring.submit(output, batch)
+        self.scoring.keep(output, batch)
 
     def predict_step(self, batch: dict[str, Any], batch_idx: int) -> list[Detections]:
         """Find the regions of each image, in its upright frame."""

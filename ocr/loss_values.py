@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ocr.compiled import compiled, vectorised
+from ocr.elementary import exp32, log1p32, sigmoid32
 from ocr.model import DetectorOutput
 
 Floats = NDArray[np.float32]
@@ -33,12 +34,7 @@ _RISING = np.arange(1 << 16)
 _FALLING = np.concatenate([_RISING[:0x8000][::-1], _RISING[0x8000:]])
 """The upper halves of float32s, from the largest number to the smallest: a sign bit comes first."""
 
-_ZERO, _HALF, _ONE, _TWO = (np.float32(number) for number in (0, 0.5, 1, 2))
-_LOG2_E, _LN_2 = np.float32(np.log2(np.e)), np.float32(np.log(2))
-_END = np.float32(87)
-"""e to the power of this, and of its negative, is a normal number in float32."""
-_E2, _E3, _E4, _E5, _E6, _E7 = (np.float32(1 / factorial) for factorial in (2, 6, 24, 120, 720, 5040))
-_L3, _L5, _L7, _L9, _L11, _L13 = (np.float32(1 / odd) for odd in (3, 5, 7, 9, 11, 13))
+_ZERO, _ONE = np.float32(0), np.float32(1)
 
 
 class ProbabilityPart(NamedTuple):
@@ -79,11 +75,14 @@ def loss_terms(
     border, level = _border(images, kept) if kept < negatives else (np.float32(-np.inf), 0)
 
     sums = np.zeros(5)
+    thresh_map = torch.empty(
+        output.prob_logits[0].numel()
+    )  # one for all: fresh memory costs more than the copy
     for i, image in enumerate(images):
         sums += _sums(
             *image,
             _flat(output.thresh_logits[i], torch.float32),
-            _flat(batch["thresh_maps"][i], torch.float32),
+            thresh_map.copy_(batch["thresh_maps"][i].flatten()).numpy(),
             _flat(batch["thresh_masks"][i], torch.uint8),
             border,
             np.float32(steepness),
@@ -131,12 +130,14 @@ def _border(images: Sequence[ProbabilityPart], kept: int) -> tuple[np.float32, i
     return border, left
 
 
+@compiled
 def _ranked(counts: Counts, order: Counts, rank: int) -> tuple[int, int]:
     """The bin that holds the `rank`-th value, going through bins in an order, and its rank in there."""
-    running = counts[order].cumsum()
-    place = np.searchsorted(running, rank)
-    found = int(order[place])
-    return found, rank - int(running[place] - counts[found])
+    for found in order:
+        if counts[found] >= rank:
+            break
+        rank -= counts[found]
+    return found, rank
 
 
 @compiled
@@ -206,46 +207,14 @@ def _run(
     for i in range(len(prob_logits)):
         logit, target, mask = prob_logits[i], np.float32(prob_map[i]), np.float32(prob_mask[i])
         text = target * mask
-        power = _exp(-abs(logit))
+        power = exp32(-abs(logit))
         prob = (_ONE if logit >= _ZERO else power) / (_ONE + power)
-        thresh = _ONE / (_ONE + _exp(-thresh_logits[i]))
-        step = _ONE / (_ONE + _exp(steepness * (thresh - prob)))
+        thresh = sigmoid32(thresh_logits[i])
+        step = sigmoid32(steepness * (prob - thresh))
         hard = (mask - text) * np.float32(logit > border)
-        bce += (max(logit, _ZERO) - logit * target + _log1p(power)) * (text + hard)
+        bce += (max(logit, _ZERO) - logit * target + log1p32(power)) * (text + hard)
         inside += step * text
         everywhere += step * mask
         difference += abs(thresh - thresh_map[i]) * np.float32(thresh_mask[i])
         counted += np.float32(thresh_mask[i])
     return bce, inside, everywhere, difference, counted
-
-
-@vectorised
-def _exp(x: np.float32) -> np.float32:
-    """e^x for x in ±87, and what is there beyond: 2^n e^f with |f| <= ln 2 / 2, e^f by its Taylor series.
-
-    Written out, because calls into the C library go value by value.
-    """
-    x = min(max(x, -_END), _END)
-    n = np.floor(x * _LOG2_E + _HALF)
-    f = x - n * _LN_2
-    y: np.float32 = _E7 * f + _E6
-    y = y * f + _E5
-    y = y * f + _E4
-    y = y * f + _E3
-    y = y * f + _E2
-    y = (y * f + _ONE) * f + _ONE
-    power_of_two: np.float32 = np.int32((np.int32(n) + np.int32(127)) << np.int32(23)).view(np.float32)
-    return y * power_of_two
-
-
-@vectorised
-def _log1p(x: np.float32) -> np.float32:
-    """ln(1 + x) for x in 0…1: 2 artanh(x / (2 + x)) by its series (Abramowitz and Stegun, 4.6.22)."""
-    s = x / (_TWO + x)
-    q = s * s
-    y = _L13 * q + _L11
-    y = y * q + _L9
-    y = y * q + _L7
-    y = y * q + _L5
-    y = y * q + _L3
-    return _TWO * s * (y * q + _ONE)

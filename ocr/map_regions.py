@@ -1,18 +1,34 @@
-"""What box decoding asks of a map's pixels, compiled: which exceed a threshold, and means inside outlines."""
+"""What box decoding asks of pixels, compiled: sigmoids, what exceeds a threshold, means inside outlines."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from ocr.compiled import compiled
+from ocr.compiled import compiled, vectorised
+from ocr.datasets.buffers import BufferPool
+from ocr.elementary import sigmoid32
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 Integers = NDArray[np.int32]
 Indices = NDArray[np.int64]
+
+_BUFFERS = BufferPool()
+"""Memory for probability maps: clearing fresh pages takes longer than filling them."""
+
+
+def probability_map(logits: Floats) -> Floats:
+    """The sigmoid of a map's logits, float32 (H, W), within two units in the last place of a float32.
+
+    In the thread that asks: torch would start a team of threads for each thread of a pool.
+    """
+    probabilities: Floats = _BUFFERS.take(logits.shape, torch.float32).numpy()
+    _sigmoids(np.ascontiguousarray(logits).ravel(), probabilities.ravel())
+    return probabilities
 
 
 def exceeding(values: Floats, threshold: float) -> tuple[NDArray[np.uint8], bool]:
@@ -32,6 +48,12 @@ def means_inside(values: Floats, outlines: Sequence[Integers]) -> Doubles:
     offsets = np.concatenate([[0], np.cumsum(sizes)])
     points = np.concatenate(outlines) if len(outlines) else np.empty((0, 2), dtype=np.int32)
     return _means_inside(np.ascontiguousarray(values), np.ascontiguousarray(points, dtype=np.int32), offsets)
+
+
+@vectorised
+def _sigmoids(logits: Floats, probabilities: Floats) -> None:
+    for i in range(len(logits)):
+        probabilities[i] = sigmoid32(logits[i])
 
 
 @compiled

@@ -131,9 +131,16 @@ def evaluate(
     targets: Regions,
     texts: Sequence[str] | None = None,
     ignore: ArrayLike | None = None,
+    *,
+    activation: Callable[[NDArray[np.float32]], NDArray[np.float32]] | None = None,
 ) -> Evaluation:
-    """Decode one map (H, W) and count for each metric, touching no state; then `metric.add(counts)`."""
+    """Decode one map (H, W) and count for each metric, touching no state; then `metric.add(counts)`.
+
+    `activation` makes a probability map of what is given as `prob_map`, where that is something else.
+    """
     began = time.thread_time()
+    if activation is not None:
+        prob_map = activation(prob_map)
     detections = decoder.decode_one(prob_map, inverse_matrix, size)
     decoded = time.thread_time()
     counts = [m.measure(detections.polygons, targets, texts=texts, ignore=ignore) for m in metrics]

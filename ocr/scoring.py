@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple, cast
@@ -15,13 +15,18 @@ import torch
 
 from ocr.laps import Laps
 from ocr.losses import Losses, LossParams, detector_loss
+from ocr.map_regions import probability_map
 from ocr.metrics import CLEval, IouHmean
 from ocr.metrics.cleval import CLEvalCounts
 from ocr.metrics.iou import IouCounts
 from ocr.metrics.mean_losses import MeanLosses
 from ocr.model import DetectorOutput
 from ocr.overlap import Evaluation, Overlap, OverlapParams, evaluate
-from ocr.postprocess import BoxDecoder, Detections, as_float32
+from ocr.postprocess import BoxDecoder, Detections, Floats, as_float32
+
+_ADDED_AT_ONCE = 256
+"""Samples that are added up together: an addition is some calls into torch, and each of those gives Python's
+lock to the pool and waits to have it back."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +79,11 @@ class Scoring:
         self._evaluate = partial(evaluate, decoder, (IouHmean(), CLEval()))
         self._batches: Overlap[MeasuredLoss] | None = None
         self._samples: Overlap[Evaluation] | None = None
+        self._on_host = True
+        self._kept: tuple[DetectorOutput, Floats, Mapping[str, Any]] | None = None
         self._names: deque[str] = deque()
+        self._measured: list[MeasuredLoss] = []
+        self._evaluated: list[Evaluation] = []
 
     def prepare(self) -> None:
         """Load what is compiled, so that the first epoch does not wait for it."""
@@ -83,7 +92,9 @@ class Scoring:
         names = ("prob_maps", "prob_masks", "thresh_maps", "thresh_masks")
         self._measure(DetectorOutput(maps, maps), dict.fromkeys(names, maps.to(torch.uint8)))
         corners = np.array([[8, 8], [24, 8], [24, 24], [8, 24]], dtype=np.float32)
-        self._evaluate(maps[0, 0].numpy(), np.eye(3), (32, 32), [corners], ["text"])
+        self._evaluate(
+            maps[0, 0].numpy(), np.eye(3), (32, 32), [corners], ["text"], activation=probability_map
+        )
 
     def begin(self, device: torch.device) -> None:
         """Begin an epoch of outputs on `device`; what an interrupted one left is dropped."""
@@ -91,23 +102,36 @@ class Scoring:
         for metric in (self.losses, self.iou, self.cleval):
             metric.reset()
         self.worst = []
-        # A GPU computes losses where their maps lie. Few batches are held, because they are large.
-        workers = min(1, self.params.workers) if device.type == "cpu" else 0
+        # A GPU computes losses and sigmoids where the maps lie. Few batches are held, because they are large.
+        self._on_host = device.type == "cpu"
+        workers = min(1, self.params.workers) if self._on_host else 0
         self._batches = Overlap(self._measure, OverlapParams(workers=workers, most_pending=2))
-        self._samples = Overlap(self._evaluate, self.params)
+        activation = probability_map if self._on_host else None
+        self._samples = Overlap(partial(self._evaluate, activation=activation), self.params)
 
-    def submit(self, output: DetectorOutput, batch: Mapping[str, Any]) -> None:
-        """Hand over a batch's logits (B, 1, H, W), and add what is done by now.
+    def keep(self, output: DetectorOutput, batch: Mapping[str, Any]) -> None:
+        """Keep a batch's logits (B, 1, H, W) until they are handed over.
 
         Reads the four maps, `inverse_matrix`, `size`, `polygons`, `ignore`, `sample_id`, and `text` where
-        it is there. Raises PipelineError that names the sample where one fails.
+        it is there.
         """
-        assert self._batches is not None and self._samples is not None
-        self._batches.submit(", ".join(batch["sample_id"]), output, batch)
-        self._add_losses(self._batches.finished())
-        self.laps.lap("loss")
-        maps = as_float32(output.prob_logits.sigmoid())
+        maps = output.prob_logits if self._on_host else output.prob_logits.sigmoid()
+        self._kept = output, as_float32(maps), batch
         self.laps.lap("transfer")
+
+    def hand_over(self) -> None:
+        """Give the pool what was kept, and collect what is done by now; the device should be busy next.
+
+        A pool that works while the caller fetches a batch holds Python's lock whenever the caller wants
+        it. Raises PipelineError that names the sample where one fails.
+        """
+        if self._kept is None:
+            return
+        assert self._batches is not None and self._samples is not None
+        (output, maps, batch), self._kept = self._kept, None
+        self._batches.submit(", ".join(batch["sample_id"]), output, batch)
+        self._measured += self._batches.finished()
+        self.laps.lap("loss")
         matrices, sizes = batch["inverse_matrix"].numpy(), batch["size"].numpy()
         texts = batch.get("text")
         for i, sample_id in enumerate(batch["sample_id"]):
@@ -121,35 +145,44 @@ class Scoring:
                 None if texts is None else texts[i],
                 batch["ignore"][i],
             )
-        self._add(self._samples.finished())
+        self._evaluated += self._samples.finished()
+        while len(self._evaluated) >= _ADDED_AT_ONCE:
+            self._add_losses()
+            self._add()
         self.laps.lap("overlap")
 
     def end(self) -> None:
         """Wait for the rest of the epoch and add it."""
+        self.hand_over()
         assert self._batches is not None and self._samples is not None
-        self._add_losses(self._batches.drain())
+        self._measured += self._batches.drain()
+        self._add_losses()
         self.laps.lap("loss")
-        self._add(self._samples.drain())
+        self._evaluated += self._samples.drain()
+        while self._evaluated:
+            self._add()
         self.close()
         self.laps.lap("overlap")
 
     def close(self) -> None:
         """Drop what is under way."""
-        self._names.clear()
+        self._kept = None
+        for results in (self._names, self._measured, self._evaluated):
+            results.clear()
         for overlap in (self._batches, self._samples):
             if overlap is not None:
                 overlap.close()
         self._batches = self._samples = None
 
-    def _add_losses(self, measured: Iterable[MeasuredLoss]) -> None:
-        for losses, samples, seconds in measured:
+    def _add_losses(self) -> None:
+        for losses, samples, seconds in self._measured:
             self.losses.update(losses, samples)
             self.laps.work["loss"] += seconds
+        self._measured.clear()
 
-    def _add(self, evaluations: Iterable[Evaluation]) -> None:
-        done = list(evaluations)
-        if not done:
-            return
+    def _add(self) -> None:
+        """Add the next samples, always as many, so that sums do not depend on when results came."""
+        done, self._evaluated = self._evaluated[:_ADDED_AT_ONCE], self._evaluated[_ADDED_AT_ONCE:]
         iou = [cast(IouCounts, evaluation.counts[0]) for evaluation in done]
         self.iou.add(*iou)
         self.cleval.add(*(cast(CLEvalCounts, evaluation.counts[1]) for evaluation in done))

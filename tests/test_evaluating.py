@@ -102,6 +102,19 @@ def test_a_checkpoint_of_another_canvas_is_refused(shell: Small, learnt: dict[st
         assert "was trained for canvas [320, 320] and the configuration has [256, 256]" in done.stderr
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("setting", ["model.neck_channels=32", "stages.tensors.mean=[0.5,0.5,0.5]"])
+@pytest.mark.parametrize("command", ["precision", "validate"])
+def test_a_checkpoint_of_another_detector_is_refused(
+    shell: Small, learnt: dict[str, Any], monkeypatch: pytest.MonkeyPatch, command: str, setting: str
+) -> None:
+    monkeypatch.setattr("warmstore.evaluating.checked_store", lambda *_: None)
+    monkeypatch.setattr("warmstore.training.checked_store", lambda *_: None)
+    done = shell(command, "--split", "train", "--checkpoint", learnt["checkpoint"], setting)
+    assert done.returncode == 2 and "the checkpoint belongs to another detector" in done.stderr
+    assert setting.partition("=")[0].rpartition(".")[2] in done.stderr
+
+
 class Inline(Executor):
     """Stands in for the process of a rung."""
 

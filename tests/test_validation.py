@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,54 @@ def test_a_pool_gives_what_the_parts_give_by_hand(
         assert 0.5 < expected["hmean"] < 1
         for name in ("precision", "recall", "hmean"):
             assert result[f"val/{prefix}{name}"] == pytest.approx(expected[name], rel=1e-6)
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 256])
+def test_sums_do_not_depend_on_when_results_come(
+    tmp_path: Path, samples: list[Batch], monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    def late(*arguments: Any) -> Any:
+        time.sleep(0.03)
+        return detector_loss(*arguments)
+
+    monkeypatch.setattr(ocr.scoring, "_ADDED_AT_ONCE", at_once)
+    monkeypatch.setattr(ocr.scoring, "detector_loss", late)
+    sums = []
+    for workers in (0, 3):
+        detector = seeing(samples, monkeypatch, overlap=OverlapParams(workers=workers))
+        trainer(tmp_path).validate(detector, loader(samples), verbose=False)
+        sums.append([one.compute() for one in (detector.metric, detector.cleval, detector.losses)])
+        assert detector.losses.samples == detector.metric.images == len(samples)
+    assert sums[0] == sums[1] and sums[0][0]["image_hmean"] > 0
+
+
+def test_maps_of_a_device_are_scored_like_those_of_the_host(
+    tmp_path: Path, samples: list[Batch], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results = []
+    for device in ("cpu", "cuda"):  # only its name: there losses and sigmoids are for the device
+        detector = seeing(samples, monkeypatch, overlap=OverlapParams(workers=2))
+        begin = partial(detector.scoring.begin, torch.device(device))
+        monkeypatch.setattr(detector, "on_validation_epoch_start", begin)
+        results += trainer(tmp_path).validate(detector, loader(samples), verbose=False)
+    assert results[0] == results[1] and results[0]["val/hmean"] > 0.5
+
+
+def test_a_batch_is_scored_beside_the_next_forward_pass_and_not_while_it_is_fetched(
+    tmp_path: Path, samples: list[Batch], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    detector = seeing(samples, monkeypatch)
+    done: list[str] = []
+    forward, decode = detector.model.forward, BoxDecoder.decode_one
+
+    def noted(name: str, function: Any) -> Any:
+        return lambda *given: (done.append(name), function(*given))[1]  # type: ignore[func-returns-value]
+
+    monkeypatch.setattr(detector.model, "forward", noted("forward", forward))
+    monkeypatch.setattr(BoxDecoder, "decode_one", noted("boxes", decode))
+    trainer(tmp_path).validate(detector, Noted(loader(samples, 1), done), verbose=False)
+    done = done[done.index("fetch") :]  # what setup compiles with is no sample
+    assert done == ["fetch", "forward", *["fetch", "boxes", "forward"] * 4, "boxes"]
 
 
 def test_the_worst_samples_are_told(
@@ -195,6 +244,21 @@ class Slow(torch.nn.Module):
     def __iter__(self) -> Any:
         for batch in self.batches:
             time.sleep(0.1)
+            yield batch
+
+
+class Noted:
+    """Notes when a batch is fetched."""
+
+    def __init__(self, batches: Any, done: list[str]) -> None:
+        self.batches, self.done = batches, done
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Any:
+        for batch in self.batches:
+            self.done.append("fetch")
             yield batch
 
 

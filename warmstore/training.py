@@ -15,6 +15,7 @@ import lightning as L
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
+from ocr.checkpoints import check_identity
 from ocr.datasets import OcrDataModule
 from ocr.datasets.collate import DEFAULT_FIELDS
 from ocr.lightning_module import DetectorModule
@@ -135,7 +136,11 @@ def checked_store(config: RunConfig, split: str) -> Store:
 
 
 def trained_detector(config: RunConfig, asked: TrainingConfig, checkpoint: Path) -> DetectorModule:
-    """Build the detector of a checkpoint. Raises ConfigError where it was trained for another canvas."""
+    """Build the detector of a checkpoint.
+
+    Raises ConfigError where it is another model, or was trained for another canvas, mean or std, than
+    the configuration has.
+    """
     module = DetectorModule.from_checkpoint(
         checkpoint,
         boxes=asked.model.boxes,
@@ -148,6 +153,13 @@ def trained_detector(config: RunConfig, asked: TrainingConfig, checkpoint: Path)
             f"{checkpoint} was trained for canvas {list(module.canvas)} and the configuration has "
             f"{list(config.canvas)}; set canvas={list(module.canvas)} and rerun the stages, or train anew"
         )
+    tensors = config.stages.tensors
+    configured = {
+        "model": asked.model.detector().model_dump(mode="json", exclude={"pretrained"}),
+        "mean": [round(value, 6) for value in tensors.mean],
+        "std": [round(value, 6) for value in tensors.std],
+    }
+    check_identity(module.identity(), configured)
     return module
 
 

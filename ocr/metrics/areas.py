@@ -162,8 +162,13 @@ def _shared_convex(
     shared = np.zeros((len(bounds), len(other_bounds)))
     for row in range(len(bounds)):
         for column in range(len(other_bounds)):
-            a, b = bounds[row], other_bounds[column]
-            if a[0] >= b[2] or b[0] >= a[2] or a[1] >= b[3] or b[1] >= a[3]:
+            # Number by number: views of both rows would cost ten times the comparison.
+            if (
+                bounds[row, 0] >= other_bounds[column, 2]
+                or other_bounds[column, 0] >= bounds[row, 2]
+                or bounds[row, 1] >= other_bounds[column, 3]
+                or other_bounds[column, 1] >= bounds[row, 3]
+            ):
                 continue
             if convex[row] and other_convex[column]:
                 shared[row, column] = _clipped_area(
