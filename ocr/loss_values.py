@@ -75,9 +75,8 @@ def loss_terms(
     border, level = _border(images, kept) if kept < negatives else (np.float32(-np.inf), 0)
 
     sums = np.zeros(5)
-    thresh_map = torch.empty(
-        output.prob_logits[0].numel()
-    )  # one for all: fresh memory costs more than the copy
+    # One for all: fresh memory costs more than the copy.
+    thresh_map = torch.empty(output.prob_logits[0].numel())
     for i, image in enumerate(images):
         sums += _sums(
             *image,
