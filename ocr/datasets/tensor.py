@@ -133,11 +133,12 @@ class TensorDataset(Dataset[Sample]):
             raise ConfigError(f"a batch has at least one sample, not {batch_size}")
         rows = self._ordered(order, seed)
         end = len(rows) - len(rows) % batch_size if drop_last else len(rows)
-        plan = [rows[start : min(start + batch_size, end)] for start in range(0, end, batch_size)]
-        viewable = isinstance(rows, range) and self._reader.why_copied is None
-        if not viewable:
+        if isinstance(rows, range) and self._reader.why_copied is None:
+            batches = self._views(rows[:end], batch_size)
+        else:
             load_copy()
-        batches = map(self._batch, plan) if viewable else one_ahead(self._batch, map(_as_run, plan))
+            plan = [rows[start : min(start + batch_size, end)] for start in range(0, end, batch_size)]
+            batches = one_ahead(self._batch, map(_as_run, plan))
         return self._counters.timed(batches, self.cache.params.log_statistics_every_n)
 
     def warm(self) -> Warmth:
@@ -176,9 +177,17 @@ class TensorDataset(Dataset[Sample]):
             log.warning("%s: batches are copies, not views: %s%s", self.store.name, why, remedy)
 
     def _batch(self, rows: Rows) -> Batch:
+        self._about_to_read(rows)
+        return self._reader.batch(rows)
+
+    def _views(self, rows: range, size: int) -> Iterator[Batch]:
+        for part, batch in self._reader.views(rows, size):
+            self._about_to_read(part)
+            yield batch
+
+    def _about_to_read(self, rows: Rows) -> None:
         self._reader.check()
         self._counters.add(*self._residency.ask(rows))
-        return self._reader.batch(rows)
 
     def _row(self, index: int) -> int:
         if not -len(self) <= index < len(self):
