@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import re
@@ -206,6 +207,16 @@ def test_writing_into_a_batch_harms_no_shared_copy(tmp_path: Path) -> None:
     for batch in first.batches(2):
         batch["images"].zero_()
     assert_reads(second, 4)
+
+
+@pytest.mark.parametrize(("cut", "harm"), [(1, False), (3, True)])
+def test_only_files_that_are_still_mapped_may_not_be_cut(tmp_path: Path, cut: int, harm: bool) -> None:
+    params = CacheParams(mode="ram", budget=2 * SAMPLE_BYTES)
+    dataset = TensorDataset(tensors_store(tmp_path, 4, CANVAS), cache=params)
+    assert dataset.warm().samples == 4
+    os.truncate(dataset.store.chunk_file("image", cut), 4096)
+    with pytest.raises(StoreError, match="written to") if harm else contextlib.nullcontext():
+        assert_reads(dataset, 4)
 
 
 @pytest.mark.parametrize("method", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])

@@ -19,7 +19,7 @@ from ocr.datasets.buffers import BufferPool
 from ocr.datasets.collate import DEFAULT_FIELDS, Batch, Sample
 from ocr.datasets.gather import load_copy
 from ocr.datasets.pinning import register_with_cuda
-from ocr.datasets.prefetch import one_ahead
+from ocr.datasets.prefetch import finished_ahead
 from ocr.datasets.reading import Rows, StoreReader
 from ocr.datasets.residency import Residency
 from ocr.datasets.statistics import Counters, Statistics
@@ -127,7 +127,8 @@ class TensorDataset(Dataset[Sample]):
         """Iterate over batches once.
 
         `order` is `"sequential"`, `"shuffled"` (by `seed`) or indices; the last batch may be smaller
-        unless `drop_last`. Batches that have to be gathered are made one ahead, on another thread.
+        unless `drop_last`. Batches that have to be gathered are made one ahead, in the background,
+        on as many threads as torch computes on.
         """
         if batch_size < 1:
             raise ConfigError(f"a batch has at least one sample, not {batch_size}")
@@ -138,7 +139,7 @@ class TensorDataset(Dataset[Sample]):
         else:
             load_copy()
             plan = [rows[start : min(start + batch_size, end)] for start in range(0, end, batch_size)]
-            batches = one_ahead(self._batch, map(_as_run, plan))
+            batches = finished_ahead(map(self._begin, plan), torch.get_num_threads())
         return self._counters.timed(batches, self.cache.params.log_statistics_every_n)
 
     def warm(self) -> Warmth:
@@ -179,6 +180,12 @@ class TensorDataset(Dataset[Sample]):
     def _batch(self, rows: Rows) -> Batch:
         self._about_to_read(rows)
         return self._reader.batch(rows)
+
+    def _begin(self, rows: Rows) -> tuple[Batch, Callable[[], object]]:
+        rows = _as_run(rows)
+        self._about_to_read(rows)
+        batch, gathering = self._reader.begin(rows)
+        return batch, gathering.help
 
     def _views(self, rows: range, size: int) -> Iterator[Batch]:
         for part, batch in self._reader.views(rows, size):
