@@ -7,7 +7,7 @@ import os
 import pickle
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -327,6 +327,32 @@ def test_another_format_version_is_refused(tmp_path: Path) -> None:
 def test_a_batch_of_nothing_is_refused(path: Path, batch_size: int) -> None:
     with pytest.raises(ConfigError, match="at least one sample"):
         TensorDataset(path).batches(batch_size)
+
+
+@pytest.mark.parametrize(
+    ("order", "rows"),
+    [
+        (range(3, 9), [3, 4, 5, 6, 7, 8]),
+        (range(-2, 2), [9, 10, 0, 1]),
+        (range(8, 2, -3), [8, 5]),
+        (range(0), []),
+    ],
+)
+def test_a_range_of_indices_is_the_indices_in_it(path: Path, order: range, rows: list[int]) -> None:
+    found = [name for batch in TensorDataset(path).batches(4, order) for name in batch["sample_id"]]
+    assert found == [f"folder/{row:05}.jpg" for row in rows]
+
+
+@pytest.mark.parametrize("order", [range(5, 12), range(11, 13), range(-12, -10), [0, 11]])
+def test_indices_beyond_the_samples_are_no_shorter_epoch(path: Path, order: Sequence[int]) -> None:
+    with pytest.raises(IndexError, match="of 11"):
+        list(TensorDataset(path).batches(4, order))
+
+
+@pytest.mark.parametrize("order", ["sequential", "shuffled"])
+def test_a_batch_size_may_be_an_integer_of_numpy(path: Path, order: Any) -> None:
+    sizes = [len(batch["images"]) for batch in TensorDataset(path).batches(np.int64(4), order)]  # type: ignore[arg-type]
+    assert sizes == [4, 4, 3]
 
 
 def test_an_unknown_order_is_refused(path: Path) -> None:

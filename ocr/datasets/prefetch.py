@@ -38,8 +38,8 @@ def finished_ahead(begun: Iterable[tuple[Result, Work]], threads: int) -> Iterat
     """Give results whose work is done, the next being worked on while one is used.
 
     Up to `threads` call a result's `work` side by side and share it. One of them is whoever waits for the
-    result, unless there is only one, which works in the background. Errors appear where their result
-    would have. The threads end with the iteration.
+    result, unless there is only one, which works in the background. An error of `work` appears where the
+    result would have, one of `begun` at once. The threads end with the iteration.
     """
     helpers = max(1, min(threads, _MOST_THREADS) - 1)
 

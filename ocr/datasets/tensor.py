@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import operator
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -132,6 +133,7 @@ class TensorDataset(Dataset[Sample]):
         """
         if batch_size < 1:
             raise ConfigError(f"a batch has at least one sample, not {batch_size}")
+        batch_size = operator.index(batch_size)  # torch splits by no integer of NumPy
         rows = self._ordered(order, seed)
         end = len(rows) - len(rows) % batch_size if drop_last else len(rows)
         if isinstance(rows, range) and self._reader.why_copied is None:
@@ -185,7 +187,12 @@ class TensorDataset(Dataset[Sample]):
         rows = _as_run(rows)
         self._about_to_read(rows)
         batch, gathering = self._reader.begin(rows)
-        return batch, gathering.help
+
+        def work() -> None:
+            self._reader.check()  # the batch before was copied meanwhile
+            gathering.help()
+
+        return batch, work
 
     def _views(self, rows: range, size: int) -> Iterator[Batch]:
         for part, batch in self._reader.views(rows, size):
@@ -202,7 +209,7 @@ class TensorDataset(Dataset[Sample]):
         return int(self._rows[index])
 
     def _ordered(self, order: Order, seed: int) -> Rows:
-        if isinstance(order, range) and order.step == 1:
+        if isinstance(order, range) and order.step == 1 and 0 <= order.start <= order.stop <= len(self):
             return self._rows[order.start : order.stop]
         if isinstance(order, str) and order == "sequential":
             return self._rows
