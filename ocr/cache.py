@@ -201,8 +201,9 @@ class RamCache:
         array, chunk = slot
         at = chunk * array.slot_bytes
         try:
-            array.region.read_ahead(at, array.files.chunk_bytes)
-            array.region.populate(at, array.files.chunk_bytes)
+            array.region.prefer_large_pages(at, array.files.chunk_bytes)
+            if not array.region.populate(at, array.files.chunk_bytes):
+                array.region.read_ahead(at, array.files.chunk_bytes)
         except OSError as error:
             raise array.files.problem(chunk, f"cannot be read ({error})") from error
         if self.params.verify:
