@@ -118,6 +118,10 @@ class Region:
             raise _system_error("asking for residency")
         return min(int(np.bitwise_and(pages, 1).sum()) * PAGE, length)
 
+    def walk(self, offset: int, length: int) -> None:
+        """Read one byte of every page of a range: the first walk takes twice as long as those after it."""
+        self.bytes()[offset : offset + length : PAGE].max(initial=0)
+
     def lock(self, offset: int, length: int) -> None:
         """Read a range and keep it in memory. Raises OSError where the limit (`ulimit -l`) is too low."""
         # Without ONFAULT the kernel makes a private copy of every page, ready to be written to.
