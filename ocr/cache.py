@@ -130,6 +130,7 @@ class RamCache:
             self._fill_shared(arrays, chunks, count, for_device)
         if self._shared is None:
             self._populate(arrays, chunks[:count])
+        _walk(arrays, chunks[:count])
         if self.params.lock:
             _lock(arrays, chunks[:count])
 
@@ -201,8 +202,9 @@ class RamCache:
         array, chunk = slot
         at = chunk * array.slot_bytes
         try:
-            array.region.read_ahead(at, array.files.chunk_bytes)
-            array.region.populate(at, array.files.chunk_bytes)
+            array.region.prefer_large_pages(at, array.files.chunk_bytes)
+            if not array.region.populate(at, array.files.chunk_bytes):
+                array.region.read_ahead(at, array.files.chunk_bytes)
         except OSError as error:
             raise array.files.problem(chunk, f"cannot be read ({error})") from error
         if self.params.verify:
@@ -241,6 +243,12 @@ def in_parallel(work: Callable[[Item], None], items: Sequence[Item], threads: in
 
 def _chunks(arrays: Sequence[MappedArray], rows: Rows) -> Chunks:
     return np.unique(np.asarray(rows, np.int64) // arrays[0].samples_per_chunk)
+
+
+def _walk(arrays: Sequence[MappedArray], chunks: Chunks) -> None:
+    for array in arrays:
+        for first, count in runs(chunks[array.placed[chunks]]):
+            array.region.walk(first * array.slot_bytes, count * array.slot_bytes)
 
 
 def _lock(arrays: Sequence[MappedArray], chunks: Chunks) -> None:

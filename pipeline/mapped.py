@@ -94,6 +94,11 @@ class MappedArray:
         absent = whole_pages(end - begin) - self.region.resident(begin, whole_pages(end - begin))
         return max(0, (stop - start) * self.sample_bytes - absent)
 
+    @property
+    def reads_pages_of_files(self) -> bool:
+        """Whether a file that is cut short would take pages from under its samples."""
+        return bool(self._from_file.any())
+
     def check_unchanged(self, changed: Container[Path]) -> None:
         """Raise StoreError where one of these files is mapped: its pages may be gone."""
         for chunk in np.flatnonzero(self._from_file).tolist():

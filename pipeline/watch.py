@@ -15,6 +15,8 @@ import struct
 from collections.abc import Iterable
 from pathlib import Path
 
+from pipeline.forks import FORKS
+
 _IN_MODIFY = 0x2
 _HEADER = struct.Struct("iIII")
 
@@ -29,29 +31,29 @@ class ChangeWatch:
 
     def changed(self) -> set[Path]:
         """Files that were written to or cut since the watch began."""
-        if os.getpid() != self._process:
+        if self._forks != FORKS.count:
             self._close()
             self._start()
-        if self._descriptor >= 0:
-            # Made for this call: threads that read side by side may not wait by one poll object.
-            reports = select.poll()
-            reports.register(self._descriptor, select.POLLIN)
-            while reports.poll(0):
-                with contextlib.suppress(BlockingIOError):  # another thread was first
-                    self._read(os.read(self._descriptor, 1 << 16))
+        while self._reports and self._reports.poll(0, 1):
+            with contextlib.suppress(BlockingIOError):  # another thread was first
+                self._read(os.read(self._descriptor, 1 << 16))
         return self._changed
 
     def _start(self) -> None:
-        self._process = os.getpid()
+        self._forks = FORKS.count
         self._watched: dict[int, Path] = {}
         libc = ctypes.CDLL(None, use_errno=True)
         self._descriptor = -1
+        # Threads may wait by one of these side by side, which they may not by `select.poll()`.
+        self._reports: select.epoll | None = None
         if hasattr(libc, "inotify_init1"):
             self._descriptor = libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
         if self._descriptor >= 0:
             for folder in self._folders:
                 watch = libc.inotify_add_watch(self._descriptor, os.fsencode(folder), _IN_MODIFY)
                 self._watched[watch] = folder
+            self._reports = select.epoll()
+            self._reports.register(self._descriptor, select.EPOLLIN)
 
     def _read(self, events: bytes) -> None:
         at = 0
@@ -63,6 +65,9 @@ class ChangeWatch:
                 self._changed.add(self._watched[watch] / name)
 
     def _close(self) -> None:
+        if self._reports:
+            self._reports.close()
+            self._reports = None
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1

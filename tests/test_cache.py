@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import re
@@ -25,6 +26,7 @@ from ocr.datasets.collate import as_collated
 from ocr.datasets.pinning import register_with_cuda
 from pipeline.errors import StoreError
 from pipeline.memory import available_memory
+from pipeline.pages import Region
 from pipeline.residency import InMemory, store_residency
 from pipeline.shared import SharedMemory
 from tests.stores import sample, tensors_store
@@ -206,6 +208,31 @@ def test_writing_into_a_batch_harms_no_shared_copy(tmp_path: Path) -> None:
     for batch in first.batches(2):
         batch["images"].zero_()
     assert_reads(second, 4)
+
+
+@pytest.mark.parametrize("verify", [True, False])
+def test_a_kernel_that_cannot_populate_reads_ahead(
+    tmp_path: Path, verify: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read_ahead, asked = Region.read_ahead, []
+    monkeypatch.setattr(Region, "populate", lambda *_: False)
+    monkeypatch.setattr(Region, "read_ahead", lambda *where: asked.append(where) or read_ahead(*where))
+    path = tensors_store(tmp_path, 4, CANVAS)
+    evict(TensorDataset(path))
+    dataset = TensorDataset(path, cache=CacheParams(verify=verify))
+    dataset.warm()
+    assert len(asked) == 4 * 5
+    assert_reads(dataset, 4)
+
+
+@pytest.mark.parametrize(("cut", "harm"), [(1, False), (3, True)])
+def test_only_files_that_are_still_mapped_may_not_be_cut(tmp_path: Path, cut: int, harm: bool) -> None:
+    params = CacheParams(mode="ram", budget=2 * SAMPLE_BYTES)
+    dataset = TensorDataset(tensors_store(tmp_path, 4, CANVAS), cache=params)
+    assert dataset.warm().samples == 4
+    os.truncate(dataset.store.chunk_file("image", cut), 4096)
+    with pytest.raises(StoreError, match="written to") if harm else contextlib.nullcontext():
+        assert_reads(dataset, 4)
 
 
 @pytest.mark.parametrize("method", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,15 @@ import torch
 
 from ocr.datasets import TensorDataset
 from ocr.datasets.buffers import BufferPool
-from ocr.datasets.gather import gather, load_copy
+from ocr.datasets.gather import Gathering, load_copy
 from tests.stores import sample, tensors_store
+
+
+def gather(samples: torch.Tensor, rows: Any, out: torch.Tensor) -> None:
+    gathering = Gathering()
+    gathering.copy(samples, rows, out)
+    gathering.help()
+
 
 SMALL, LARGE, ODD = (3, 8, 8), (3, 512, 512), (3, 511, 513)
 
@@ -43,19 +51,38 @@ def test_a_batch_of_another_length_is_not_written_beyond(shape: tuple[int, ...],
         gather(samples, [0, 1, 2, 3], BufferPool().take((room, *shape), torch.uint8))
 
 
+@pytest.mark.parametrize("shape", [SMALL, LARGE, ODD])
+def test_threads_that_help_share_the_copy_of_several_arrays(shape: tuple[int, ...]) -> None:
+    first, second = (torch.randint(0, 256, (9, *shape), dtype=torch.uint8) for _ in range(2))
+    rows = np.array([8, 0, 3, 3, 7])
+    outs = [BufferPool().take((5, *shape), torch.uint8) for _ in range(2)]
+    reads: list[int] = []
+    gathering = Gathering()
+    for samples, out in zip((first, second), outs, strict=True):
+        gathering.copy(samples, rows, out)
+    for number in range(20):
+        gathering.read(lambda number=number: reads.append(number))
+    with ThreadPoolExecutor(4) as pool:
+        for helping in [pool.submit(gathering.help) for _ in range(4)]:
+            helping.result()
+    assert sorted(reads) == list(range(20))
+    assert torch.equal(outs[0], first[rows])
+    assert torch.equal(outs[1], second[rows])
+    outs[0].zero_()
+    gathering.help()
+    assert not outs[0].any()  # nothing is done twice
+
+
 def test_a_processor_that_does_not_tell_its_features_gathers_too(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse() -> None:
         raise RuntimeError("failed to get host cpu features")
 
     monkeypatch.setattr("llvmlite.binding.get_host_cpu_features", refuse)
-    source, rows, out = (
-        np.arange(256, dtype=np.uint8),
-        np.array([3, 1]),
-        BufferPool().take((2, 64), torch.uint8),
-    )
-    copy, _engine = load_copy.__wrapped__()
-    copy(source.ctypes.data, 64, rows.ctypes.data, 2, out.data_ptr())
-    np.testing.assert_array_equal(out, source.reshape(4, 64)[rows])
+    monkeypatch.setattr("ocr.datasets.gather.load_copy", load_copy.__wrapped__)
+    samples = torch.randint(0, 256, (4, *LARGE), dtype=torch.uint8)
+    out = BufferPool().take((3, *LARGE), torch.uint8)
+    gather(samples, [3, 1, 3], out)
+    assert torch.equal(out, samples[[3, 1, 3]])
 
 
 def test_shuffled_batches_of_a_large_canvas_are_the_stores_samples(tmp_path: Path) -> None:

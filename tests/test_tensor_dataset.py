@@ -7,6 +7,7 @@ import os
 import pickle
 import shutil
 import threading
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,6 @@ from torch.utils.data import DataLoader
 from ocr.datasets import TensorDataset
 from ocr.datasets.buffers import BufferPool
 from ocr.datasets.collate import as_collated, collate
-from ocr.datasets.prefetch import one_ahead
 from pipeline.errors import ConfigError, StoreError
 from tests.stores import fields, sample, tensors_store, write_store
 
@@ -36,6 +36,14 @@ ARRAYS = {
 @pytest.fixture(scope="module")
 def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tensors_store(tmp_path_factory.mktemp("store"), 11, CANVAS)
+
+
+@pytest.fixture
+def torch_threads() -> Iterator[Callable[[int], None]]:
+    """Set how many threads torch computes on, for one test."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
 
 
 def assert_batch(batch: dict[str, Any], rows: list[int], canvas: tuple[int, int] = CANVAS) -> None:
@@ -242,6 +250,30 @@ def test_a_reader_keeps_its_generation_while_another_is_published(tmp_path: Path
     assert len(TensorDataset(path)) == 2
 
 
+@pytest.mark.parametrize("threads", [1, 2, 4])
+def test_threads_end_with_the_iteration(
+    path: Path, threads: int, torch_threads: Callable[[int], None]
+) -> None:
+    torch_threads(threads)
+    before = threading.active_count()
+    batches = TensorDataset(path).batches(2, "shuffled")
+    next(batches)
+    assert 1 <= threading.active_count() - before <= max(1, threads - 1)
+    batches.close()  # type: ignore[attr-defined]
+    assert threading.active_count() == before
+
+
+@pytest.mark.parametrize("threads", [1, 2, 4])
+@pytest.mark.parametrize("codec", ["none", "zstd"])
+def test_any_number_of_threads_gathers_the_same(
+    tmp_path: Path, threads: int, codec: str, torch_threads: Callable[[int], None]
+) -> None:
+    torch_threads(threads)
+    dataset = TensorDataset(tensors_store(tmp_path, 23, CANVAS, 3, codec))
+    for batch in dataset.batches(4, "shuffled", seed=threads):
+        assert_batch(batch, [int(name[7:12]) for name in batch["sample_id"]])
+
+
 # --------------------------------------------------------------------------------- bad input
 
 
@@ -297,6 +329,32 @@ def test_a_batch_of_nothing_is_refused(path: Path, batch_size: int) -> None:
         TensorDataset(path).batches(batch_size)
 
 
+@pytest.mark.parametrize(
+    ("order", "rows"),
+    [
+        (range(3, 9), [3, 4, 5, 6, 7, 8]),
+        (range(-2, 2), [9, 10, 0, 1]),
+        (range(8, 2, -3), [8, 5]),
+        (range(0), []),
+    ],
+)
+def test_a_range_of_indices_is_the_indices_in_it(path: Path, order: range, rows: list[int]) -> None:
+    found = [name for batch in TensorDataset(path).batches(4, order) for name in batch["sample_id"]]
+    assert found == [f"folder/{row:05}.jpg" for row in rows]
+
+
+@pytest.mark.parametrize("order", [range(5, 12), range(11, 13), range(-12, -10), [0, 11]])
+def test_indices_beyond_the_samples_are_no_shorter_epoch(path: Path, order: Sequence[int]) -> None:
+    with pytest.raises(IndexError, match="of 11"):
+        list(TensorDataset(path).batches(4, order))
+
+
+@pytest.mark.parametrize("order", ["sequential", "shuffled"])
+def test_a_batch_size_may_be_an_integer_of_numpy(path: Path, order: Any) -> None:
+    sizes = [len(batch["images"]) for batch in TensorDataset(path).batches(np.int64(4), order)]  # type: ignore[arg-type]
+    assert sizes == [4, 4, 3]
+
+
 def test_an_unknown_order_is_refused(path: Path) -> None:
     with pytest.raises(ConfigError, match="order is sequential, shuffled"):
         TensorDataset(path).batches(4, "random")  # type: ignore[arg-type]
@@ -332,28 +390,3 @@ def test_an_empty_store_has_no_batches(tmp_path: Path) -> None:
     assert len(dataset) == 0
     assert list(dataset.batches(3)) == []
     assert dataset.warm().samples == 0
-
-
-# ------------------------------------------------------------------------------- one ahead
-
-
-def test_one_ahead_keeps_order_and_passes_errors_on() -> None:
-    def work(item: int) -> int:
-        if item == 3:
-            raise ValueError("three")
-        return item * 10
-
-    seen = []
-    with pytest.raises(ValueError, match="three"):
-        for result in one_ahead(work, range(9)):
-            seen.append(result)  # noqa: PERF402 - what came before the error is wanted
-    assert seen == [0, 10, 20]
-
-
-def test_one_ahead_ends_its_thread_with_the_iteration() -> None:
-    before = threading.active_count()
-    results = one_ahead(lambda item: item, range(100))
-    next(results)
-    assert threading.active_count() == before + 1
-    results.close()  # type: ignore[attr-defined]
-    assert threading.active_count() == before

@@ -60,6 +60,8 @@ class Deferred:
     No `Sequence` on purpose: Lightning walks through those, array by array, for every batch.
     """
 
+    __slots__ = ("_read", "_rows")
+
     def __init__(self, rows: range | NDArray[np.int64], read: Callable[[int], Any]) -> None:
         self._rows = rows
         self._read = read

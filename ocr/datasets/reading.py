@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property, partial
 from typing import Any
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ocr.datasets.buffers import BufferPool
 from ocr.datasets.collate import ARRAYS, LISTS, ROWS, Batch, Deferred, Sample
-from ocr.datasets.gather import gather
+from ocr.datasets.gather import Gathering
 from pipeline.errors import ConfigError, StoreError
 from pipeline.mapped import MappedArray
 from pipeline.store import Store
@@ -20,6 +20,7 @@ from pipeline.watch import ChangeWatch
 
 Rows = range | NDArray[np.int64]
 
+_AT_ONCE = 64
 _STORED_AS = {"inverse_matrix": "matrix", "polygons": "points"}
 
 
@@ -52,6 +53,7 @@ class StoreReader:
         for name, array in self.arrays.items():
             whole = array.view(0, len(array))
             self._tensors[name] = None if whole is None else as_tensor(whole)
+        self._may_change = any(array.reads_pages_of_files for array in self.arrays.values())
 
     @property
     def why_copied(self) -> str | None:
@@ -68,55 +70,84 @@ class StoreReader:
 
     def check(self) -> None:
         """Raise StoreError where a mapped file was written to: reading it could kill the process."""
-        changed = self._watch.changed()
-        if changed:
+        if self._may_change and (changed := self._watch.changed()):
             for array in self.arrays.values():
                 array.check_unchanged(changed)
 
     def sample(self, row: int) -> Sample:
         """One sample; its arrays are views where they can be."""
         sample: Sample = {}
+        gathering = Gathering()
         for name in self.fields:
             if name in ARRAYS:
-                sample[name] = self._range(name, row, row + 1)[0]
+                sample[name] = self._samples(name, range(row, row + 1), gathering)[0]
             elif name in ROWS:
                 sample[name] = self._rows[name][row]
             elif name in self._lists:
                 sample[name] = self._lists[name](row)
         sample["sample_id"] = self.store.sample_ids[row]
+        gathering.help()
         return sample
 
     def batch(self, rows: Rows) -> Batch:
         """A batch of samples: views for a range of rows, copies in lent buffers for any others."""
+        batch, gathering = self.begin(rows)
+        gathering.help()
+        return batch
+
+    def begin(self, rows: Rows) -> tuple[Batch, Gathering]:
+        """Like `batch`, but for what is left to do: until then the buffers hold anything."""
         run = slice(rows.start, rows.stop) if isinstance(rows, range) else None
         batch: Batch = {}
+        gathering = Gathering()
         for name in self.fields:
             if name in ARRAYS:
-                batch[ARRAYS[name]] = (
-                    self._range(name, run.start, run.stop) if run else self._gather(name, rows)
-                )
+                batch[ARRAYS[name]] = self._samples(name, rows, gathering)
             elif name in ROWS:
                 batch[name] = self._rows[name][run or rows]
             elif name in self._lists:
                 batch[name] = Deferred(rows, self._lists[name])
         ids = self.store.sample_ids
         batch["sample_id"] = list(ids[run]) if run else [ids[row] for row in rows]
-        return batch
+        return batch, gathering
 
-    def _range(self, name: str, start: int, stop: int) -> torch.Tensor:
-        tensor = self._tensors[name]
-        if tensor is not None:
-            return tensor[start:stop]
-        view = self.arrays[name].view(start, stop)
-        return self._gather(name, range(start, stop)) if view is None else as_tensor(view)
+    def views(self, rows: range, size: int) -> Iterator[tuple[range, Batch]]:
+        """Batches of `size` consecutive samples and what is left, as views, each with its rows.
 
-    def _gather(self, name: str, rows: Rows) -> torch.Tensor:
+        Many are made at once, which takes half the time; none of their pages is looked at. `why_copied`
+        has to be None.
+        """
+        ids = self.store.sample_ids
+        tensors: dict[str, Any] = {ARRAYS[name]: self._tensors[name] for name in self.arrays} | self._rows
+        for start in range(rows.start, rows.stop, size * _AT_ONCE):
+            stop = min(start + size * _AT_ONCE, rows.stop)
+            parts = [range(at, min(at + size, stop)) for at in range(start, stop, size)]
+            columns: dict[str, Iterable[Any]] = {
+                key: tensor[start:stop].split(size) for key, tensor in tensors.items()
+            }
+            for name, read in self._lists.items():
+                columns[name] = [Deferred(part, read) for part in parts]
+            columns["sample_id"] = [list(ids[part.start : part.stop]) for part in parts]
+            batches = [
+                dict(zip(columns, batch, strict=True)) for batch in zip(*columns.values(), strict=True)
+            ]
+            yield from zip(parts, batches, strict=True)
+
+    def _samples(self, name: str, rows: Rows, gathering: Gathering) -> torch.Tensor:
+        """Samples of an array as a view, or a buffer that `gathering` fills."""
         array, tensor = self.arrays[name], self._tensors[name]
+        if isinstance(rows, range):
+            if tensor is not None:
+                return tensor[rows.start : rows.stop]
+            view = array.view(rows.start, rows.stop)
+            if view is not None:
+                return as_tensor(view)
         out = self._pool.take((len(rows), *array.shape[1:]), _tensor_dtype(array.dtype))
         if tensor is not None:
-            gather(tensor, rows, out)
+            gathering.copy(tensor, rows, out)
         else:
-            array.gather(rows, out.view(torch.uint8).numpy().view(array.dtype))
+            values = out.view(torch.uint8).numpy().view(array.dtype)
+            gathering.read(partial(array.gather, rows, values))
         return out
 
     @cached_property

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import logging
-import os
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ocr.datasets.collate import Batch
+from pipeline.forks import FORKS
 from pipeline.pages import PAGE, Region
 from pipeline.shared import Handle, SharedMemory
 
@@ -78,22 +78,23 @@ class Counters:
             region.bytes().view(np.float64)[: size // 8].reshape(-1, len(_NAMES))
         )
         self._row = self._row_at(0)
-        self._owner = -1
+        self._forks = -1
 
     def add(self, hits: int, misses: int, bytes_ram: int, bytes_disk: int) -> None:
         """Count samples read by this process."""
         row = self._mine()
         row[0] += hits
-        row[1] += misses
         row[2] += bytes_ram
-        row[3] += bytes_disk
+        if misses:
+            row[1] += misses
+            row[3] += bytes_disk
 
     def timed(self, batches: Iterator[Batch], log_every: int = 0) -> Iterator[Batch]:
         """Pass batches on, counting the time that waiting for them takes.
 
         With `log_every`, the statistics since the first are logged every so many samples.
         """
-        before, seen = self.total(), 0
+        before, seen = self.total() if log_every else Statistics(), 0
         while True:
             began = time.perf_counter()
             batch = next(batches, None)
@@ -117,7 +118,7 @@ class Counters:
 
     def _mine(self) -> memoryview[float]:
         """This process's row, claimed by a lock on one byte that ends with the process."""
-        if self._owner != os.getpid():
+        if self._forks != FORKS.count:
             for index in range(len(self._rows) - 1):
                 try:
                     fcntl.lockf(self._memory.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, index)
@@ -127,7 +128,7 @@ class Counters:
             else:
                 index = len(self._rows) - 1
             self._row = self._row_at(index)
-            self._owner = os.getpid()
+            self._forks = FORKS.count
         return self._row
 
     def _row_at(self, index: int) -> memoryview[float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import operator
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -19,7 +20,7 @@ from ocr.datasets.buffers import BufferPool
 from ocr.datasets.collate import DEFAULT_FIELDS, Batch, Sample
 from ocr.datasets.gather import load_copy
 from ocr.datasets.pinning import register_with_cuda
-from ocr.datasets.prefetch import one_ahead
+from ocr.datasets.prefetch import finished_ahead
 from ocr.datasets.reading import Rows, StoreReader
 from ocr.datasets.residency import Residency
 from ocr.datasets.statistics import Counters, Statistics
@@ -127,17 +128,20 @@ class TensorDataset(Dataset[Sample]):
         """Iterate over batches once.
 
         `order` is `"sequential"`, `"shuffled"` (by `seed`) or indices; the last batch may be smaller
-        unless `drop_last`. Batches that have to be gathered are made one ahead, on another thread.
+        unless `drop_last`. Batches that have to be gathered are made one ahead, in the background,
+        on as many threads as torch computes on.
         """
         if batch_size < 1:
             raise ConfigError(f"a batch has at least one sample, not {batch_size}")
+        batch_size = operator.index(batch_size)  # torch splits by no integer of NumPy
         rows = self._ordered(order, seed)
         end = len(rows) - len(rows) % batch_size if drop_last else len(rows)
-        plan = [rows[start : min(start + batch_size, end)] for start in range(0, end, batch_size)]
-        viewable = isinstance(rows, range) and self._reader.why_copied is None
-        if not viewable:
+        if isinstance(rows, range) and self._reader.why_copied is None:
+            batches = self._views(rows[:end], batch_size)
+        else:
             load_copy()
-        batches = map(self._batch, plan) if viewable else one_ahead(self._batch, map(_as_run, plan))
+            plan = [rows[start : min(start + batch_size, end)] for start in range(0, end, batch_size)]
+            batches = finished_ahead(map(self._begin, plan), torch.get_num_threads())
         return self._counters.timed(batches, self.cache.params.log_statistics_every_n)
 
     def warm(self) -> Warmth:
@@ -176,9 +180,28 @@ class TensorDataset(Dataset[Sample]):
             log.warning("%s: batches are copies, not views: %s%s", self.store.name, why, remedy)
 
     def _batch(self, rows: Rows) -> Batch:
+        self._about_to_read(rows)
+        return self._reader.batch(rows)
+
+    def _begin(self, rows: Rows) -> tuple[Batch, Callable[[], object]]:
+        rows = _as_run(rows)
+        self._about_to_read(rows)
+        batch, gathering = self._reader.begin(rows)
+
+        def work() -> None:
+            self._reader.check()  # the batch before was copied meanwhile
+            gathering.help()
+
+        return batch, work
+
+    def _views(self, rows: range, size: int) -> Iterator[Batch]:
+        for part, batch in self._reader.views(rows, size):
+            self._about_to_read(part)
+            yield batch
+
+    def _about_to_read(self, rows: Rows) -> None:
         self._reader.check()
         self._counters.add(*self._residency.ask(rows))
-        return self._reader.batch(rows)
 
     def _row(self, index: int) -> int:
         if not -len(self) <= index < len(self):
@@ -186,7 +209,7 @@ class TensorDataset(Dataset[Sample]):
         return int(self._rows[index])
 
     def _ordered(self, order: Order, seed: int) -> Rows:
-        if isinstance(order, range) and order.step == 1:
+        if isinstance(order, range) and order.step == 1 and 0 <= order.start <= order.stop <= len(self):
             return self._rows[order.start : order.stop]
         if isinstance(order, str) and order == "sequential":
             return self._rows
