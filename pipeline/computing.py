@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
@@ -18,7 +18,6 @@ from pipeline.plan import REJECTED, StagePlan, packed_samples
 from pipeline.recipe import recipe_digest, recipe_of
 from pipeline.records import Record, is_whole, read_records
 from pipeline.stage import Chunked, Stage
-from pipeline.store import Store
 from pipeline.task import Group, Item, Task, run_task, write_verdict
 from pipeline.workspace import Workspace
 from pipeline.zarr_format import samples_per_chunk
@@ -37,7 +36,6 @@ class Reporter(Protocol):
 def compute_plan(
     workspace: Workspace,
     plan: StagePlan,
-    upstream: Mapping[str, Store],
     config: ExecutorConfig,
     reporter: Reporter,
 ) -> tuple[dict[str, Record], float]:
@@ -61,7 +59,7 @@ def compute_plan(
     seconds = 0.0
     if todo:
         with _isolated_after_a_crash(staging, config) as chosen:
-            seconds, computed = _compute(_task_maker(staging, plan, upstream), chosen, todo, advance)
+            seconds, computed = _compute(_task_maker(staging, plan), chosen, todo, advance)
         records |= computed
     return records, seconds
 
@@ -121,12 +119,10 @@ def _isolated_after_a_crash(staging: Path, config: ExecutorConfig) -> Iterator[E
         mark.unlink(missing_ok=True)
 
 
-def _task_maker(
-    staging: Path, plan: StagePlan, upstream: Mapping[str, Store]
-) -> Callable[[tuple[Group, ...]], Task]:
+def _task_maker(staging: Path, plan: StagePlan) -> Callable[[tuple[Group, ...]], Task]:
     """Give what makes a task of groups: everything else is the same for all tasks of a plan."""
     recipe = recipe_digest(recipe_of(plan.stage))
-    paths = tuple(store.path for store in upstream.values())
+    paths = tuple(store.path for store in plan.candidates.stores)
     return lambda groups: Task(plan.stage, staging.absolute(), paths, groups, recipe)
 
 

@@ -29,7 +29,7 @@ Verdict = dict[str, Any]  # sample_id, stage, code, reason and, at the stage its
 class Candidates:
     """Samples that reach a stage, in dataset order, and the verdicts on those that do not.
 
-    `inputs` is uint8 (N, I, 16); `rows[i]` are the upstream rows of sample i, one per store read.
+    `inputs` is uint8 (N, I, 16); `rows[i]` are the upstream rows of sample i, one per store in `stores`.
     """
 
     sample_ids: list[str]
@@ -38,6 +38,7 @@ class Candidates:
     rows: NDArray[np.int64]
     payloads: Sequence[Any]
     verdicts: list[Verdict]
+    stores: Sequence[Store] = ()
 
 
 @dataclass
@@ -162,6 +163,7 @@ def from_stores(stores: Mapping[str, Store], stage: Stage) -> Candidates:
         rows=rows,
         payloads=[None] * len(ids),
         verdicts=list(verdicts.values()),
+        stores=tuple(stores.values()),
     )
 
 

@@ -1,6 +1,6 @@
 """Records of finished groups in the staging folder: what was computed, and that it is whole.
 
-A task appends a line of JSON per group to a file of its own, after the group's chunks are written.
+A task appends a line of JSON per group to its thread's file, after the group's chunks are written.
 The line of a task that was killed while it wrote is cut short, and so no record.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -26,17 +27,18 @@ Record = Mapping[str, Any]
 
 _SUFFIX = ".records"
 _SECONDS = 0.25
+_this_thread = threading.local()
 _spell = json.JSONEncoder(separators=(",", ":"), check_circular=False, default=bytes.hex).encode
 
 
 @contextmanager
 def record_file(staging: Path) -> Iterator[Callable[[str, Record], None]]:
-    """Open a file of records that nobody else writes; gives what adds the record of a group.
+    """Open a file of records that no other thread writes; gives what adds the record of a group.
 
     Records are written together, a quarter of a second's work at once: that much a kill can cost.
     """
-    path = f"{staging}/{secrets.token_hex(16)}{_SUFFIX}"
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    path = _path_of_this_thread(staging)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
     waiting: dict[str, Record] = {}
     written_at = time.monotonic()
 
@@ -95,8 +97,18 @@ def is_whole(staging: Path, key: str, record: Record) -> bool:
         return False
 
 
+def _path_of_this_thread(staging: Path) -> str:
+    """Name a file for all tasks of this thread: making one takes longer than what a task writes to it."""
+    place = os.getpid(), staging
+    if getattr(_this_thread, "place", None) != place:
+        _this_thread.place = place
+        _this_thread.path = f"{staging}/{secrets.token_hex(16)}{_SUFFIX}"
+    return str(_this_thread.path)
+
+
 def _append(descriptor: int, records: Mapping[str, Record]) -> None:
-    append(descriptor, "".join(f"{_spell(entry)}\n" for entry in records.items()).encode(), "record")
+    """Write a line for each; it comes after the break, as a line before it may have been cut short."""
+    append(descriptor, "".join(f"\n{_spell(entry)}" for entry in records.items()).encode(), "record")
 
 
 def verdict_record(sample_id: str, fingerprint: bytes, verdict: Quarantine) -> dict[str, Any]:

@@ -177,7 +177,7 @@ def _refuse_stale(pipeline: Pipeline, stage: Stage, names: Sequence[str]) -> Non
 def _build(pipeline: Pipeline, plan: StagePlan, config: ExecutorConfig, reporter: Reporter) -> float:
     """Compute, assemble and publish; gives the seconds spent inside the stage's function."""
     workspace, stage = pipeline.workspace, plan.stage
-    records, seconds = compute_plan(workspace, plan, pipeline.upstream(stage), config, reporter)
+    records, seconds = compute_plan(workspace, plan, config, reporter)
     building = workspace.begin(stage)
     manifest = assemble(plan, records, workspace.staging(stage), building)
     if plan.old is not None and manifest.digest == plan.old.digest and not plan.damaged:

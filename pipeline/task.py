@@ -29,7 +29,7 @@ from pipeline.recipe import recipe_digest, recipe_of
 from pipeline.records import Record, record_file, verdict_record
 from pipeline.stage import Chunked, Field, File, FileContent, Inputs, Stage
 from pipeline.store import Store, open_store
-from pipeline.values import check_outputs, value_parts
+from pipeline.values import check_outputs, value_digest, value_parts
 
 # Verdicts that may be the machine's fault; they are remembered like the others, until `--retry`.
 MACHINE_CODES = frozenset({"crashed", "timed_out", "out_of_memory", "stage_error"})
@@ -162,7 +162,7 @@ def _run_group(
     stage: Stage, fields: Sequence[Field], group: Group, stores: Mapping[str, Store], staging: Path
 ) -> tuple[float, Record]:
     samples: list[dict[str, Any]] = []
-    computed: list[tuple[dict[str, Any], list[bytes]]] = []
+    computed: list[tuple[dict[str, Any], dict[str, bytes]]] = []
     stem = f"{staging}/{group.key}"
     seconds = 0.0
     for item in group.items:
@@ -175,58 +175,64 @@ def _run_group(
             continue
         finally:
             seconds += time.perf_counter() - began
-        described, checksums = _describe(fields, item, outputs, digests)
-        samples.append(described)
-        if described["files"]:
-            _write_files(described["files"], outputs, f"{stem}.{len(computed)}")
-        computed.append((outputs, checksums))
+        checks = {name: digests[id(value)] for name, value in outputs.items() if id(value) in digests}
+        samples.append(_describe(fields, item, outputs, checks))
+        if samples[-1]["files"]:
+            _write_files(samples[-1]["files"], outputs, f"{stem}.{len(computed)}")
+        computed.append((outputs, checks))
     chunks = _write_chunks(fields, computed, stem) if computed else {}
+    accepted = (sample for sample in samples if not sample["verdict"])
+    for sample, (_, checks) in zip(accepted, computed, strict=True):
+        sample["checksums"] = b"".join([checks[field.name] for field in fields])
     return seconds, {"samples": samples, "chunks": chunks}
 
 
 def _describe(
-    fields: Sequence[Field], item: Item, outputs: Mapping[str, Any], known: Mapping[int, bytes]
-) -> tuple[dict[str, Any], list[bytes]]:
-    """Give what the record says of a sample (small values themselves among it), and its fields' digests.
+    fields: Sequence[Field], item: Item, outputs: Mapping[str, Any], checks: dict[str, bytes]
+) -> dict[str, Any]:
+    """Give what the record says of a sample but for its checksums; small values themselves are in it.
 
-    `known` holds digests of what was read, by the values' `id`; what is read is read-only.
+    Adds to `checks`, digests by field, which has those of values that were read, all but those of chunks.
     """
-    values, files, checksums = {}, {}, []
+    values, files = {}, {}
     for field in fields:
+        if isinstance(field, Chunked):
+            continue
         value = outputs[field.name]
-        check = known.get(id(value))
-        if check is None or not isinstance(field, Chunked | File):
-            parts = value_parts(field, value)
-            check = check or digest(*parts)
+        parts = value_parts(field, value)
+        check = checks[field.name] = checks.get(field.name) or digest(*parts)
         if isinstance(field, File):
             files[field.name] = {"path": value.path, "size": len(value.data), "checksum": check.hex()}
-        elif not isinstance(field, Chunked):
+        else:
             values[field.name] = list(map(bytes, parts))
-        checksums.append(check)
-    described = {
+    return {
         "id": item.sample_id,
         "fingerprint": item.fingerprint.hex(),
         "verdict": None,
         "values": values,
         "files": files,
-        "checksums": b"".join(checksums),
     }
-    return described, checksums
 
 
 def _write_chunks(
-    fields: Sequence[Field], computed: Sequence[tuple[Mapping[str, Any], Sequence[bytes]]], stem: str
+    fields: Sequence[Field], computed: Sequence[tuple[Mapping[str, Any], dict[str, bytes]]], stem: str
 ) -> dict[str, Any]:
-    """Write the chunks of samples, given their values and checksums; gives sizes and checksums of files."""
+    """Write the chunks of samples, given their values; gives sizes and checksums of files.
+
+    Adds the values' digests to those of each sample.
+    """
     chunks = {}
-    for position, field in enumerate(fields):
+    for field in fields:
         if isinstance(field, Chunked):
             values = [outputs[field.name] for outputs, _ in computed]
             stacked = np.stack(values) if len(values) > 1 else values[0][None]  # one needs no copy
             data = encode(field.codec, stacked)
+            for outputs, checks in computed:  # now that what was encoded lies in the processor's cache
+                if field.name not in checks:
+                    checks[field.name] = value_digest(field, outputs[field.name])
             write_aside(Path(f"{stem}.{field.name}"), data)
             as_it_is = field.codec == "none" and len(values) == 1
-            check = computed[0][1][position] if as_it_is else digest(data)
+            check = computed[0][1][field.name] if as_it_is else digest(data)
             chunks[field.name] = (len(data), check.hex())
     return chunks
 

@@ -156,7 +156,7 @@ class TensorDataset(Dataset[Sample]):
             self._registered = register_with_cuda(self.cache.shared_ranges())
         self._reader.remap()
         if len(self._rows):
-            self._reader.sample(int(self._rows[0]))  # small fields are read whole with the first sample
+            self._rehearse()
         hits, misses, resident, _ = self._residency.ask(self._rows)
         warmth = Warmth(hits, hits + misses, resident, time.perf_counter() - began, self.cache.budget)
         log.info("%s", warmth)
@@ -198,6 +198,13 @@ class TensorDataset(Dataset[Sample]):
         for part, batch in self._reader.views(rows, size):
             self._about_to_read(part)
             yield batch
+
+    def _rehearse(self) -> None:
+        """Make some batches that nobody reads: what is done for the first time takes a part of epoch 0."""
+        self._reader.sample(int(self._rows[0]))  # small fields are read whole with the first sample
+        if isinstance(self._rows, range) and self._reader.why_copied is None:
+            for _ in self._reader.views(self._rows[:64], 1):
+                pass
 
     def _about_to_read(self, rows: Rows) -> None:
         self._reader.check()
