@@ -213,8 +213,8 @@ def _checksums(build: Assembly) -> NDArray[np.uint8]:
             if declared.name in names:
                 checksums[rows, position] = build.old.checksums(declared.name)[old_rows]
     computed = [row for row, index in enumerate(build.indices) if index in build.staged]
-    found = b"".join(build.staged[build.indices[row]].sample["checksums"] for row in computed)
-    flat = np.frombuffer(found, dtype=np.uint8)
+    found = (build.staged[build.indices[row]].sample["checksums"] for row in computed)
+    flat = np.frombuffer(b"".join([checks[f.name] for checks in found for f in fields]), dtype=np.uint8)
     checksums[computed] = flat.reshape(len(computed), len(fields), DIGEST_BYTES)
     return checksums
 

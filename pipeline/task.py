@@ -181,18 +181,15 @@ def _run_group(
             _write_files(samples[-1]["files"], outputs, f"{stem}.{len(computed)}")
         computed.append((outputs, checks))
     chunks = _write_chunks(fields, computed, stem) if computed else {}
-    accepted = (sample for sample in samples if not sample["verdict"])
-    for sample, (_, checks) in zip(accepted, computed, strict=True):
-        sample["checksums"] = b"".join([checks[field.name] for field in fields])
     return seconds, {"samples": samples, "chunks": chunks}
 
 
 def _describe(
     fields: Sequence[Field], item: Item, outputs: Mapping[str, Any], checks: dict[str, bytes]
 ) -> dict[str, Any]:
-    """Give what the record says of a sample but for its checksums; small values themselves are in it.
+    """Give what the record says of a sample; small values themselves are in it.
 
-    Adds to `checks`, digests by field, which has those of values that were read, all but those of chunks.
+    `checks`, digests by field, has those of values that were read; all but those of chunks are added.
     """
     values, files = {}, {}
     for field in fields:
@@ -211,6 +208,7 @@ def _describe(
         "verdict": None,
         "values": values,
         "files": files,
+        "checksums": checks,
     }
 
 
