@@ -89,10 +89,9 @@ def full_and_small_runs(name: str, overrides: list[str]) -> None:
         list(run_stages(config.pipeline("val"), _names(config), config.executor, SILENT))
         full = np.subtract(_now(), began)
     parts = {name: np.array(seconds) for name, seconds in timed.items()}
-    functions = parts["computing"] - parts["checking"]
+    functions = parts["computing"]
     reading = parts["reading"] + parts["labels"]
-    chunks = parts["writing"] - parts["digests"]
-    writing = chunks + parts["files"]
+    writing = parts["writing"] + parts["files"] - parts["digests"]
     flushing = parts["flushing"] + parts["folders"]
     own = full - functions - reading - writing - flushing
 
@@ -105,15 +104,14 @@ def full_and_small_runs(name: str, overrides: list[str]) -> None:
     part("  stage functions", functions, f" (in a bare loop {bare:.2f} s)")
     part("  reading labels", parts["labels"])
     part("  reading and verifying what stages read", parts["reading"])
-    part("  encoding and writing chunks", chunks, f" (in a bare loop {written:.2f} s)")
-    part("  linking and writing upright files", parts["files"])
+    part("  encoding and writing chunks, upright files", writing, f" (chunks in a bare loop {written:.2f} s)")
     part("  flushing generations to the disk", flushing)
     part("  the engine's own: all the rest", own)
     part("    listing the source, hashing its files", parts["listing"] - parts["labels"])
     part("    planning", parts["planning"] - parts["listing"])
-    part("    checking outputs", parts["checking"])
-    part("    digests and small values", parts["describing"] + parts["digests"])
-    part("    records", parts["records"])
+    part("    checking outputs (small ones with the records)", parts["checking"])
+    part("    digests of large values", parts["digests"])
+    part("    records, with small values and their digests", parts["records"])
     part("    assembling", parts["assembling"] - parts["flushing"])
 
     command = [sys.executable, "-m", "warmstore", "run", "--config", name, "--split", "val", *overrides]
@@ -157,13 +155,12 @@ def _bare(config: RunConfig) -> tuple[float, float]:
 
 PARTS: Mapping[str, tuple[Any, str]] = {
     "computing": (task, "compute_sample"),
-    "checking": (task, "check_outputs"),
+    "checking": (task, "check_values"),
     "reading": (task, "read_inputs"),
     "writing": (task, "_write_chunks"),
-    "describing": (task, "_describe"),
     "digests": (task, "value_digest"),
     "files": (task, "_write_files"),
-    "records": (records, "_append"),
+    "records": (records.RecordFile, "write"),
     "labels": (source, "read_annotations"),
     "listing": (AnnotatedSplit, "samples"),
     "planning": (Pipeline, "plan"),

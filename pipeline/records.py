@@ -31,30 +31,45 @@ _this_thread = threading.local()
 _spell = json.JSONEncoder(separators=(",", ":"), check_circular=False, default=bytes.hex).encode
 
 
-@contextmanager
-def record_file(staging: Path) -> Iterator[Callable[[str, Record], None]]:
-    """Open a file of records that no other thread writes; gives what adds the record of a group.
+class RecordFile:
+    """Records of finished groups on their way into a file; `written` has those that are in it.
 
-    Records are written together, a quarter of a second's work at once: that much a kill can cost.
+    They are made and written together, a quarter of a second's work at once: that much a kill can cost.
+    One by one, each would find the processor's caches full of the sample before it.
     """
+
+    def __init__(self, descriptor: int) -> None:
+        self.written: dict[str, Record] = {}
+        self._descriptor = descriptor
+        self._waiting: dict[str, Callable[[], Record]] = {}
+        self._written_at = time.monotonic()
+
+    def add(self, key: str, make: Callable[[], Record]) -> None:
+        """Add the record of a group whose chunks and files are there, by what makes it."""
+        self._waiting[key] = make
+        if time.monotonic() > self._written_at + _SECONDS:
+            self.write()
+
+    def write(self) -> None:
+        """Write what was added since."""
+        made = {key: make() for key, make in self._waiting.items()}
+        self._waiting.clear()
+        _append(self._descriptor, made)
+        self.written |= made
+        self._written_at = time.monotonic()
+
+
+@contextmanager
+def record_file(staging: Path) -> Iterator[RecordFile]:
+    """Open a file of records that no other thread writes; at the end all is written."""
     path = _path_of_this_thread(staging)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
-    waiting: dict[str, Record] = {}
-    written_at = time.monotonic()
-
-    def add(key: str, record: Record) -> None:
-        nonlocal written_at
-        waiting[key] = record
-        if time.monotonic() > written_at + _SECONDS:
-            _append(descriptor, waiting)
-            waiting.clear()
-            written_at = time.monotonic()
-
+    file = RecordFile(descriptor)
     try:
         try:
-            yield add
+            yield file
         finally:
-            _append(descriptor, waiting)
+            file.write()
     finally:
         os.close(descriptor)
 

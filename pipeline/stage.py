@@ -126,5 +126,8 @@ class Stage(Parameters):
         return {}
 
     def compute(self, inputs: Inputs) -> Mapping[str, Any]:
-        """Compute one sample: a value for every declared field, or raise `Quarantine`."""
+        """Compute one sample: a value for every declared field, or raise `Quarantine`.
+
+        Values are the engine's once they are returned: the stage changes none of them afterwards.
+        """
         raise NotImplementedError

@@ -11,10 +11,10 @@ twice, in a killed run and in its successor or on two workers at once, writes th
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from pipeline.recipe import recipe_digest, recipe_of
 from pipeline.records import Record, record_file, verdict_record
 from pipeline.stage import Chunked, Field, File, FileContent, Inputs, Stage
 from pipeline.store import Store, open_store
-from pipeline.values import check_outputs, value_digest, value_parts
+from pipeline.values import check_names, check_values, value_digest, value_parts
 
 # Verdicts that may be the machine's fault; they are remembered like the others, until `--retry`.
 MACHINE_CODES = frozenset({"crashed", "timed_out", "out_of_memory", "stage_error"})
@@ -89,14 +89,13 @@ def run_task(task: Task) -> tuple[float, dict[str, Record]]:
             f"(it has {dict(task.stage.libraries())}); install the same versions on all workers"
         )
     stores = {store.stage: store for store in map(_shared_store, task.upstream)}
-    seconds, records, fields = 0.0, {}, task.stage.fields()
-    with record_file(task.staging) as write:
+    seconds, fields = 0.0, task.stage.fields()
+    with record_file(task.staging) as records:
         for group in task.groups:
-            spent, record = _run_group(task.stage, fields, group, stores, task.staging)
-            write(group.key, record)
+            spent, make_record = _run_group(task.stage, fields, group, stores, task.staging)
+            records.add(group.key, make_record)
             seconds += spent
-            records[group.key] = record
-    return seconds, records
+    return seconds, records.written
 
 
 def read_inputs(stage: Stage, stores: Mapping[str, Store], item: Item) -> tuple[Inputs, dict[int, bytes]]:
@@ -115,8 +114,8 @@ def read_inputs(stage: Stage, stores: Mapping[str, Store], item: Item) -> tuple[
     return Inputs(item.sample_id, item.payload, values), digests
 
 
-def compute_sample(stage: Stage, fields: Sequence[Field], inputs: Inputs) -> dict[str, Any]:
-    """Compute one sample, and check it against the fields that the stage declares.
+def compute_sample(stage: Stage, fields: Sequence[Field], inputs: Inputs) -> Mapping[str, Any]:
+    """Compute one sample: a value for each of the fields, which is not held against them yet.
 
     Raises Quarantine, also for an exception that the stage did not foresee: one odd sample must not
     end a long run, and its verdict names the exception. Errors of the machine or the configuration pass.
@@ -135,16 +134,17 @@ def compute_sample(stage: Stage, fields: Sequence[Field], inputs: Inputs) -> dic
         raise Quarantine(
             "stage_error", f"{stage.name} failed with {type(error).__name__}: {error}"
         ) from error
-    return check_outputs(stage, fields, inputs.sample_id, outputs)
+    check_names(stage, fields, inputs.sample_id, outputs)
+    return outputs
 
 
 def write_verdict(staging: Path, item: Item, verdict: Quarantine) -> dict[str, Record]:
     """Record a verdict on a sample that no worker survived; gives the record by its group's key."""
     key = Group((item,)).key
     record = {"samples": [verdict_record(item.sample_id, item.fingerprint, verdict)], "chunks": {}}
-    with record_file(staging) as write:
-        write(key, record)
-    return {key: record}
+    with record_file(staging) as records:
+        records.add(key, lambda: record)
+    return records.written
 
 
 @lru_cache(maxsize=16)
@@ -158,11 +158,24 @@ def _shared_store(path: Path) -> Store:
     return open_store(path, hold=False)  # the run excludes `gc`; a worker may outlive the run
 
 
+@dataclass(frozen=True)
+class _Computed:
+    """A sample whose chunks and files are written: its small values, and digests of the others by field."""
+
+    item: Item
+    small: Mapping[str, Any]
+    files: Mapping[str, Any]
+    checks: dict[str, bytes]
+
+
 def _run_group(
     stage: Stage, fields: Sequence[Field], group: Group, stores: Mapping[str, Store], staging: Path
-) -> tuple[float, Record]:
-    samples: list[dict[str, Any]] = []
+) -> tuple[float, Callable[[], Record]]:
+    """Compute a group and write its chunks and files; gives seconds spent, and what makes its record."""
+    samples: list[_Computed | dict[str, Any]] = []
     computed: list[tuple[dict[str, Any], dict[str, bytes]]] = []
+    large = [field for field in fields if isinstance(field, Chunked | File)]
+    small = [field for field in fields if not isinstance(field, Chunked | File)]
     stem = f"{staging}/{group.key}"
     seconds = 0.0
     for item in group.items:
@@ -176,39 +189,40 @@ def _run_group(
         finally:
             seconds += time.perf_counter() - began
         checks = {name: digests[id(value)] for name, value in outputs.items() if id(value) in digests}
-        samples.append(_describe(fields, item, outputs, checks))
-        if samples[-1]["files"]:
-            _write_files(samples[-1]["files"], outputs, f"{stem}.{len(computed)}")
-        computed.append((outputs, checks))
-    chunks = _write_chunks(fields, computed, stem) if computed else {}
-    return seconds, {"samples": samples, "chunks": chunks}
+        values = check_values(stage, large, item.sample_id, outputs)
+        files = _write_files(large, values, checks, f"{stem}.{len(computed)}")
+        samples.append(_Computed(item, {field.name: outputs[field.name] for field in small}, files, checks))
+        computed.append((values, checks))
+    chunks = _write_chunks(large, computed, stem) if computed else {}
+    return seconds, partial(_record, stage, small, samples, chunks)
 
 
-def _describe(
-    fields: Sequence[Field], item: Item, outputs: Mapping[str, Any], checks: dict[str, bytes]
-) -> dict[str, Any]:
-    """Give what the record says of a sample; small values themselves are in it.
+def _record(
+    stage: Stage,
+    fields: Sequence[Field],
+    samples: Sequence[_Computed | dict[str, Any]],
+    chunks: Mapping[str, Any],
+) -> Record:
+    described = (_describe(stage, fields, s) if isinstance(s, _Computed) else s for s in samples)
+    return {"samples": list(described), "chunks": chunks}
 
-    `checks`, digests by field, has those of values that were read; all but those of chunks are added.
-    """
-    values, files = {}, {}
+
+def _describe(stage: Stage, fields: Sequence[Field], sample: _Computed) -> dict[str, Any]:
+    """Check a sample's small values, and give what the record says of it; the values are in it."""
+    values = {}
+    checked = check_values(stage, fields, sample.item.sample_id, sample.small)
     for field in fields:
-        if isinstance(field, Chunked):
-            continue
-        value = outputs[field.name]
-        parts = value_parts(field, value)
-        check = checks[field.name] = checks.get(field.name) or digest(*parts)
-        if isinstance(field, File):
-            files[field.name] = {"path": value.path, "size": len(value.data), "checksum": check.hex()}
-        else:
-            values[field.name] = list(map(bytes, parts))
+        parts = value_parts(field, checked[field.name])
+        values[field.name] = list(map(bytes, parts))
+        if field.name not in sample.checks:
+            sample.checks[field.name] = digest(*parts)
     return {
-        "id": item.sample_id,
-        "fingerprint": item.fingerprint.hex(),
+        "id": sample.item.sample_id,
+        "fingerprint": sample.item.fingerprint.hex(),
         "verdict": None,
         "values": values,
-        "files": files,
-        "checksums": checks,
+        "files": sample.files,
+        "checksums": sample.checks,
     }
 
 
@@ -235,9 +249,18 @@ def _write_chunks(
     return chunks
 
 
-def _write_files(files: Mapping[str, Any], outputs: Mapping[str, Any], stem: str) -> None:
-    for name, entry in files.items():
-        _write_content(Path(f"{stem}.{name}"), outputs[name], entry["checksum"])
+def _write_files(
+    fields: Sequence[Field], values: Mapping[str, Any], checks: dict[str, bytes], stem: str
+) -> dict[str, Any]:
+    """Write a sample's files; gives what the record says of them, and adds their digests to `checks`."""
+    files = {}
+    for field in fields:
+        if isinstance(field, File):
+            value: FileContent = values[field.name]
+            check = checks[field.name] = checks.get(field.name) or value_digest(field, value)
+            files[field.name] = {"path": value.path, "size": len(value.data), "checksum": check.hex()}
+            _write_content(Path(f"{stem}.{field.name}"), value, check.hex())
+    return files
 
 
 def _write_content(path: Path, content: FileContent, wanted: str) -> None:

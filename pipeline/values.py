@@ -41,19 +41,23 @@ class Parts(tuple[NDArray[Any], ...]):
         return cls.of(parts, np.concatenate((none, *parts), dtype=field.dtype, casting="no"))
 
 
-def check_outputs(
-    stage: Stage, fields: Sequence[Field], sample_id: str, outputs: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Hold what a stage gave against the fields that it declares; arrays of a field's own become contiguous.
-
-    Raises PipelineError naming stage, sample and field: the stage's code is wrong, not the data.
-    """
+def check_names(stage: Stage, fields: Sequence[Field], sample_id: str, outputs: Mapping[str, Any]) -> None:
+    """Raise PipelineError where a stage gave other fields than it declares."""
     names = [field.name for field in fields]
     if outputs.keys() != set(names):
         raise PipelineError(
             f"stage {stage.name} gave the fields {sorted(outputs)} for {sample_id} "
             f"where it declares {sorted(names)}; mend its compute()"
         )
+
+
+def check_values(
+    stage: Stage, fields: Sequence[Field], sample_id: str, outputs: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Hold what a stage gave for some fields against their declaration; arrays become contiguous.
+
+    Raises PipelineError naming stage, sample and field: the stage's code is wrong, not the data.
+    """
     checked = {}
     for field in fields:
         value = outputs[field.name]

@@ -17,7 +17,7 @@ from pipeline.source import SourceSample
 from pipeline.stage import Inputs, Stage
 from pipeline.store import Store, open_store
 from pipeline.task import compute_sample
-from pipeline.values import value_digest
+from pipeline.values import check_values, value_digest
 
 _MISSING = "is missing"
 _STRANGER = "is not in the manifest"
@@ -150,8 +150,9 @@ def compute_chain(stages: Sequence[Stage], sample: SourceSample) -> Mapping[str,
                 if isinstance(given, Quarantine):
                     raise given
                 values[upstream] = {name: given[name] for name in names}
-            inputs = Inputs(sample.sample_id, sample.payload, values)
-            outcome[stage.name] = compute_sample(stage, stage.fields(), inputs)
+            fields, inputs = stage.fields(), Inputs(sample.sample_id, sample.payload, values)
+            computed = compute_sample(stage, fields, inputs)
+            outcome[stage.name] = check_values(stage, fields, sample.sample_id, computed)
         except Quarantine as verdict:
             outcome[stage.name] = verdict
     return outcome

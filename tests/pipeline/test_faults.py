@@ -160,12 +160,12 @@ def test_records_are_written_once_in_a_while_and_at_the_end(
 ) -> None:
     """What is not written yet is computed again after a kill; an error writes all that was finished."""
     monkeypatch.setattr("pipeline.records._SECONDS", seconds)
-    with pytest.raises(ZeroDivisionError), record_file(tmp_path) as add:
-        add("a", {"samples": [], "chunks": {}})
-        add("b", {"samples": [], "chunks": {}})
-        assert read_records(tmp_path).keys() == kept
+    with pytest.raises(ZeroDivisionError), record_file(tmp_path) as records:
+        records.add("a", lambda: {"samples": [], "chunks": {}})
+        records.add("b", lambda: {"samples": [], "chunks": {}})
+        assert read_records(tmp_path).keys() == records.written.keys() == kept
         raise ZeroDivisionError
-    assert read_records(tmp_path).keys() == {"a", "b"}
+    assert read_records(tmp_path).keys() == records.written.keys() == {"a", "b"}
 
 
 @pytest.mark.parametrize(
