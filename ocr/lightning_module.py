@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import lightning as L
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -236,12 +237,8 @@ class DetectorModule(L.LightningModule):  # type: ignore[misc]  # Lightning is u
 
     def identity(self) -> dict[str, Any]:
         """What the weights belong to, as plain values: `model`, `canvas`, `mean`, `std`."""
-        return {
-            "model": self.params.model_dump(mode="json", exclude={"pretrained"}),
-            "canvas": list(self.canvas),
-            "mean": [round(value, 6) for value in self.mean.flatten().tolist()],
-            "std": [round(value, 6) for value in self.std.flatten().tolist()],
-        }
+        mean, std = self.mean.flatten().tolist(), self.std.flatten().tolist()
+        return detector_identity(self.params, self.canvas, mean, std)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the identity beside the weights."""
@@ -270,6 +267,22 @@ class DetectorModule(L.LightningModule):  # type: ignore[misc]  # Lightning is u
         )
         module.load_state_dict(checkpoint["state_dict"])
         return cast(DetectorModule, module.eval())
+
+
+def detector_identity(
+    params: DetectorParams, canvas: Size, mean: Sequence[float], std: Sequence[float]
+) -> dict[str, Any]:
+    """The `identity` of a detector that is not built."""
+
+    def rounded(values: Sequence[float]) -> list[float]:
+        return [round(float(np.float32(value)), 6) for value in values]  # a module holds them in float32
+
+    return {
+        "model": params.model_dump(mode="json", exclude={"pretrained"}),
+        "canvas": list(canvas),
+        "mean": rounded(mean),
+        "std": rounded(std),
+    }
 
 
 class _EndPool(L.Callback):  # type: ignore[misc]  # Lightning is untyped here
