@@ -40,8 +40,9 @@ class DetectorModule(L.LightningModule):  # type: ignore[misc]  # Lightning is u
 
     Per batch it reads `images` (uint8, or floating and then normalised already), the four maps,
     `inverse_matrix`, `size`, `polygons`, `ignore` and `sample_id`; augmented training needs no maps.
-    `text`, where it is there, makes CLEval exact. The first batch of training and of validation is held
-    against `ocr.contract`. `mean` and `std` are those of the store, of pixel values in 0…1, RGB.
+    `text`, where it is there, makes CLEval exact. A batch of validation is read until after the next one
+    has been fetched, so a loader may not write over it. The first batch of training and of validation is
+    held against `ocr.contract`. `mean` and `std` are those of the store, of pixel values in 0…1, RGB.
     `canvas` (height, width) is what the weights are trained for; it is kept in checkpoints.
 
     `overlap` decides where boxes are decoded and counted: in the caller without it. `val_precision`
