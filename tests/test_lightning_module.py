@@ -98,6 +98,13 @@ def test_perfect_maps_give_a_perfect_score_in_the_upright_frame(
     assert result["val/hmean"] > 0.9
 
 
+def test_lightnings_predict_gives_the_regions_of_each_image(tmp_path: Path, small: list[Batch]) -> None:
+    predicted = trainer(tmp_path).predict(module(), loader(small))
+    found = [detections for batch in predicted for detections in batch]
+    assert len(found) == len(small)
+    assert all(len(one.polygons) == len(one.scores) for one in found)
+
+
 def test_pixels_are_normalised_after_the_transfer(tmp_path: Path, small: list[Batch]) -> None:
     seen = Seen()
     trainer(tmp_path, callbacks=[seen]).validate(module(), loader(small), verbose=False)
