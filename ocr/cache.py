@@ -130,7 +130,8 @@ class RamCache:
             self._fill_shared(arrays, chunks, count, for_device)
         if self._shared is None:
             self._populate(arrays, chunks[:count])
-        _walk(arrays, chunks[:count])
+        # Another process's copy may be smaller; a file that it lacks may have been cut, and is not read here.
+        _walk(arrays, chunks[:count] if self._shared is None else self._shared.chunks)
         if self.params.lock:
             _lock(arrays, chunks[:count])
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import lightning as L
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -39,8 +40,9 @@ class DetectorModule(L.LightningModule):  # type: ignore[misc]  # Lightning is u
 
     Per batch it reads `images` (uint8, or floating and then normalised already), the four maps,
     `inverse_matrix`, `size`, `polygons`, `ignore` and `sample_id`; augmented training needs no maps.
-    `text`, where it is there, makes CLEval exact. The first batch of training and of validation is held
-    against `ocr.contract`. `mean` and `std` are those of the store, of pixel values in 0…1, RGB.
+    `text`, where it is there, makes CLEval exact. A batch of validation is read until after the next one
+    has been fetched, so a loader may not write over it. The first batch of training and of validation is
+    held against `ocr.contract`. `mean` and `std` are those of the store, of pixel values in 0…1, RGB.
     `canvas` (height, width) is what the weights are trained for; it is kept in checkpoints.
 
     `overlap` decides where boxes are decoded and counted: in the caller without it. `val_precision`
@@ -236,12 +238,8 @@ class DetectorModule(L.LightningModule):  # type: ignore[misc]  # Lightning is u
 
     def identity(self) -> dict[str, Any]:
         """What the weights belong to, as plain values: `model`, `canvas`, `mean`, `std`."""
-        return {
-            "model": self.params.model_dump(mode="json", exclude={"pretrained"}),
-            "canvas": list(self.canvas),
-            "mean": [round(value, 6) for value in self.mean.flatten().tolist()],
-            "std": [round(value, 6) for value in self.std.flatten().tolist()],
-        }
+        mean, std = self.mean.flatten().tolist(), self.std.flatten().tolist()
+        return detector_identity(self.params, self.canvas, mean, std)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the identity beside the weights."""
@@ -270,6 +268,22 @@ class DetectorModule(L.LightningModule):  # type: ignore[misc]  # Lightning is u
         )
         module.load_state_dict(checkpoint["state_dict"])
         return cast(DetectorModule, module.eval())
+
+
+def detector_identity(
+    params: DetectorParams, canvas: Size, mean: Sequence[float], std: Sequence[float]
+) -> dict[str, Any]:
+    """The `identity` of a detector that is not built."""
+
+    def rounded(values: Sequence[float]) -> list[float]:
+        return [round(float(np.float32(value)), 6) for value in values]  # a module holds them in float32
+
+    return {
+        "model": params.model_dump(mode="json", exclude={"pretrained"}),
+        "canvas": list(canvas),
+        "mean": rounded(mean),
+        "std": rounded(std),
+    }
 
 
 class _EndPool(L.Callback):  # type: ignore[misc]  # Lightning is untyped here

@@ -76,7 +76,7 @@ def loss_terms(
 
     sums = np.zeros(5)
     # One for all: fresh memory costs more than the copy.
-    thresh_map = torch.empty(output.prob_logits[0].numel())
+    thresh_map = torch.empty(output.prob_logits.shape[1:], dtype=torch.float32).flatten()
     for i, image in enumerate(images):
         sums += _sums(
             *image,

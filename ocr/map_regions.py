@@ -22,7 +22,7 @@ _BUFFERS = BufferPool()
 
 
 def probability_map(logits: Floats) -> Floats:
-    """The sigmoid of a map's logits, float32 (H, W), within two units in the last place of a float32.
+    """The sigmoid of a map's logits, float32 (H, W), within 4e-7 of each value.
 
     In the thread that asks: torch would start a team of threads for each thread of a pool.
     """

@@ -66,7 +66,7 @@ class BoxParams(Parameters):
     """Give the rectangle of least area (4 points), or the outline (4 points or more)."""
 
 
-@dataclass(frozen=True)
+@dataclass  # not frozen: Lightning's `predict` rebuilds what a step gives, field by field
 class Detections:
     """The regions found in one image.
 

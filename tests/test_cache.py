@@ -33,6 +33,7 @@ from tests.stores import sample, tensors_store
 
 CANVAS = (64, 64)
 SAMPLE_BYTES = 64 * 64 * 8
+IMAGE_BYTES = 64 * 64 * 3
 
 
 def evict(dataset: TensorDataset) -> None:
@@ -198,6 +199,20 @@ def test_sharing_a_smaller_copy_is_said(tmp_path: Path, caplog: pytest.LogCaptur
     assert large.warm().resident == 2
     assert "with 2 of the 5 chunks" in caplog.text
     assert_reads(large, 5)
+
+
+def test_a_file_that_a_smaller_copy_lacks_is_not_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tensors_store(tmp_path, 5, CANVAS)
+    small = TensorDataset(path, fields=("image",), cache=CacheParams(mode="ram", budget=2 * IMAGE_BYTES))
+    small.warm()
+    walked: list[tuple[int, int]] = []
+    monkeypatch.setattr(Region, "walk", lambda _, offset, length: walked.append((offset, length)))
+    large = TensorDataset(path, fields=("image",), cache=CacheParams(mode="ram"))
+    os.truncate(large.store.chunk_file("image", 4), 0)  # to read it there would end this process
+    large.warm()
+    assert walked == [(0, 2 * IMAGE_BYTES)]
 
 
 def test_writing_into_a_batch_harms_no_shared_copy(tmp_path: Path) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import lightning as L
@@ -17,8 +19,11 @@ from ocr.checkpoints import read_checkpoint
 from ocr.lightning_module import DetectorModule
 from ocr.model import DetectorOutput
 from ocr.optimizer import OptimizerParams, one_cycle
+from ocr.tensors import TensorParams
 from pipeline.errors import ConfigError, PipelineError
 from tests.pages import MEAN, SIDE, STD, TINY, Batch, collate, loader, module, sample_of, trainer
+from warmstore.settings import ModelConfig, TrainerConfig
+from warmstore.training import trained_detector
 
 pytestmark = [
     # Lightning's advice: few workers, a training without validation.
@@ -91,6 +96,13 @@ def test_perfect_maps_give_a_perfect_score_in_the_upright_frame(
     monkeypatch.setattr(detector.model, "forward", lambda images: DetectorOutput(logits, -logits))
     (result,) = trainer(tmp_path).validate(detector, loader(samples), verbose=False)
     assert result["val/hmean"] > 0.9
+
+
+def test_lightnings_predict_gives_the_regions_of_each_image(tmp_path: Path, small: list[Batch]) -> None:
+    predicted = trainer(tmp_path).predict(module(), loader(small))
+    found = [detections for batch in predicted for detections in batch]
+    assert len(found) == len(small)
+    assert all(len(one.polygons) == len(one.scores) for one in found)
 
 
 def test_pixels_are_normalised_after_the_transfer(tmp_path: Path, small: list[Batch]) -> None:
@@ -220,6 +232,21 @@ def test_a_checkpoint_of_another_detector_is_refused(
         trainer(tmp_path).validate(
             DetectorModule(**settings), loader(small), ckpt_path=checkpoint[0], weights_only=True
         )
+
+
+@pytest.mark.parametrize("shift", [0, 1e-5])
+def test_a_checkpoint_belongs_to_its_configuration_to_the_digits_that_a_module_holds(
+    tmp_path: Path, shift: float
+) -> None:
+    mean, std = (0.2000025, 0.5455144964388339, 0.35651750283124317), (0.2000065, 0.25, 100.1234567)
+    detector, run = module(mean=mean, std=std), trainer(tmp_path)
+    run.strategy.connect(detector)
+    run.save_checkpoint(tmp_path / "last.ckpt")
+    stages = SimpleNamespace(tensors=TensorParams(mean=(mean[0] + shift, *mean[1:]), std=std))
+    config: Any = SimpleNamespace(canvas=(96, 96), stages=stages)
+    asked: Any = SimpleNamespace(model=ModelConfig(**TINY.model_dump()), trainer=TrainerConfig())
+    with pytest.raises(ConfigError, match="mean") if shift else nullcontext():
+        trained_detector(config, asked, tmp_path / "last.ckpt")
 
 
 class Payload:

@@ -142,3 +142,18 @@ def test_one_negative_counts_at_least() -> None:
         5,
         9,
     ]
+
+
+@pytest.mark.parametrize("default", [torch.float64, torch.bfloat16])
+def test_torchs_default_dtype_changes_nothing(default: torch.dtype, request: pytest.FixtureRequest) -> None:
+    output, batch = logits(seed=0, spread=2), maps(seed=0, text=0.3, seen=0.9, thresh=0.3)
+    expected = loss_terms(output, batch, 3, 50)
+    request.addfinalizer(lambda: torch.set_default_dtype(torch.float32))
+    torch.set_default_dtype(default)
+    assert loss_terms(output, batch, 3, 50) == expected
+
+
+def test_a_batch_of_no_samples_has_a_loss() -> None:
+    output = DetectorOutput(*(one[:0] for one in logits(seed=0, spread=2)))
+    batch = {name: values[:0] for name, values in maps(seed=0, text=0.3, seen=0.9, thresh=0.3).items()}
+    assert loss_terms(output, batch, 3, 50) == (0, 1, 0)

@@ -18,7 +18,7 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from ocr.checkpoints import check_identity
 from ocr.datasets import OcrDataModule
 from ocr.datasets.collate import DEFAULT_FIELDS
-from ocr.lightning_module import DetectorModule
+from ocr.lightning_module import DetectorModule, detector_identity
 from ocr.overlays import WorstImages
 from ocr.profile import EpochProfile, draw_profile
 from pipeline.errors import ConfigError, PipelineError
@@ -154,11 +154,7 @@ def trained_detector(config: RunConfig, asked: TrainingConfig, checkpoint: Path)
             f"{list(config.canvas)}; set canvas={list(module.canvas)} and rerun the stages, or train anew"
         )
     tensors = config.stages.tensors
-    configured = {
-        "model": asked.model.detector().model_dump(mode="json", exclude={"pretrained"}),
-        "mean": [round(value, 6) for value in tensors.mean],
-        "std": [round(value, 6) for value in tensors.std],
-    }
+    configured = detector_identity(asked.model.detector(), config.canvas, tensors.mean, tensors.std)
     check_identity(module.identity(), configured)
     return module
 
