@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
@@ -17,7 +17,7 @@ from pipeline.files import free_bytes, sweep
 from pipeline.plan import REJECTED, StagePlan, packed_samples
 from pipeline.recipe import recipe_digest, recipe_of
 from pipeline.records import Record, is_whole, read_records
-from pipeline.stage import Chunked, Stage
+from pipeline.stage import Chunked, Field
 from pipeline.task import Group, Item, Task, run_task, write_verdict
 from pipeline.workspace import Workspace
 from pipeline.zarr_format import samples_per_chunk
@@ -64,17 +64,17 @@ def compute_plan(
     return records, seconds
 
 
-def predicted_bytes(stage: Stage) -> int:
-    """Bytes a sample that a stage is likely to write; compressed fields are taken at a third."""
-    fields = [field for field in stage.fields() if isinstance(field, Chunked)]
-    raw = {f.name: math.prod(f.shape) * np.dtype(f.dtype).itemsize for f in fields}
-    return sum(raw[f.name] if f.codec == "none" else raw[f.name] // 3 for f in fields)
+def predicted_bytes(fields: Iterable[Field]) -> int:
+    """Bytes a sample that fields are likely to take; compressed ones are taken at a third."""
+    chunked = [field for field in fields if isinstance(field, Chunked)]
+    raw = {f.name: math.prod(f.shape) * np.dtype(f.dtype).itemsize for f in chunked}
+    return sum(raw[f.name] if f.codec == "none" else raw[f.name] // 3 for f in chunked)
 
 
 def _check_space(workspace: Workspace, plan: StagePlan, todo: Sequence[Group]) -> None:
     """Refuse what will not fit; chunks that a killed run has finished lie there already."""
     packed = packed_samples(plan.reuse[plan.reuse != REJECTED], plan.old)
-    needed = predicted_bytes(plan.stage) * (sum(len(group.items) for group in todo) + packed)
+    needed = predicted_bytes(plan.stage.fields()) * (sum(len(group.items) for group in todo) + packed)
     with suppress(OSError):
         free = free_bytes(workspace.folder)
         if needed > free:

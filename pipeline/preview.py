@@ -177,7 +177,6 @@ def _describe(
     counts = (
         store.attributes["counts"] if store is not None else {"listed": 0, "accepted": 0, "quarantined": 0}
     )
-    per_sample = store.manifest.size // len(store) if store is not None else predicted_bytes(stage)
     return Preview(
         generation=store.generation if store is not None else 0,
         digest=store.digest if store is not None else "",
@@ -189,10 +188,19 @@ def _describe(
         fresh=plan is not None and plan.up_to_date and not why,
         why=why,
         compute=compute,
-        predicted_bytes=per_sample * written,
+        predicted_bytes=_bytes_a_sample(stage, store) * written,
         predicted_seconds=rates[stage.name] * compute if stage.name in rates else None,
         tallies=store.attributes["tallies"] if store is not None else {},
     )
+
+
+def _bytes_a_sample(stage: Stage, store: Store | None) -> int:
+    """As many as are stored now, in proportion: another canvas or codec takes more or less."""
+    likely = predicted_bytes(stage.fields())
+    if store is None:
+        return likely
+    now, before = store.manifest.size // len(store), predicted_bytes(store.declared.values())
+    return now * likely // before if before else now
 
 
 def read_rates(work_dir: Path) -> dict[str, float]:

@@ -111,6 +111,8 @@ def test_plan_counts_and_changes_nothing(built: Shell) -> None:
     store = open_store(built.folder / "work/tiny/train/tensors.zarr")
     assert [stage["compute"] for stage in plan.values()] == [0, 0, 8, 8]
     assert plan["tensors"]["predicted_bytes"] == 8 * (store.manifest.size // 8)
+    larger = built.json("plan", "--split", "train", "canvas=512")["train"]
+    assert larger["tensors"]["predicted_bytes"] == 4 * plan["tensors"]["predicted_bytes"]
     after = built.json("status")
     assert [s["generation"] for s in after["train"].values()] == [
         s["generation"] for s in before["train"].values()
@@ -169,6 +171,17 @@ def test_removal_and_order_are_seen_downstream(tmp_path: Path) -> None:
         assert [stage["computed"] for stage in done.values()] == [0] * 4
         store = open_store(tmp_path / "work/tiny/val/tensors.zarr")
         assert list(store.sample_ids) == [name for name, _ in listed]
+
+
+def test_a_folder_of_somebody_else_is_not_drawn_into(tmp_path: Path) -> None:
+    mine = tmp_path / "data/tiny/train.json"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    refused = Shell(tmp_path)("data")
+    assert refused.returncode == 2 and "not drawn by" in refused.stderr
+    assert mine.read_text() == "mine" and not list(tmp_path.rglob("*.jpg"))
+    mine.unlink()
+    assert Shell(tmp_path)("data").returncode == 0
 
 
 def test_a_lost_generation_is_told_and_built_again(tmp_path: Path) -> None:

@@ -243,7 +243,7 @@ def test_plan_and_space_check_count_chunks_that_are_packed_anew(
     previews = dict(preview(make_pipeline(raw, work)))
     assert [previews[name].compute for name in STAGES] == [1, 1, 1]
     assert previews["pack"].predicted_bytes == (1 + 7) * (store.manifest.size // 10)
-    one = predicted_bytes(Paint())
+    one = predicted_bytes(Paint().fields())
     monkeypatch.setattr("pipeline.computing.free_bytes", lambda folder: 8 * one - 1)
     with pytest.raises(PipelineError, match="paint of split val needs about"):
         run(raw, work)

@@ -87,14 +87,24 @@ def data(asked: Invocation, train: int | None, val: int | None) -> int:
 
 
 def draw_receipts(config: RunConfig, train: int | None = None, val: int | None = None) -> dict[str, int]:
-    """Draw the receipts that the configuration asks for, unless they are there; gives their numbers."""
+    """Draw the receipts that the configuration asks for, unless they are there; gives their numbers.
+
+    Raises ConfigError where the folder holds something else: drawing would replace files in it.
+    """
     from ocr.synthetic import generate
 
     wanted, root = config.data.generate, config.data.root
     assert wanted is not None
     counts = {"train": wanted.train if train is None else train, "val": wanted.val if val is None else val}
     stamp, drawn = root / ".generated.json", {**wanted.model_dump(mode="json"), **counts}
+    if not stamp.is_file() and root.is_dir() and any(root.iterdir()):
+        raise ConfigError(
+            f"{root} holds files that were not drawn by `warmstore data`, and some could be replaced; "
+            "set data.root=… to a new or an empty folder"
+        )
     if not stamp.is_file() or json.loads(stamp.read_text()) != drawn:
+        root.mkdir(parents=True, exist_ok=True)
+        stamp.write_text("{}")  # what is interrupted from here on was begun by us
         with show.progress() as progress:
             bars = {split: progress.begin(split, "receipts", count) for split, count in counts.items()}
             generate(
