@@ -19,7 +19,6 @@ import pytest
 from pipeline import failpoints, files
 from pipeline.errors import PipelineError
 from pipeline.executors import ExecutorConfig
-from pipeline.records import read_records, record_file
 from pipeline.stage import Field, Inputs, Stage
 from pipeline.store import open_store
 from pipeline.task import compute_sample
@@ -152,20 +151,6 @@ def test_finished_chunks_are_kept(
     assert len(computed) == left
     assert found["read"].digest == run(raw, tmp_path / "clean", ["read"])["read"].digest
     assert found["read"].generation == 1
-
-
-@pytest.mark.parametrize(("seconds", "kept"), [(-1.0, {"a", "b"}), (3600.0, set())])
-def test_records_are_written_once_in_a_while_and_at_the_end(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float, kept: set[str]
-) -> None:
-    """What is not written yet is computed again after a kill; an error writes all that was finished."""
-    monkeypatch.setattr("pipeline.records._SECONDS", seconds)
-    with pytest.raises(ZeroDivisionError), record_file(tmp_path) as records:
-        records.add("a", lambda: {"samples": [], "chunks": {}})
-        records.add("b", lambda: {"samples": [], "chunks": {}})
-        assert read_records(tmp_path).keys() == records.written.keys() == kept
-        raise ZeroDivisionError
-    assert read_records(tmp_path).keys() == records.written.keys() == {"a", "b"}
 
 
 @pytest.mark.parametrize(
