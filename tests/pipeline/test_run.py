@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,9 +18,9 @@ from pipeline.errors import PipelineError, StoreError
 from pipeline.executors import ExecutorConfig
 from pipeline.plan import COMPUTE, packed_samples
 from pipeline.preview import preview
-from pipeline.stage import Chunked
+from pipeline.stage import Chunked, Inputs
 from pipeline.store import open_store
-from tests.pipeline.toy import STAGES, Paint, make_pipeline, run, tree, write
+from tests.pipeline.toy import STAGES, Paint, Read, make_pipeline, run, tree, write
 
 TEXTS = {"a": "one\ntwo", "b": "12345", "c": "bad luck", "d": "a longer line of text", "e": ""}
 
@@ -310,3 +312,19 @@ def test_many_new_files_are_synced_in_one_call(tmp_path: Path, monkeypatch: pyte
     names = {path.name for path in synced}
     assert {"manifest.json", "n3.txt", "zarr.json"} <= names
     assert "n4.txt" not in names  # taken over from the generation before, which is on the disk
+
+
+def test_two_files_of_one_name_are_an_error(
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second would replace the first when it is moved into the generation."""
+    compute = Read.compute
+
+    def compute_under_one_name(self: Read, inputs: Inputs) -> Mapping[str, Any]:
+        found = compute(self, inputs)
+        return {**found, "copy": replace(found["copy"], path="same.txt")}
+
+    monkeypatch.setattr(Read, "compute", compute_under_one_name)
+    with pytest.raises(PipelineError, match=r"File exists .*same\.txt"):
+        run(raw, tmp_path / "work", ["read"])
+    assert not (tmp_path / "work/val/read.zarr").exists()
