@@ -43,13 +43,16 @@ from pipeline.zarr_format import (
 
 @dataclass(frozen=True)
 class Staged:
-    """A sample that this run computed: its group's key, its slot in the group's chunks, its record."""
+    """A sample that this run computed: its group's key, its slot in the group's chunks, its record.
+
+    `chunks` maps fields to names in the staging folder, sizes and checksums.
+    """
 
     key: str
     slot: int
     size: int
     sample: Mapping[str, Any]
-    chunks: Mapping[str, Any]
+    chunks: Mapping[str, tuple[str, int, str]]
 
 
 @dataclass
@@ -89,34 +92,60 @@ class Assembly:
 
     def write(self, name: str, data: Any) -> None:
         """Write a new file of the generation, which nobody else sees before it is whole."""
-        write_new(self._place(name), data)
+        self._place(name)
+        write_new(self.target / name, data)
         self.files[name] = (memoryview(data).nbytes, digest(data).hex())
         self.fresh.append(name)
 
     def link(self, name: str, source: Path, entry: tuple[int, str]) -> None:
         """Take over a file of the old generation."""
-        if not link_or_copy(source, self._place(name)):
+        self._place(name)
+        if not link_or_copy(source, self.target / name):
             self.fresh.append(name)
         self.files[name] = entry
 
     def move(self, name: str, staged: str, entry: tuple[int, str]) -> None:
         """Take a file of the staging folder, once all are known."""
-        self._place(name)
+        self._only(name)
         self.moves[staged] = name
         self.files[name] = entry
         self.fresh.append(name)
 
-    def _place(self, name: str) -> Path:
-        """Make the folder that a file will lie in, and see that the file is the only one of its name."""
+    def move_staged(self) -> None:
+        """Move what was taken of the staging folder: a folder at once where all of it is wanted as it is."""
+        move_all(self.staging, self.target, dict(self._planned_moves()))
+
+    def _planned_moves(self) -> Iterator[tuple[str, str]]:
+        by_folders: dict[tuple[str, str], dict[str, str]] = {}
+        for staged, name in self.moves.items():
+            folders = staged.rpartition("/")[0], name.rpartition("/")[0]
+            by_folders.setdefault(folders, {})[staged] = name
+        for (source, folder), moves in by_folders.items():
+            same = all(staged[len(source) :] == name[len(folder) :] for staged, name in moves.items())
+            alone = folder not in self.folders and len(os.listdir(self.staging / source)) == len(moves)
+            if source and same and alone:
+                self.folders.add(folder)
+                yield source, folder
+            else:
+                self._make_folder(folder)
+                yield from moves.items()
+
+    def _place(self, name: str) -> None:
+        """Make the folder that a new file will lie in."""
+        self._only(name)
+        self._make_folder(name.rpartition("/")[0])
+
+    def _only(self, name: str) -> None:
+        """See that a file is the only one of its name."""
         if name in self.files:
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(self.target / name))
-        folder = name.rpartition("/")[0]
+
+    def _make_folder(self, folder: str) -> None:
         if folder not in self.folders:
             (self.target / folder).mkdir(parents=True, exist_ok=True)
             while folder:
                 self.folders.add(folder)
                 folder = folder.rpartition("/")[0]
-        return self.target / name
 
 
 def locate(plan: StagePlan, records: Mapping[str, Record]) -> tuple[dict[int, Staged], dict[int, Verdict]]:
@@ -186,11 +215,11 @@ def assemble(plan: StagePlan, records: Mapping[str, Record], staging: Path, targ
     _write_array(build, "fingerprint", plan.fingerprints[kept], ("sample", "byte"))
     _write_array(build, "input", plan.candidates.inputs[kept], ("sample", "input", "byte"))
     _write_array(build, "checksum", checksums, ("sample", "field", "byte"))
+    if build.moves:
+        build.move_staged()  # into folders that do not exist yet, if it can be
     for name, metadata in build.arrays.items():
         build.write(f"{name}/zarr.json", dump(metadata))
     build.write("zarr.json", dump(group_metadata(plan.attributes(build.verdicts, tallies), build.arrays)))
-    if build.moves:
-        move_all(staging, target, build.moves)
     manifest = Manifest(dict(sorted(build.files.items())))
     write_aside(target / MANIFEST, manifest.dump(), "manifest")
     _sync_all(build)
@@ -239,8 +268,8 @@ def _write_chunked(build: Assembly, declared: Chunked, checksums: NDArray[np.uin
         if old:
             build.link(name, build.old.path / old, build.old.manifest.files[old])
         elif group:
-            size, check = group.chunks[declared.name]
-            build.move(name, f"{group.key}.{declared.name}", (size, check))
+            staged, size, check = group.chunks[declared.name]
+            build.move(name, staged, (size, check))
         else:
             build.write(name, _pack(build, declared, rows, count))
 
@@ -280,7 +309,7 @@ def _pack(build: Assembly, declared: Chunked, rows: range, count: int) -> Any:
         if index in build.staged:
             staged = build.staged[index]
             if staged.key != key:  # neighbours share a group: each is read and decoded once
-                key, data = staged.key, (build.staging / f"{staged.key}.{declared.name}").read_bytes()
+                key, data = staged.key, (build.staging / staged.chunks[declared.name][0]).read_bytes()
                 group = decode(declared.codec, data, declared.dtype, (staged.size, *declared.shape))
             chunk[slot] = group[staged.slot]
         else:

@@ -32,13 +32,13 @@ def write_new(path: Path, data: Buffer, point: str = "chunk") -> None:
         os.close(descriptor)
 
 
-def write_aside(path: Path, data: Buffer, point: str = "chunk") -> None:
-    """Write `data` under a temporary name and rename it to `path`: nobody sees half of it.
+def write_aside(path: Path, data: Buffer, point: str = "chunk", aside: Path | None = None) -> None:
+    """Write `data` under a temporary name, in the folder `aside` if there is one, and rename it to `path`.
 
-    Not synced: what must outlive a power cut is synced at publish. Safe when two tasks write the
+    Nobody sees half of it. Not synced: what must outlive a power cut is synced at publish. Safe when two tasks write the
     same file at once, since temporary names differ and renaming is atomic.
     """
-    temporary = _beside(path)
+    temporary = _beside(aside / path.name if aside else path)
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
         try:

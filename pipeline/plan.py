@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.digest import DIGEST_BYTES
+from pipeline.digest import DIGEST_BYTES, canonical_json, digest
 from pipeline.errors import PipelineError
 from pipeline.recipe import fingerprints, full_recipe, input_names, recipe_changes, recipe_of
 from pipeline.source import SourceSample
@@ -62,6 +62,12 @@ class StagePlan:
     def stale(self) -> NDArray[np.int64]:
         """Indices of the samples that must be computed."""
         return np.flatnonzero(self.reuse == COMPUTE)
+
+    @cached_property
+    def key(self) -> str:
+        """The same for plans that compute the same samples at the same places."""
+        ids = canonical_json(self.candidates.sample_ids)
+        return digest(ids, self.fingerprints.tobytes(), (self.reuse == COMPUTE).tobytes()).hex()
 
     @cached_property
     def rejected_before(self) -> dict[str, str]:

@@ -21,8 +21,8 @@ from pipeline.files import append
 from pipeline.manifest import checksum
 
 # `samples`: id, fingerprint, verdict and, of one that has none, by field: `values` (small ones, each as the
-# bytes of its parts), `files` and `checksums` (bytes); `chunks`: sizes and checksums of the group's chunk
-# files. In the file, bytes are spelled in hexadecimal.
+# bytes of its parts), `files` and `checksums` (bytes); `chunks`: names in the staging folder, sizes and
+# checksums of the group's chunk files. In the file, bytes are spelled in hexadecimal.
 Record = Mapping[str, Any]
 
 _SUFFIX = ".records"
@@ -104,7 +104,7 @@ def is_whole(staging: Path, key: str, record: Record) -> bool:
     They were never synced: a power cut may have emptied them.
     """
     try:
-        files = {f"{key}.{name}": tuple(entry) for name, entry in record["chunks"].items()}
+        files = {name: (size, check) for name, size, check in record["chunks"].values()}
         for slot, sample in enumerate(s for s in record["samples"] if not s["verdict"]):
             for name, entry in sample["files"].items():
                 files[f"{key}.{slot}.{name}"] = (entry["size"], entry["checksum"])

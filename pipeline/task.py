@@ -1,11 +1,12 @@
 """A task: samples of one stage, computed and left in the staging folder as finished chunks.
 
-    <key>.<field>          the chunk of a Chunked field
-    <key>.<slot>.<field>   the file of a File field
-    <any>.records          a line per group: verdicts, checksums, small values; written last
+    <plan>/<field>/c.7.0.0   the chunk of a Chunked field, under its name in the generation
+    <key>.<slot>.<field>     the file of a File field
+    <any>.records            a line per group: verdicts, checksums, small values; written last
 
 A group whose record is there is complete. Names come from what is computed, so a task that runs
 twice, in a killed run and in its successor or on two workers at once, writes the same files.
+A plan has a folder of its own, since in another plan the same chunk holds other samples.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from pipeline.records import Record, record_file, verdict_record
 from pipeline.stage import Chunked, Field, File, FileContent, Inputs, Stage
 from pipeline.store import Store, open_store
 from pipeline.values import check_names, check_values, value_digest, value_parts
+from pipeline.zarr_format import chunk_key
 
 # Verdicts that may be the machine's fault; they are remembered like the others, until `--retry`.
 MACHINE_CODES = frozenset({"crashed", "timed_out", "out_of_memory", "stage_error"})
@@ -47,9 +49,13 @@ class Item:
 
 @dataclass(frozen=True)
 class Group:
-    """Samples that share a chunk."""
+    """Samples that share a chunk: the `number`th of the generation, were no sample quarantined.
+
+    Half a group, in search of the sample that its worker is lost over, has no number.
+    """
 
     items: tuple[Item, ...]
+    number: int | None = None
 
     @cached_property
     def key(self) -> str:
@@ -57,17 +63,22 @@ class Group:
         parts = [part for item in self.items for part in (item.sample_id.encode(), b"\0", item.fingerprint)]
         return digest(*parts).hex()
 
+    def chunk_file(self, field: Chunked) -> str:
+        """Name of its chunk in the field's folder."""
+        return self.key if self.number is None else chunk_key(self.number, 1 + len(field.shape))
+
 
 @dataclass(frozen=True)
 class Task:
     """Work as plain data: a stage, where to read and write, and groups of samples.
 
-    `recipe` is the digest of the stage's recipe where the plan was made: a worker with other
-    libraries must not write under it.
+    `folder` is the plan's in the staging folder. `recipe` is the digest of the stage's recipe where
+    the plan was made: a worker with other libraries must not write under it.
     """
 
     stage: Stage
     staging: Path
+    folder: str
     upstream: tuple[Path, ...]
     groups: tuple[Group, ...]
     recipe: str
@@ -92,7 +103,7 @@ def run_task(task: Task) -> tuple[float, dict[str, Record]]:
     seconds, fields = 0.0, task.stage.fields()
     with record_file(task.staging) as records:
         for group in task.groups:
-            spent, make_record = _run_group(task.stage, fields, group, stores, task.staging)
+            spent, make_record = _run_group(task, fields, group, stores)
             records.add(group.key, make_record)
             seconds += spent
     return seconds, records.written
@@ -169,14 +180,15 @@ class _Computed:
 
 
 def _run_group(
-    stage: Stage, fields: Sequence[Field], group: Group, stores: Mapping[str, Store], staging: Path
+    task: Task, fields: Sequence[Field], group: Group, stores: Mapping[str, Store]
 ) -> tuple[float, Callable[[], Record]]:
     """Compute a group and write its chunks and files; gives seconds spent, and what makes its record."""
+    stage = task.stage
     samples: list[_Computed | dict[str, Any]] = []
     computed: list[tuple[dict[str, Any], dict[str, bytes]]] = []
     large = [field for field in fields if isinstance(field, Chunked | File)]
     small = [field for field in fields if not isinstance(field, Chunked | File)]
-    stem = f"{staging}/{group.key}"
+    stem = f"{task.staging}/{group.key}"
     seconds = 0.0
     for item in group.items:
         inputs, digests = read_inputs(stage, stores, item)
@@ -193,7 +205,7 @@ def _run_group(
         files = _write_files(large, values, checks, f"{stem}.{len(computed)}")
         samples.append(_Computed(item, {field.name: outputs[field.name] for field in small}, files, checks))
         computed.append((values, checks))
-    chunks = _write_chunks(large, computed, stem) if computed else {}
+    chunks = _write_chunks(task, group, large, computed) if computed else {}
     return seconds, partial(_record, stage, small, samples, chunks)
 
 
@@ -227,9 +239,12 @@ def _describe(stage: Stage, fields: Sequence[Field], sample: _Computed) -> dict[
 
 
 def _write_chunks(
-    fields: Sequence[Field], computed: Sequence[tuple[Mapping[str, Any], dict[str, bytes]]], stem: str
+    task: Task,
+    group: Group,
+    fields: Sequence[Field],
+    computed: Sequence[tuple[Mapping[str, Any], dict[str, bytes]]],
 ) -> dict[str, Any]:
-    """Write the chunks of samples, given their values; gives sizes and checksums of files.
+    """Write the chunks of samples, given their values; gives names, sizes and checksums of files.
 
     Adds the values' digests to those of each sample.
     """
@@ -242,10 +257,11 @@ def _write_chunks(
             for outputs, checks in computed:  # now that what was encoded lies in the processor's cache
                 if field.name not in checks:
                     checks[field.name] = value_digest(field, outputs[field.name])
-            write_aside(Path(f"{stem}.{field.name}"), data)
+            name = f"{task.folder}/{field.name}/{group.chunk_file(field)}"
+            write_aside(task.staging / name, data, aside=task.staging)
             as_it_is = field.codec == "none" and len(values) == 1
             check = computed[0][1][field.name] if as_it_is else digest(data)
-            chunks[field.name] = (len(data), check.hex())
+            chunks[field.name] = (name, len(data), check.hex())
     return chunks
 
 

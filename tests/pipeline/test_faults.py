@@ -156,7 +156,7 @@ def test_finished_chunks_are_kept(
 @pytest.mark.parametrize(
     ("script", "place"),
     [
-        ("chunk.write:4:eio", ".staging/paint/*.picture"),
+        ("chunk.write:4:eio", ".staging/paint/*/picture/c.*"),
         ("manifest.write:1:eio", ".generations/paint/.building/picture/c.*"),
     ],
 )
