@@ -8,28 +8,23 @@ and one that this run has finished only moves here from the staging folder.
 
 from __future__ import annotations
 
-import errno
-import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.assembly import Assembly, Staged
 from pipeline.codec import decode, encode
-from pipeline.digest import DIGEST_BYTES, digest
+from pipeline.digest import DIGEST_BYTES
 from pipeline.errors import PipelineError
-from pipeline.files import link_or_copy, sync_all, write_aside, write_new
+from pipeline.files import sync_all, write_aside
 from pipeline.manifest import MANIFEST, Manifest
-from pipeline.moving import move_all
 from pipeline.plan import REJECTED, StagePlan, Verdict
 from pipeline.records import Record
 from pipeline.stage import Chunked, File, Ragged, Row, SmallField, Text
-from pipeline.store import Store
 from pipeline.values import Bytes, item_bytes, value_parts
 from pipeline.zarr_format import (
     array_metadata,
@@ -39,113 +34,6 @@ from pipeline.zarr_format import (
     group_metadata,
     samples_per_chunk,
 )
-
-
-@dataclass(frozen=True)
-class Staged:
-    """A sample that this run computed: its group's key, its slot in the group's chunks, its record.
-
-    `chunks` maps fields to names in the staging folder, sizes and checksums.
-    """
-
-    key: str
-    slot: int
-    size: int
-    sample: Mapping[str, Any]
-    chunks: Mapping[str, tuple[str, int, str]]
-
-
-@dataclass
-class Assembly:
-    """One generation in the making: where each row comes from, and the files that it has so far.
-
-    `moves` maps files of the staging folder to their names in the generation.
-    """
-
-    plan: StagePlan
-    staging: Path
-    target: Path
-    indices: list[int]
-    staged: dict[int, Staged]
-    verdicts: list[Verdict]
-    files: dict[str, tuple[int, str]] = field(default_factory=dict)
-    fresh: list[str] = field(default_factory=list)
-    moves: dict[str, str] = field(default_factory=dict)
-    folders: set[str] = field(default_factory=lambda: {""})
-    arrays: dict[str, Any] = field(default_factory=dict)
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    @property
-    def old(self) -> Store:
-        """The old generation; only rows that are reused lead here."""
-        assert self.plan.old is not None
-        return self.plan.old
-
-    @cached_property
-    def chunks(self) -> list[tuple[range, Staged | None]]:
-        """Rows of each chunk, and the group of this run whose chunk is exactly these, if there is one."""
-        count, total = samples_per_chunk(len(self)), len(self)
-        chunks = (range(first, min(first + count, total)) for first in range(0, total, count))
-        return [(rows, _whole_group(self, rows, count)) for rows in chunks]
-
-    def write(self, name: str, data: Any) -> None:
-        """Write a new file of the generation, which nobody else sees before it is whole."""
-        self._place(name)
-        write_new(self.target / name, data)
-        self.files[name] = (memoryview(data).nbytes, digest(data).hex())
-        self.fresh.append(name)
-
-    def link(self, name: str, source: Path, entry: tuple[int, str]) -> None:
-        """Take over a file of the old generation."""
-        self._place(name)
-        if not link_or_copy(source, self.target / name):
-            self.fresh.append(name)
-        self.files[name] = entry
-
-    def move(self, name: str, staged: str, entry: tuple[int, str]) -> None:
-        """Take a file of the staging folder, once all are known."""
-        self._only(name)
-        self.moves[staged] = name
-        self.files[name] = entry
-        self.fresh.append(name)
-
-    def move_staged(self) -> None:
-        """Move what was taken of the staging folder: a folder at once where all of it is wanted as it is."""
-        move_all(self.staging, self.target, dict(self._planned_moves()))
-
-    def _planned_moves(self) -> Iterator[tuple[str, str]]:
-        by_folders: dict[tuple[str, str], dict[str, str]] = {}
-        for staged, name in self.moves.items():
-            folders = staged.rpartition("/")[0], name.rpartition("/")[0]
-            by_folders.setdefault(folders, {})[staged] = name
-        for (source, folder), moves in by_folders.items():
-            same = all(staged[len(source) :] == name[len(folder) :] for staged, name in moves.items())
-            alone = folder not in self.folders and len(os.listdir(self.staging / source)) == len(moves)
-            if source and same and alone:
-                self.folders.add(folder)
-                yield source, folder
-            else:
-                self._make_folder(folder)
-                yield from moves.items()
-
-    def _place(self, name: str) -> None:
-        """Make the folder that a new file will lie in."""
-        self._only(name)
-        self._make_folder(name.rpartition("/")[0])
-
-    def _only(self, name: str) -> None:
-        """See that a file is the only one of its name."""
-        if name in self.files:
-            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(self.target / name))
-
-    def _make_folder(self, folder: str) -> None:
-        if folder not in self.folders:
-            (self.target / folder).mkdir(parents=True, exist_ok=True)
-            while folder:
-                self.folders.add(folder)
-                folder = folder.rpartition("/")[0]
 
 
 def locate(plan: StagePlan, records: Mapping[str, Record]) -> tuple[dict[int, Staged], dict[int, Verdict]]:
@@ -215,8 +103,7 @@ def assemble(plan: StagePlan, records: Mapping[str, Record], staging: Path, targ
     _write_array(build, "fingerprint", plan.fingerprints[kept], ("sample", "byte"))
     _write_array(build, "input", plan.candidates.inputs[kept], ("sample", "input", "byte"))
     _write_array(build, "checksum", checksums, ("sample", "field", "byte"))
-    if build.moves:
-        build.move_staged()  # into folders that do not exist yet, if it can be
+    build.move_staged()  # before others make the folders that could move whole
     for name, metadata in build.arrays.items():
         build.write(f"{name}/zarr.json", dump(metadata))
     build.write("zarr.json", dump(group_metadata(plan.attributes(build.verdicts, tallies), build.arrays)))
@@ -242,8 +129,8 @@ def _checksums(build: Assembly) -> NDArray[np.uint8]:
             if declared.name in names:
                 checksums[rows, position] = build.old.checksums(declared.name)[old_rows]
     computed = [row for row, index in enumerate(build.indices) if index in build.staged]
-    found = (build.staged[build.indices[row]].sample["checksums"] for row in computed)
-    flat = np.frombuffer(b"".join([checks[f.name] for checks in found for f in fields]), dtype=np.uint8)
+    found = [build.staged[build.indices[row]].sample["checksums"] for row in computed]
+    flat = np.frombuffer(b"".join(found), dtype=np.uint8)
     checksums[computed] = flat.reshape(len(computed), len(fields), DIGEST_BYTES)
     return checksums
 
@@ -286,18 +173,6 @@ def _chunks_by_content(build: Assembly, declared: Chunked, count: int) -> dict[b
         for first, name in zip(range(0, len(old), count), names, strict=True)
         if name not in build.plan.damaged
     }
-
-
-def _whole_group(build: Assembly, rows: range, count: int) -> Staged | None:
-    """Find the group of this run whose chunk is exactly these rows, if there is one."""
-    first = build.staged.get(build.indices[rows[0]])
-    if first is None or first.size != count or len(rows) != count:
-        return None
-    for slot, row in enumerate(rows):
-        staged = build.staged.get(build.indices[row])
-        if staged is None or staged.key != first.key or staged.slot != slot:
-            return None
-    return first
 
 
 def _pack(build: Assembly, declared: Chunked, rows: range, count: int) -> Any:

@@ -20,9 +20,9 @@ from pipeline.errors import Quarantine
 from pipeline.files import append
 from pipeline.manifest import checksum
 
-# `samples`: id, fingerprint, verdict and, of one that has none, by field: `values` (small ones, each as the
-# bytes of its parts), `files` and `checksums` (bytes); `chunks`: names in the staging folder, sizes and
-# checksums of the group's chunk files. In the file, bytes are spelled in hexadecimal.
+# `samples`: id, fingerprint, verdict and, of one that has none, `checksums` (bytes, all fields' in order) and
+# by field `values` (small ones, each as the bytes of its parts) and `files`; `chunks`: names in the staging
+# folder, sizes and checksums of the group's chunk files. In the file, bytes are spelled in hexadecimal.
 Record = Mapping[str, Any]
 
 _SUFFIX = ".records"
@@ -91,8 +91,7 @@ def _read(record: dict[str, Any]) -> Record:
     """Turn what is spelled in hexadecimal into bytes again."""
     for sample in record["samples"]:
         if not sample["verdict"]:
-            for name, check in sample["checksums"].items():
-                sample["checksums"][name] = bytes.fromhex(check)
+            sample["checksums"] = bytes.fromhex(sample["checksums"])
             for name, parts in sample["values"].items():
                 sample["values"][name] = list(map(bytes.fromhex, parts))
     return record

@@ -88,6 +88,21 @@ class Task:
         """Number of samples."""
         return sum(len(group.items) for group in self.groups)
 
+    @cached_property
+    def fields(self) -> tuple[Field, ...]:
+        """The stage's fields."""
+        return self.stage.fields()
+
+    @cached_property
+    def large(self) -> list[Field]:
+        """Fields whose values are files, or in chunk files."""
+        return [field for field in self.fields if isinstance(field, Chunked | File)]
+
+    @cached_property
+    def small(self) -> list[Field]:
+        """Fields whose values are in the records."""
+        return [field for field in self.fields if not isinstance(field, Chunked | File)]
+
 
 def run_task(task: Task) -> tuple[float, dict[str, Record]]:
     """Compute a task and leave its groups in the staging folder.
@@ -100,10 +115,10 @@ def run_task(task: Task) -> tuple[float, dict[str, Record]]:
             f"(it has {dict(task.stage.libraries())}); install the same versions on all workers"
         )
     stores = {store.stage: store for store in map(_shared_store, task.upstream)}
-    seconds, fields = 0.0, task.stage.fields()
+    seconds = 0.0
     with record_file(task.staging) as records:
         for group in task.groups:
-            spent, make_record = _run_group(task, fields, group, stores)
+            spent, make_record = _run_group(task, group, stores)
             records.add(group.key, make_record)
             seconds += spent
     return seconds, records.written
@@ -179,51 +194,43 @@ class _Computed:
     checks: dict[str, bytes]
 
 
-def _run_group(
-    task: Task, fields: Sequence[Field], group: Group, stores: Mapping[str, Store]
-) -> tuple[float, Callable[[], Record]]:
+def _run_group(task: Task, group: Group, stores: Mapping[str, Store]) -> tuple[float, Callable[[], Record]]:
     """Compute a group and write its chunks and files; gives seconds spent, and what makes its record."""
     stage = task.stage
     samples: list[_Computed | dict[str, Any]] = []
     computed: list[tuple[dict[str, Any], dict[str, bytes]]] = []
-    large = [field for field in fields if isinstance(field, Chunked | File)]
-    small = [field for field in fields if not isinstance(field, Chunked | File)]
     stem = f"{task.staging}/{group.key}"
     seconds = 0.0
     for item in group.items:
         inputs, digests = read_inputs(stage, stores, item)
         began = time.perf_counter()
         try:
-            outputs = compute_sample(stage, fields, inputs)
+            outputs = compute_sample(stage, task.fields, inputs)
         except Quarantine as verdict:
             samples.append(verdict_record(item.sample_id, item.fingerprint, verdict))
             continue
         finally:
             seconds += time.perf_counter() - began
         checks = {name: digests[id(value)] for name, value in outputs.items() if id(value) in digests}
-        values = check_values(stage, large, item.sample_id, outputs)
-        files = _write_files(large, values, checks, f"{stem}.{len(computed)}")
-        samples.append(_Computed(item, {field.name: outputs[field.name] for field in small}, files, checks))
+        values = check_values(stage, task.large, item.sample_id, outputs)
+        files = _write_files(task.large, values, checks, f"{stem}.{len(computed)}")
+        small = {field.name: outputs[field.name] for field in task.small}
+        samples.append(_Computed(item, small, files, checks))
         computed.append((values, checks))
-    chunks = _write_chunks(task, group, large, computed) if computed else {}
-    return seconds, partial(_record, stage, small, samples, chunks)
+    chunks = _write_chunks(task, group, computed) if computed else {}
+    return seconds, partial(_record, task, samples, chunks)
 
 
-def _record(
-    stage: Stage,
-    fields: Sequence[Field],
-    samples: Sequence[_Computed | dict[str, Any]],
-    chunks: Mapping[str, Any],
-) -> Record:
-    described = (_describe(stage, fields, s) if isinstance(s, _Computed) else s for s in samples)
+def _record(task: Task, samples: Sequence[_Computed | dict[str, Any]], chunks: Mapping[str, Any]) -> Record:
+    described = (_describe(task, sample) if isinstance(sample, _Computed) else sample for sample in samples)
     return {"samples": list(described), "chunks": chunks}
 
 
-def _describe(stage: Stage, fields: Sequence[Field], sample: _Computed) -> dict[str, Any]:
+def _describe(task: Task, sample: _Computed) -> dict[str, Any]:
     """Check a sample's small values, and give what the record says of it; the values are in it."""
     values = {}
-    checked = check_values(stage, fields, sample.item.sample_id, sample.small)
-    for field in fields:
+    checked = check_values(task.stage, task.small, sample.item.sample_id, sample.small)
+    for field in task.small:
         parts = value_parts(field, checked[field.name])
         values[field.name] = list(map(bytes, parts))
         if field.name not in sample.checks:
@@ -234,22 +241,19 @@ def _describe(stage: Stage, fields: Sequence[Field], sample: _Computed) -> dict[
         "verdict": None,
         "values": values,
         "files": sample.files,
-        "checksums": sample.checks,
+        "checksums": b"".join(sample.checks[field.name] for field in task.fields),
     }
 
 
 def _write_chunks(
-    task: Task,
-    group: Group,
-    fields: Sequence[Field],
-    computed: Sequence[tuple[Mapping[str, Any], dict[str, bytes]]],
+    task: Task, group: Group, computed: Sequence[tuple[Mapping[str, Any], dict[str, bytes]]]
 ) -> dict[str, Any]:
     """Write the chunks of samples, given their values; gives names, sizes and checksums of files.
 
     Adds the values' digests to those of each sample.
     """
     chunks = {}
-    for field in fields:
+    for field in task.large:
         if isinstance(field, Chunked):
             values = [outputs[field.name] for outputs, _ in computed]
             stacked = np.stack(values) if len(values) > 1 else values[0][None]  # one needs no copy

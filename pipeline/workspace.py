@@ -4,7 +4,7 @@ work/.lock                                   held by the run that writes
 work/<split>/maps.zarr                       symlink to the current generation
 work/<split>/images                          symlink to the upright images of canonical.zarr
 work/<split>/.generations/maps/000003-9f…    generations, immutable once they stand here
-work/<split>/.staging/maps/                  finished chunks of a run that has not published yet
+work/<split>/.staging/maps/                  finished chunks and records of a run that has not published yet
 """
 
 from __future__ import annotations

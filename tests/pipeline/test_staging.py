@@ -1,0 +1,107 @@
+"""Chunks on their way from the staging folder into a generation: whole folders, or one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline import failpoints
+from pipeline.errors import PipelineError, Quarantine
+from pipeline.executors import ExecutorConfig
+from pipeline.stage import Field, Inputs, Stage
+from pipeline.store import open_store
+from pipeline.task import compute_sample
+from tests.pipeline.toy import assert_published_is_whole, clean_digests, run, tree, write
+
+ONE_BY_ONE = ExecutorConfig(kind="serial", batch=1)
+
+
+@pytest.fixture(autouse=True)
+def _disarm() -> Iterator[None]:
+    yield
+    failpoints.arm("")
+
+
+def _renames(raw: Path, work: Path) -> int:
+    """Build `paint`, which has two fields in chunks, and count what was moved into the generation."""
+    failpoints.arm("assemble.link:1000:eio")
+    run(raw, work, ["paint"])
+    return failpoints.visits()
+
+
+def _break_off(raw: Path, work: Path, script: str) -> None:
+    run(raw, work, ["read"])
+    failpoints.arm(script)
+    with pytest.raises(PipelineError, match="rerun continues"):
+        run(raw, work, ["paint"], ONE_BY_ONE)
+    failpoints.arm("")
+
+
+def _count_computed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    computed: list[str] = []
+
+    def compute_and_tell(stage: Stage, fields: Sequence[Field], inputs: Inputs) -> Any:
+        if stage.name == "paint":
+            computed.append(inputs.sample_id)
+        return compute_sample(stage, fields, inputs)
+
+    monkeypatch.setattr("pipeline.task.compute_sample", compute_and_tell)
+    return computed
+
+
+def test_a_folder_of_finished_chunks_moves_at_once(raw: Path, tmp_path: Path) -> None:
+    run(raw, tmp_path / "work", ["read"])
+    assert _renames(raw, tmp_path / "work") == 2
+
+
+@pytest.mark.parametrize("script", ["chunk.write:4:eio", "manifest.write:1:eio"])
+def test_a_stray_file_beside_finished_chunks_stays_behind(raw: Path, tmp_path: Path, script: str) -> None:
+    """What a worker that was given up left in the staging folder is no part of the generation."""
+    work = tmp_path / "work"
+    _break_off(raw, work, script)
+    (folder,) = (work / "val").glob(".*/paint/*/picture")  # staged, or moved already
+    (folder / "c.99.0.0.0").write_bytes(b"stray")
+    run(raw, work)
+    assert clean_digests(raw, tmp_path / "clean") == clean_digests(raw, work)
+    assert tree(work / "val/paint.zarr") == tree(tmp_path / "clean/val/paint.zarr")
+
+
+def test_finished_chunks_serve_at_other_places(
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sample in front of those that a broken run finished moves them all by one."""
+    work = tmp_path / "work"
+    write(raw, c="good luck")
+    _break_off(raw, work, "chunk.write:7:eio")  # three samples of two chunks each are done
+    write(raw, **{"0": "in front"})
+    run(raw, work, ["read"])
+    computed = _count_computed(monkeypatch)
+    run(raw, work, ["paint"])
+    assert len(computed) == len(list(raw.glob("*.txt"))) - 3 and "0.txt" in computed
+    run(raw, work)
+    assert clean_digests(raw, tmp_path / "clean") == clean_digests(raw, work)
+
+
+def test_chunks_behind_a_quarantined_sample_move_up(
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(raw, c="good luck")
+    run(raw, tmp_path / "all")
+
+    def refuse_b(stage: Stage, fields: Sequence[Field], inputs: Inputs) -> Any:
+        if stage.name == "paint" and inputs.sample_id == "b.txt":
+            raise Quarantine("bad", "b is refused")
+        return compute_sample(stage, fields, inputs)
+
+    monkeypatch.setattr("pipeline.task.compute_sample", refuse_b)
+    run(raw, tmp_path / "work")
+    assert_published_is_whole(tmp_path / "work")
+    store, wanted = (open_store(tmp_path / name / "val/paint.zarr") for name in ("work", "all"))
+    assert list(store.sample_ids) == [name for name in wanted.sample_ids if name != "b.txt"]
+    for name in store.sample_ids:
+        one, other = (s.value("picture", s.rows[name]) for s in (store, wanted))
+        assert np.array_equal(one, other)
