@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -33,29 +33,35 @@ class Reporter(Protocol):
         ...
 
 
+class Computed(NamedTuple):
+    """Records by group, samples that an earlier run had finished, seconds inside the stage's function."""
+
+    records: dict[str, Record]
+    earlier: int
+    seconds: float
+
+
 def compute_plan(
     workspace: Workspace,
     plan: StagePlan,
     config: ExecutorConfig,
     reporter: Reporter,
-) -> tuple[dict[str, Record], float]:
-    """Compute what is stale into the staging folder, continuing what a killed run began.
-
-    Gives the records by group, and the seconds spent inside the stage's function.
-    """
+) -> Computed:
+    """Compute what is stale into the staging folder, continuing what a killed run began."""
     stage = plan.stage
     staging = workspace.resume(stage)
     sweep(workspace.folder)
-    groups, earlier = _groups(plan), read_records(staging)
+    groups, found = _groups(plan), read_records(staging)
     records = {
-        group.key: earlier[group.key]
+        group.key: found[group.key]
         for group in groups
-        if group.key in earlier and is_whole(staging, group.key, earlier[group.key])
+        if group.key in found and is_whole(staging, group.key, found[group.key])
     }
+    earlier = sum(len(record["samples"]) for record in records.values())
     todo = [group for group in groups if group.key not in records]
     _check_space(workspace, plan, todo)
     advance = reporter.begin(workspace.split, stage.name, len(plan.stale))
-    advance(sum(len(record["samples"]) for record in records.values()))
+    advance(earlier)
     seconds = 0.0
     if todo:
         for field in stage.fields():
@@ -64,7 +70,7 @@ def compute_plan(
         with _isolated_after_a_crash(staging, config) as chosen:
             seconds, computed = _compute(_task_maker(staging, plan), chosen, todo, advance)
         records |= computed
-    return records, seconds
+    return Computed(records, earlier, seconds)
 
 
 def predicted_bytes(fields: Iterable[Field]) -> int:

@@ -61,7 +61,7 @@ def _rebuild(
 ) -> Repair:
     plan = _plan(pipeline, stage, damaged)
     workspace = pipeline.workspace
-    records, _ = compute_plan(workspace, plan, config, reporter)
+    records = compute_plan(workspace, plan, config, reporter).records
     building = workspace.begin(stage)
     try:
         manifest = assemble(plan, records, workspace.staging(stage), building)

@@ -32,7 +32,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class StageResult:
-    """What a run did for one stage of one split; `samples` counts all that are listed."""
+    """What a run did for one stage of one split.
+
+    `samples` counts all that are listed, `reused` also what a run before finished and did not publish.
+    """
 
     samples: int
     accepted: int
@@ -127,13 +130,13 @@ def run_stage(pipeline: Pipeline, stage: Stage, config: ExecutorConfig, reporter
     workspace, plan = pipeline.workspace, pipeline.plan(stage)
     if not plan.listed:
         raise PipelineError(f"split {workspace.split} lists no sample; check data.splits.{workspace.split}")
-    compute_seconds = 0.0
+    computed, compute_seconds = 0, 0.0
     try:
         if plan.up_to_date:
             workspace.drop(stage)
         else:
             plan = without_damage(plan, pipeline.stages)
-            compute_seconds = _build(pipeline, plan, config, reporter)
+            computed, compute_seconds = _build(pipeline, plan, config, reporter)
     except OSError as error:
         raise PipelineError(
             f"{stage.name} of split {workspace.split} stopped: {error.strerror or error} "
@@ -143,7 +146,7 @@ def run_stage(pipeline: Pipeline, stage: Stage, config: ExecutorConfig, reporter
     store = workspace.open(stage)
     if store is None:
         raise PipelineError(f"{workspace.store_path(stage)} has vanished under the run; run again")
-    counts, computed = store.attributes["counts"], len(plan.stale)
+    counts = store.attributes["counts"]
     return StageResult(
         samples=plan.listed,
         accepted=counts["accepted"],
@@ -174,10 +177,12 @@ def _refuse_stale(pipeline: Pipeline, stage: Stage, names: Sequence[str]) -> Non
             )
 
 
-def _build(pipeline: Pipeline, plan: StagePlan, config: ExecutorConfig, reporter: Reporter) -> float:
-    """Compute, assemble and publish; gives the seconds spent inside the stage's function."""
+def _build(
+    pipeline: Pipeline, plan: StagePlan, config: ExecutorConfig, reporter: Reporter
+) -> tuple[int, float]:
+    """Compute, assemble and publish; gives samples computed and seconds spent inside the stage's function."""
     workspace, stage = pipeline.workspace, plan.stage
-    records, seconds = compute_plan(workspace, plan, config, reporter)
+    records, earlier, seconds = compute_plan(workspace, plan, config, reporter)
     building = workspace.begin(stage)
     manifest = assemble(plan, records, workspace.staging(stage), building)
     if plan.old is not None and manifest.digest == plan.old.digest and not plan.damaged:
@@ -185,4 +190,4 @@ def _build(pipeline: Pipeline, plan: StagePlan, config: ExecutorConfig, reporter
     else:
         workspace.publish(stage, building, manifest.digest)
     shutil.rmtree(workspace.staging(stage))
-    return seconds
+    return len(plan.stale) - earlier, seconds
