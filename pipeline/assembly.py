@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -99,8 +100,10 @@ class Assembly:
             source, _, file = staged.rpartition("/")
             folder, _, wanted = name.rpartition("/")
             by_folders.setdefault((source, folder), {})[file] = wanted
+        sources = Counter(folder for _, folder in by_folders)
         for (source, folder), files in by_folders.items():
-            if source and folder not in self.folders and self._is_all_of(source, files):
+            alone = source and sources[folder] == 1 and folder not in self.folders
+            if alone and self._is_all_of(source, files):
                 self.folders.add(folder)
                 yield source, folder
             else:
