@@ -155,9 +155,9 @@ class TensorDataset(Dataset[Sample]):
         if for_device and not self._registered:
             self._registered = register_with_cuda(self.cache.shared_ranges())
         self._reader.remap()
+        hits, misses, resident, _ = self._residency.ask(self._rows)
         if len(self._rows):
             self._rehearse()
-        hits, misses, resident, _ = self._residency.ask(self._rows)
         warmth = Warmth(hits, hits + misses, resident, time.perf_counter() - began, self.cache.budget)
         log.info("%s", warmth)
         if self.cache.params.mode == "ram":
@@ -203,8 +203,9 @@ class TensorDataset(Dataset[Sample]):
         """Make some batches that nobody reads: what is done for the first time takes a part of epoch 0."""
         self._reader.sample(int(self._rows[0]))  # small fields are read whole with the first sample
         if isinstance(self._rows, range) and self._reader.why_copied is None:
-            for _ in self._reader.views(self._rows[:64], 1):
-                pass
+            for part, _ in self._reader.views(self._rows[:64], 1):
+                self._reader.check()
+                self._residency.ask(part)
 
     def _about_to_read(self, rows: Rows) -> None:
         self._reader.check()
