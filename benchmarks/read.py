@@ -35,6 +35,7 @@ from ocr.cache import CacheParams
 from ocr.datasets import TensorDataset
 from ocr.datasets.collate import ARRAYS, DEFAULT_FIELDS
 from ocr.datasets.normalise import Normaliser
+from pipeline.store import open_store
 from tests.stores import fields as store_fields
 from tests.stores import sample, write_store
 
@@ -103,22 +104,25 @@ def shuffled(path: Path, batches: list[int], rounds: int) -> dict[str, Any]:
 
 def cold(path: Path, batch: int, rounds: int) -> dict[str, Any]:
     """The first epoch from the disk, opening and warming included, against reading the files in order."""
-    files = sorted(path.glob("*/c.*.0.0.0"), key=lambda file: file.stat().st_ino)
-    buffer, count = bytearray(1 << 22), len(TensorDataset(path, fields=()))
+    sides: dict[str, Epoch] = {"read the files": partial(read_files, path)}
+    sides |= {mode: partial(first_epoch, path, mode, batch) for mode in ("mmap", "ram", "off")}
+    return compare(sides, rounds, lambda: evict(path.resolve()), warm_up=False)
 
-    def read() -> int:
-        for file in files:
-            with file.open("rb", buffering=0) as open_file:
-                os.posix_fadvise(open_file.fileno(), 0, 0, os.POSIX_FADV_SEQUENTIAL)
-                while open_file.readinto(buffer):
-                    pass
-        return count
 
-    def epoch(mode: str) -> int:
-        return _epoch(_warm(path, mode), batch)
+def read_files(path: Path) -> int:
+    """Read a store's chunk files one after another, as they lie on the disk; gives its number of samples."""
+    buffer = bytearray(1 << 22)
+    for file in sorted(path.glob("*/c.*.0.0.0"), key=lambda file: file.stat().st_ino):
+        with file.open("rb", buffering=0) as open_file:
+            os.posix_fadvise(open_file.fileno(), 0, 0, os.POSIX_FADV_SEQUENTIAL)
+            while open_file.readinto(buffer):
+                pass
+    return len(open_store(path))
 
-    sides = {mode: partial(epoch, mode) for mode in ("mmap", "ram", "off")}
-    return compare({"read the files": read, **sides}, rounds, lambda: evict(path.resolve()), warm_up=False)
+
+def first_epoch(path: Path, mode: str, batch: int) -> int:
+    """Open a store, warm it and touch all batches; gives its number of samples."""
+    return _epoch(_warm(path, mode), batch)
 
 
 def epochs(path: Path, batch: int, rounds: int) -> dict[str, Any]:

@@ -31,11 +31,10 @@ from pipeline.mapped import MappedArray
 from pipeline.memory import available_memory
 from pipeline.pages import Region
 from pipeline.shared import Handle
-from pipeline.shared_chunks import Chunks, SharedChunks, runs
+from pipeline.shared_chunks import Chunks, SharedChunks, Slot, runs
 from pipeline.stage import Parameters
 
 Rows = range | NDArray[np.int64]
-Slot = tuple[MappedArray, int, Samples]
 Item = TypeVar("Item")
 
 log = logging.getLogger(__name__)
@@ -190,10 +189,11 @@ class RamCache:
             log.warning("the RAM cache is not filled (%s): samples are read from the store's files", error)
 
     def _read_slot(self, slot: Slot) -> None:
-        array, chunk, memory = slot
-        array.files.read_once(chunk, memory)
+        array, chunk, take = slot
+        samples = take()
+        array.files.read_once(chunk, samples)
         if self.params.verify:
-            check_samples(array, chunk, memory)
+            check_samples(array, chunk, samples)
 
     def _populate(self, arrays: Sequence[MappedArray], chunks: Chunks) -> None:
         slots = [(array, chunk) for chunk in chunks.tolist() for array in arrays if array.placed[chunk]]

@@ -12,15 +12,11 @@ import errno
 import os
 import tempfile
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from pipeline.memory import available_memory
-from pipeline.pages import HUGE_PAGE, Region
 
 Handle = tuple[int, int, int]
-
-_PIECE = 32 * HUGE_PAGE
 
 
 class SharedMemory:
@@ -31,10 +27,11 @@ class SharedMemory:
         self.size = os.fstat(descriptor).st_size
 
     @classmethod
-    def create(cls, name: str, size: int, huge_pages: bool = False) -> SharedMemory:
-        """Make zeroed memory that others can find by `name`, of huge pages as far as the kernel has any.
+    def create(cls, name: str, size: int, taken: bool = True) -> SharedMemory:
+        """Make zeroed memory that others can find by `name`.
 
-        Its pages are taken now: raises OSError where there is too little, and not a signal later.
+        Its pages are taken now, or range by range (`pipeline.taking`) without `taken`. Raises OSError where
+        there is too little, and not a signal later.
         """
         # The kernel itself would go on until it has to kill somebody.
         if size > available_memory():
@@ -45,9 +42,8 @@ class SharedMemory:
             with tempfile.TemporaryFile() as file:
                 descriptor = os.dup(file.fileno())
         try:
-            if huge_pages:
-                _take_huge_pages(descriptor, size)
-            if size:
+            os.ftruncate(descriptor, size)
+            if taken and size:
                 os.posix_fallocate(descriptor, 0, size)
         except OSError:
             os.close(descriptor)
@@ -76,27 +72,6 @@ class SharedMemory:
     def __del__(self) -> None:
         with contextlib.suppress(OSError, AttributeError):
             os.close(self.descriptor)
-
-
-def _take_huge_pages(descriptor: int, size: int) -> None:
-    """Back memory that nobody has touched by huge pages, until the kernel has none at hand.
-
-    A range that holds one page and holes becomes a huge page without anything being copied. Clearing
-    them is most of the work, and shared among the cores.
-    """
-    os.ftruncate(descriptor, size)
-    region = Region(size)
-    region.place(0, descriptor, size, shared=True)
-
-    def take(start: int) -> bool:
-        stop = min(start + _PIECE, size)
-        for at in range(start, stop, HUGE_PAGE):
-            os.pwrite(descriptor, b"\0", at)
-        return region.collapse(start, stop - start)
-
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        if not all(pool.map(take, range(0, size, _PIECE))):
-            pool.shutdown(cancel_futures=True)
 
 
 def _open(path: Path, inode: int | None = None) -> SharedMemory | None:

@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import os
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +22,12 @@ from pipeline.digest import canonical_json, digest
 from pipeline.mapped import MappedArray
 from pipeline.pages import HUGE_PAGE, Region
 from pipeline.shared import Handle, SharedMemory
+from pipeline.taking import PageTaker
 
 Chunks = NDArray[np.int64]
-Fill = Callable[[Sequence[tuple[MappedArray, int, Samples]]], None]
+Slot = tuple[MappedArray, int, Callable[[], Samples]]
+"""An array, one of its chunks, and what takes the memory for the chunk's samples."""
+Fill = Callable[[Sequence[Slot]], None]
 
 _STATE, _COUNT = 0, 1
 _FILLED, _VERIFIED = 1, 2
@@ -57,8 +61,8 @@ class SharedChunks:
     ) -> SharedChunks:
         """Attach to what another process has filled, or make it from the first `count` chunks.
 
-        `fill` gets the slots to fill: an array, a chunk, and the memory for its samples. With `verify`
-        it compares them with their checksums, and what others filled without doing so is left to them.
+        `fill` gets the slots to fill. With `verify` it compares samples with their checksums, and what
+        others filled without doing so is left to them.
         Raises OSError where there is too little memory, and whatever `fill` raises.
         """
         name, wanted = _name(arrays, chunks, huge_pages), _VERIFIED if verify else _FILLED
@@ -67,10 +71,10 @@ class SharedChunks:
                 shared = cls(found, arrays, chunks)
                 if shared._header[_STATE] >= wanted:
                     return shared
-            memory = SharedMemory.create(name, sum(_sizes(arrays, count), HUGE_PAGE), huge_pages)
+            memory = SharedMemory.create(name, sum(_sizes(arrays, count), HUGE_PAGE), taken=False)
             os.pwrite(memory.descriptor, np.array([0, count], np.int64).tobytes(), 0)
             shared = cls(memory, arrays, chunks)
-            fill(list(shared._slots()))
+            fill(list(shared._slots(PageTaker(memory.descriptor, shared._region, huge_pages))))
             shared._header[_STATE] = wanted
             return shared
 
@@ -103,14 +107,17 @@ class SharedChunks:
         sizes = [HUGE_PAGE, *_sizes(self.arrays, len(self.chunks))]
         return [sum(sizes[: position + 1]) for position in range(len(self.arrays))]
 
-    def _slots(self) -> Iterator[tuple[MappedArray, int, Samples]]:
+    def _slots(self, taker: PageTaker) -> Iterator[Slot]:
         """Every slot, chunk by chunk, as the files of a sample lie on the disk."""
-        memory, starts = self._region.bytes(), self._starts()
+        starts = self._starts()
         for position, chunk in enumerate(self.chunks.tolist()):
             for array, start in zip(self.arrays, starts, strict=True):
-                at = start + position * array.slot_bytes
-                flat = memory[at : at + array.files.chunk_bytes]
-                yield array, chunk, flat.view(array.dtype).reshape(array.files.chunk_shape)
+                yield array, chunk, partial(self._take, taker, array, start + position * array.slot_bytes)
+
+    def _take(self, taker: PageTaker, array: MappedArray, at: int) -> Samples:
+        taker.take(at, array.slot_bytes)
+        flat = self._region.bytes()[at : at + array.files.chunk_bytes]
+        return flat.view(array.dtype).reshape(array.files.chunk_shape)
 
 
 def runs(chunks: Chunks) -> Iterator[tuple[int, int]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import re
@@ -44,12 +45,12 @@ def evict(dataset: TensorDataset) -> None:
             os.posix_fadvise(open_file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
-def assert_reads(dataset: TensorDataset, count: int) -> None:
+def assert_reads(dataset: TensorDataset, count: int, canvas: tuple[int, int] = CANVAS) -> None:
     for order in ("sequential", "shuffled"):
         seen = 0
         for batch in dataset.batches(3, order):  # type: ignore[arg-type]
             for image, name in zip(batch["images"], batch["sample_id"], strict=True):
-                np.testing.assert_array_equal(image, sample(int(name[7:12]), *CANVAS)["image"])
+                np.testing.assert_array_equal(image, sample(int(name[7:12]), *canvas)["image"])
                 seen += 1
         assert seen == count
 
@@ -329,6 +330,22 @@ def test_too_little_shared_memory_is_seen_before_and_read_around(
     dataset.warm()
     assert "the RAM cache is not filled" in caplog.text
     assert_reads(dataset, 3)
+
+
+def test_memory_that_runs_out_while_it_is_filled_is_read_around(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    dataset = TensorDataset(tensors_store(tmp_path, 5, (512, 512)), cache=CacheParams(mode="ram"))
+    left = iter(range(3))
+
+    def allocate(*_: int) -> None:
+        if next(left, None) is None:
+            raise OSError(errno.ENOMEM, "no memory")
+
+    monkeypatch.setattr("os.posix_fallocate", allocate)
+    dataset.warm()
+    assert "the RAM cache is not filled" in caplog.text
+    assert_reads(dataset, 5, (512, 512))
 
 
 def test_locking_more_than_is_allowed_is_said_and_no_error(

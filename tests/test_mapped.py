@@ -19,6 +19,7 @@ from pipeline.mapped import MappedArray
 from pipeline.pages import HUGE_PAGE, PAGE, Region, whole_pages
 from pipeline.shared import SharedMemory
 from pipeline.store import open_store
+from pipeline.taking import PageTaker
 from pipeline.watch import ChangeWatch
 from tests.stores import fields, sample, tensors_store, write_manifest, write_store
 
@@ -256,9 +257,20 @@ def test_shared_memory_is_found_by_name_and_handle_and_gone_with_its_last_user()
     assert list(SharedMemory.find(name)) == []
 
 
-def test_shared_memory_of_huge_pages_is_zeroed_and_taken_to_its_last_byte() -> None:
+@pytest.mark.parametrize("huge_pages", [True, False])
+def test_shared_memory_is_zeroed_and_taken_to_its_last_byte(huge_pages: bool) -> None:
     size = 3 * HUGE_PAGE + PAGE
-    memory = SharedMemory.create(f"test-{os.getpid()}", size, huge_pages=True)
+    memory = SharedMemory.create(f"test-{os.getpid()}", size, taken=False)
+    assert os.fstat(memory.descriptor).st_blocks == 0
+    region = Region(size)
+    region.place(0, memory.descriptor, size, shared=True)
+    taker = PageTaker(memory.descriptor, region, huge_pages)
+    taker.take(HUGE_PAGE - 1, 2)
+    assert os.fstat(memory.descriptor).st_blocks * 512 == 2 * HUGE_PAGE
+    os.pwrite(memory.descriptor, b"kept", HUGE_PAGE)
+    taker.take(0, size)
+    assert os.pread(memory.descriptor, 4, HUGE_PAGE) == b"kept"
+    os.pwrite(memory.descriptor, bytes(4), HUGE_PAGE)
     assert os.pread(memory.descriptor, 2 * size, 0) == bytes(size)
     assert os.fstat(memory.descriptor).st_blocks * 512 >= size
 

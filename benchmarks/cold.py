@@ -1,0 +1,48 @@
+"""The first epoch from a cold disk, by codec: opening, warming and one touch of every page.
+
+    python -m benchmarks.cold raw/tensors.zarr lz4/tensors.zarr zstd/tensors.zarr
+
+The stores hold the same samples with other codecs (`stages.tensors.codec`), the raw one first. A store is
+read in each mode that suits it, after its files were dropped from the page cache; sides take turns. To see a
+slower disk, limit this process, for instance with `systemd-run --scope -p 'IOReadBandwidthMax=DISK 200M'`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from functools import partial
+from pathlib import Path
+
+from benchmarks.read import first_epoch, read_files
+from benchmarks.turns import Epoch, compare, evict
+from pipeline.store import open_store
+
+
+def sides(stores: list[Path], batch: int) -> dict[str, Epoch]:
+    """Readings of each store; the first side reads the first store's files and nothing else."""
+    found: dict[str, Epoch] = {"read the raw files": partial(read_files, stores[0])}
+    for path in stores:
+        codec = open_store(path).declared["image"].codec
+        modes = ("mmap", "ram") if codec == "none" else ("ram",)
+        found |= {f"{codec}, {mode}": partial(first_epoch, path, mode, batch) for mode in modes}
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("stores", type=Path, nargs="+", help="tensors.zarr of each codec, the raw one first")
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+
+    def drop() -> None:
+        for path in options.stores:
+            evict(path.resolve())
+
+    found = compare(sides(options.stores, options.batch), options.rounds, drop, warm_up=False)
+    print(json.dumps(found, indent=1))
+
+
+if __name__ == "__main__":
+    main()
