@@ -32,6 +32,7 @@ class Normaliser:
         self._bits = bits
         self._scale = (1 / (255 * stds)).view(3, 1, 1)
         self._shift = (-means / stds).view(3, 1, 1)
+        self._on: dict[torch.device, tuple[torch.Tensor, torch.Tensor]] = {}
         self._pool = BufferPool()
         self(torch.zeros(1, 3, 1, 1, dtype=torch.uint8))  # compiles now, not in the first epoch
 
@@ -53,7 +54,9 @@ class Normaliser:
 
     def multiply_and_add(self, images: torch.Tensor) -> torch.Tensor:
         """Normalise in one kernel on the images' device, computing in float32."""
-        scale, shift = self._scale.to(images.device), self._shift.to(images.device)
+        if images.device not in self._on:  # once: moving them waits for all that the stream has to do
+            self._on[images.device] = self._scale.to(images.device), self._shift.to(images.device)
+        scale, shift = self._on[images.device]
         return torch.addcmul(shift, images, scale).to(self.dtype)
 
 

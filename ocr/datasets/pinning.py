@@ -1,6 +1,7 @@
 """The RAM cache as page-locked memory: batches go to a CUDA device straight from it.
 
-Not seen to work on a machine with CUDA yet; without it nothing here does anything.
+Not seen to work on a machine with CUDA yet (`benchmarks/transfer.py` would show it); without
+CUDA nothing here does anything.
 """
 
 from __future__ import annotations
