@@ -11,8 +11,9 @@ import torch
 class Laps:
     """Adds up seconds by part while it runs, and does nothing before `start` and after `stop`.
 
-    `lap(name)` says what the time since the last lap, or since the start, was spent on. On a GPU the
-    device is synchronised first, so that a part has its device time and not that of its launch.
+    `lap(name)` says what the time since the last lap, or since the start, was spent on. On a GPU it
+    waits for the current stream, so that a part has its device time and not that of its launch; the
+    stream that copies the next batch goes on.
     `work` holds CPU seconds spent beside it all, in a pool.
     """
 
@@ -34,7 +35,7 @@ class Laps:
         if self._last is None:
             return
         if self._device is not None and self._device.type == "cuda":
-            torch.cuda.synchronize(self._device)
+            torch.cuda.current_stream(self._device).synchronize()
         now = time.perf_counter()
         self.parts[name] += now - self._last
         self._last = now

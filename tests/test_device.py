@@ -9,6 +9,7 @@ import ctypes
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from ocr.datasets import TensorDataset
 from ocr.datasets.collate import ARRAYS
 from ocr.datasets.device import ahead_on_device
 from ocr.datasets.normalise import Normaliser
+from ocr.laps import Laps
 from tests.stores import sample, tensors_store
 
 CANVAS = (64, 64)
@@ -135,3 +137,16 @@ def test_normalising_on_a_device_waits_for_it_once(monkeypatch: pytest.MonkeyPat
     for _ in range(3):
         assert normalise(images).shape == images.shape
     assert moves.count((images.device,)) == 2
+
+
+def test_a_lap_waits_for_the_stream_that_computes_and_not_for_copies(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = iter([10.0, 13.0])
+    waited = []
+    monkeypatch.setattr("time.perf_counter", lambda: next(now))
+    monkeypatch.setattr("torch.cuda.synchronize", lambda *_: pytest.fail("all streams are waited for"))
+    current = SimpleNamespace(synchronize=lambda: waited.append(True))
+    monkeypatch.setattr("torch.cuda.current_stream", lambda _: current)
+    laps = Laps()
+    laps.start(torch.device("cuda"))
+    laps.lap("forward")
+    assert (dict(laps.parts), waited) == ({"forward": 3.0}, [True])
