@@ -26,6 +26,7 @@ from pipeline.store import Store
 class Preview:
     """One stage of one split: what is published, whether it is fresh, what a run would compute.
 
+    `samples` are those that the store was made of, `listed` those that the split has now.
     Where a stage upstream is stale, `compute` is an upper bound: unchanged results stop there.
     `predicted_bytes` counts also the chunks that are packed anew because samples in them move.
     `predicted_seconds` is None where the stage was never run in this work folder.
@@ -40,6 +41,7 @@ class Preview:
     age_seconds: float | None
     fresh: bool
     why: list[str]
+    listed: int
     compute: int
     predicted_bytes: int
     predicted_seconds: float | None
@@ -56,23 +58,31 @@ def preview(pipeline: Pipeline) -> Iterator[tuple[str, Preview]]:
     pending: dict[str, set[str]] = {}
     expected: dict[str, list[str]] = {}
     stale: set[str] = set()
+    listed = 0
     for stage in pipeline.stages:
         unbuilt = [name for name in stage.reads if pipeline.workspace.open(pipeline.stage(name)) is None]
         plan, problem = (None, "") if unbuilt else _try_plan(pipeline, stage)
         upstream = set().union(*(pending[name] for name in stage.reads))
-        if plan is None:
-            pending[stage.name] = upstream
-            why = [problem] if problem else [f"{' and '.join(unbuilt)} is not built"]
-        else:
+        above = [f"{name} is stale" for name in stage.reads if name in stale and name not in unbuilt]
+        pending[stage.name], listed = upstream, listed if plan is None else plan.listed
+        if plan is not None:
             ids = plan.candidates.sample_ids
             pending[stage.name] = upstream | {ids[i] for i in plan.stale}
-            why = [f"{reason} ({count})" if count else reason for reason, count in plan.why.items()]
-        why += [f"{name} is stale" for name in stage.reads if name in stale and name not in unbuilt]
+            why = [f"{reason} ({count})" if count else reason for reason, count in plan.why.items()] + above
+        elif pipeline.workspace.open(stage) is None:
+            why = [f"never built ({len(upstream)})"]
+        elif unbuilt:
+            why = [f"{' and '.join(unbuilt)} {'are' if len(unbuilt) > 1 else 'is'} not built", *above]
+        else:
+            why = above or [problem]
         if why:
             stale.add(stage.name)
         expected[stage.name] = _expected(stage, plan, expected, upstream)
         written = len(pending[stage.name]) + _packed(plan, expected[stage.name], pending[stage.name])
-        yield stage.name, _describe(pipeline, stage, plan, why, len(pending[stage.name]), written, rates)
+        yield (
+            stage.name,
+            _describe(pipeline, stage, plan, why, listed, len(pending[stage.name]), written, rates),
+        )
 
 
 def _expected(
@@ -169,6 +179,7 @@ def _describe(
     stage: Stage,
     plan: StagePlan | None,
     why: list[str],
+    listed: int,
     compute: int,
     written: int,
     rates: dict[str, float],
@@ -187,6 +198,7 @@ def _describe(
         age_seconds=time.time() - store.path.stat().st_mtime if store is not None else None,
         fresh=plan is not None and plan.up_to_date and not why,
         why=why,
+        listed=listed,
         compute=compute,
         predicted_bytes=_bytes_a_sample(stage, store) * written,
         predicted_seconds=rates[stage.name] * compute if stage.name in rates else None,

@@ -162,19 +162,31 @@ def run_stage(pipeline: Pipeline, stage: Stage, config: ExecutorConfig, reporter
 
 
 def _refuse_stale(pipeline: Pipeline, stage: Stage, names: Sequence[str]) -> None:
-    """Refuse to build on a store that is stale itself, unless this run has brought it up to date."""
+    """Refuse to build on stores that are stale themselves, unless this run has brought them up to date."""
+    stale = _stale_upstream(pipeline, stage, names)
+    if stale:
+        reasons = ", ".join(f"{name} ({why})" for name, why in stale.items())
+        raise PipelineError(
+            f"{stage.name} of split {pipeline.workspace.split} would stand on stale {reasons}; "
+            f"run `warmstore run {' '.join(stale)} {stage.name}`"
+        )
+
+
+def _stale_upstream(pipeline: Pipeline, stage: Stage, names: Sequence[str]) -> dict[str, str]:
+    """Find the stages that `stage` stands on, are not among `names` and are stale; gives the reasons."""
+    found: dict[str, str] = {}
     for name in stage.reads:
-        if name in names:
+        if name in names or name in found:
             continue
         upstream = pipeline.stage(name)
-        _refuse_stale(pipeline, upstream, names)
-        plan = pipeline.plan(upstream)
-        if not plan.up_to_date:
-            split = pipeline.workspace.split
-            raise PipelineError(
-                f"{stage.name} of split {split} would stand on a stale {name} "
-                f"({', '.join(plan.why)}); run `warmstore run {name} {stage.name}`"
-            )
+        found |= _stale_upstream(pipeline, upstream, names)
+        if pipeline.workspace.open(upstream) is None:
+            found[name] = "never built"
+        elif above := [f"{other} is stale" for other in upstream.reads if other in found]:
+            found[name] = ", ".join(above)
+        elif not (plan := pipeline.plan(upstream)).up_to_date:
+            found[name] = ", ".join(plan.why)
+    return found
 
 
 def _build(

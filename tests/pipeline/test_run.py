@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -167,6 +168,36 @@ def test_stage_alone_refuses_a_stale_or_missing_upstream(raw: Path, tmp_path: Pa
     write(raw, a="edited")
     with pytest.raises(PipelineError, match=r"stale read \(text changed\)"):
         run(raw, tmp_path / "work", ["paint"])
+
+
+def test_stage_alone_names_all_that_it_waits_for(raw: Path, tmp_path: Path) -> None:
+    with pytest.raises(PipelineError, match=r"read \(never built\), paint .*`warmstore run read paint pack`"):
+        run(raw, tmp_path / "work", ["pack"])
+    run(raw, tmp_path / "work")
+    write(raw, a="edited")
+    with pytest.raises(PipelineError, match=r"paint \(read is stale\); run `warmstore run read paint pack`"):
+        run(raw, tmp_path / "work", ["pack"])
+
+
+def test_plan_after_part_of_a_run_is_a_plain_statement(raw: Path, tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    run(raw, work, ["read"])
+    found = dict(preview(make_pipeline(raw, work)))
+    assert [p.why for p in found.values()] == [[], ["never built (3)"], ["never built (3)"]]
+    assert [(p.compute, p.listed) for p in found.values()] == [(0, 5), (3, 5), (3, 5)]
+    run(raw, work)
+    for name in ("read", "paint"):
+        shutil.rmtree(work / "val/.generations" / name)
+    assert dict(preview(make_pipeline(raw, work)))["pack"].why == ["read and paint are not built"]
+
+
+def test_plan_after_a_removal_names_the_stale_stage_and_no_error(raw: Path, tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    run(raw, work)
+    (raw / "a.txt").unlink()
+    run(raw, work, ["read"])
+    found = dict(preview(make_pipeline(raw, work)))
+    assert [p.why for p in found.values()] == [[], ["removed (1)"], ["paint is stale"]]
 
 
 @pytest.mark.parametrize("name", STAGES)

@@ -33,7 +33,7 @@ def plan(asked: Invocation, rehash: bool) -> int:
             split,
             name,
             p.compute,
-            p.samples,
+            p.listed,
             show.size(p.predicted_bytes),
             show.duration(p.predicted_seconds),
             "; ".join(p.why) or "up to date",
