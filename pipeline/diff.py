@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.errors import StoreError
+from pipeline.errors import ConfigError
 from pipeline.recipe import recipe_changes, upstream_changes
 from pipeline.store import Store
 
@@ -35,10 +35,10 @@ class StoreDiff:
 def diff_stores(a: Store, b: Store) -> StoreDiff:
     """Compare two stores by the checksums they keep; no pixel is read.
 
-    Raises StoreError where they come from different stages.
+    Raises ConfigError where they come from different stages.
     """
     if a.stage != b.stage:
-        raise StoreError(
+        raise ConfigError(
             f"{a.name} is a store of {a.stage} and {b.name} one of {b.stage}; compare stores of one stage"
         )
     common = [sample_id for sample_id in a.sample_ids if sample_id in b.rows]

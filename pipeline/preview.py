@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.computing import predicted_bytes
-from pipeline.errors import PipelineError
+from pipeline.errors import ConfigError, PipelineError
 from pipeline.files import write_aside
 from pipeline.plan import COMPUTE, REJECTED, StagePlan, packed_samples, why_stale
 from pipeline.recipe import recipe_changes, recipe_of
@@ -110,7 +110,7 @@ def _packed(plan: StagePlan | None, ids: list[str], computed: set[str]) -> int:
 def explain(pipeline: Pipeline, sample_id: str) -> Iterator[dict[str, Any]]:
     """Give for each stage the parts of a sample's fingerprint, and which differ from what is stored.
 
-    Raises PipelineError where no stage knows the sample.
+    Raises ConfigError where no stage knows the sample.
     """
     known = False
     stale: set[str] = set()
@@ -134,7 +134,7 @@ def explain(pipeline: Pipeline, sample_id: str) -> Iterator[dict[str, Any]]:
                 found |= {"state": "stale", "why": found["why"] + above}
             yield found
     if not known:
-        raise PipelineError(
+        raise ConfigError(
             f"split {pipeline.workspace.split} lists no sample {sample_id}; "
             "a sample's id is its image's path below the split's image folder"
         )

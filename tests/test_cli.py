@@ -40,6 +40,9 @@ class Shell:
 
     def __call__(self, *arguments: str) -> Done:
         command, *rest = arguments
+        return self.typed(command, "--config", "tiny", *rest)
+
+    def typed(self, *arguments: str) -> Done:
         out, err = io.StringIO(), io.StringIO()
         with (
             pytest.MonkeyPatch.context() as patch,
@@ -48,7 +51,7 @@ class Shell:
             contextlib.redirect_stderr(err),
         ):
             patch.setenv("WARMSTORE_CONFIGS", str(PROJECT / "configs"))
-            code = _run([command, "--config", "tiny", *rest])
+            code = _run(list(arguments))
         return Done(code, out.getvalue(), err.getvalue())
 
     def json(self, *arguments: str) -> Any:
@@ -254,7 +257,13 @@ def test_quarantined_image_is_told_and_the_run_goes_on(built: Shell, tmp_path: P
         (("run", "data.splits.val.annotations=none.json", "--split", "val"), 2, "none.json"),
         (("maps",), 2, "No such command"),
         (("plan", "typo"), 2, "typo is no override"),
-        (("explain", "nobody.jpg"), 1, "lists no sample nobody.jpg"),
+        (("explain", "nobody.jpg"), 2, "lists no sample nobody.jpg"),
+        (("verify", "none.zarr"), 2, "there is no store at none.zarr"),
+        (("verify", "work/tiny/val/maps.zarr", "--against-source"), 2, "--against-source goes with splits"),
+        (("inspect", "--maps", "--canvas", "0"), 2, "--canvas 0 is no list of sides"),
+        (("inspect", "--annotations", "--output", "none/a.json"), 2, "has no folder none"),
+        (("inspect", "--frames", "--output", "sheet.txt"), 2, "sheet.txt is to be a picture"),
+        (("inspect", "--frames", "--output", "work"), 2, "work is a folder"),
         (("explain",), 2, "explain wants one sample"),
         (("train", "work_dir=empty"), 1, "there is no store at empty/train/tensors.zarr"),
         (("train", "model.backbone=vgg"), 2, "model.backbone"),
@@ -269,6 +278,19 @@ def test_wrong_usage_is_one_sentence(built: Shell, arguments: tuple[str, ...], c
     assert done.returncode == code, done.stderr
     assert words in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("diff", "work/tiny/val/maps.zarr", "none.zarr"), "there is no store at none.zarr"),
+        (("diff", "work/tiny/val/maps.zarr", "work/tiny/val/decode.zarr"), "compare stores of one stage"),
+        (("bench", "ladder", "--config", "tiny", "--picture", "ladder.txt"), "ladder.txt is to be a picture"),
+    ],
+)
+def test_wrong_paths_are_wrong_usage(built: Shell, arguments: tuple[str, ...], words: str) -> None:
+    done = built.typed(*arguments)
+    assert (done.returncode, words in done.stderr) == (2, True), done.stderr
 
 
 def test_config_says_where_each_value_came_from(built: Shell) -> None:

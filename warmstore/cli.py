@@ -1,6 +1,7 @@
 """The command `warmstore`: its commands, and how errors become one sentence and an exit code.
 
-Exit codes: 0 fine, 1 the work failed or a check found something, 2 wrong usage or configuration.
+Exit codes: 0 fine, 1 the work failed or a check found something, 2 wrong usage or configuration: also
+a name or a path that was typed and leads nowhere.
 """
 
 from __future__ import annotations

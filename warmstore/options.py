@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import click
@@ -72,6 +73,19 @@ def run_options(*, words: str = "") -> Callable[[Callable[..., Any]], Callable[.
         return wrapped
 
     return decorate
+
+
+def writable(path: Path, *suffixes: str) -> Path:
+    """Give a file's path that a user typed, before any work is done for it.
+
+    Raises ConfigError where its folder is not there, it is a folder itself, or its suffix is another.
+    """
+    if path.is_dir() or not path.parent.is_dir():
+        problem = "is a folder" if path.is_dir() else f"has no folder {path.parent} to be written into"
+        raise ConfigError(f"{path} {problem}; give the path of a file in a folder that is there")
+    if suffixes and path.suffix.lower() not in suffixes:
+        raise ConfigError(f"{path} is to be a picture; give it one of the suffixes {', '.join(suffixes)}")
+    return path
 
 
 def _invocation(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from warmstore import show
-from warmstore.options import Invocation, run_options
+from warmstore.options import Invocation, run_options, writable
 
 if TYPE_CHECKING:
     from warmstore.epoch_bench import EpochMeasurement
@@ -45,6 +45,8 @@ def ladder(asked: Invocation, epochs: int, picture: Path | None) -> int:
     from warmstore.settings import training_config
     from warmstore.training import checked_store
 
+    if picture:
+        writable(picture, ".png", ".pdf", ".svg")
     config, split = asked.config, asked.one_split()
     checked_store(config, split)
     batch_size = training_config(config, asked.composed).model.batch_size

@@ -11,7 +11,7 @@ from pipeline.errors import ConfigError, PipelineError
 from pipeline.source import FileHashes
 from pipeline.store import Store
 from warmstore import show
-from warmstore.options import Invocation, run_options
+from warmstore.options import Invocation, run_options, writable
 
 
 @click.command()
@@ -50,6 +50,8 @@ def inspect(
         raise ConfigError(
             "inspect looks at one thing at a time: --annotations, --frames, --maps or --residency"
         )
+    if output and (annotations or frames):
+        writable(output, *((".png", ".jpg", ".jpeg") if frames else ()))
     if canvases and not maps:
         raise ConfigError("--canvas goes with --maps; the run's own canvas is set by canvas=…")
     if annotations:
@@ -200,8 +202,10 @@ def _maps(asked: Invocation, canvases: str | None, output: Path | None) -> int:
     config = asked.config
     try:
         sides = [int(side) for side in canvases.split(",")] if canvases else []
+        if min(sides, default=1) < 1:
+            raise ValueError
     except ValueError:
-        raise ConfigError(f"--canvas {canvases} is no list of numbers; write 640,1024") from None
+        raise ConfigError(f"--canvas {canvases} is no list of sides in pixels; write 640,1024") from None
     wanted = [(side, side) for side in sides] or [config.canvas]
     found = {}
     for split in asked.splits:

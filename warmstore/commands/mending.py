@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from pipeline.diff import diff_stores
-from pipeline.errors import PipelineError
+from pipeline.errors import ConfigError, PipelineError
 from pipeline.repair import repair_stage
 from pipeline.store import open_store
 from pipeline.verify import Damage, Verification, compare_with_source, verify_store
@@ -35,8 +35,10 @@ def verify(asked: Invocation, against_source: bool, samples: tuple[str, ...]) ->
     """
     results: dict[str, dict[str, dict[str, Any]]] = {}
     if asked.words:
+        if against_source:
+            raise ConfigError("--against-source goes with splits: a path does not tell its source")
         for word in asked.words:
-            results[word] = {"store": verify_store(Path(word)).to_json()}
+            results[word] = {"store": verify_store(_named(Path(word))).to_json()}
     else:
         for split in asked.splits:
             results[split] = _verify_split(asked, split)
@@ -56,6 +58,13 @@ def verify(asked: Invocation, against_source: bool, samples: tuple[str, ...]) ->
     else:
         _print_verified(results)
     return int(found_any)
+
+
+def _named(path: Path) -> Path:
+    """Give the path of a store that a user typed. Raises ConfigError where there is no folder."""
+    if not path.is_dir():
+        raise ConfigError(f"there is no store at {path}; give a store's folder, such as work/val/maps.zarr")
+    return path
 
 
 def _verify_split(asked: Invocation, split: str) -> dict[str, dict[str, Any]]:
@@ -152,7 +161,7 @@ def diff(a: Path, b: Path, as_json: bool, debug: bool) -> int:
     Example:
       warmstore diff work/val/maps.zarr elsewhere/val/maps.zarr
     """
-    with open_store(a) as old, open_store(b) as new:
+    with open_store(_named(a)) as old, open_store(_named(b)) as new:
         found = diff_stores(old, new)
     if as_json:
         show.as_json(found.to_json())
