@@ -1,5 +1,11 @@
 """The errors that a user meets: one sentence that says what, where and what to do next."""
 
+from __future__ import annotations
+
+from collections.abc import Collection
+from difflib import get_close_matches
+from itertools import islice
+
 
 class PipelineError(Exception):
     """The work failed, or a check found something: exit code 1."""
@@ -7,6 +13,16 @@ class PipelineError(Exception):
 
 class ConfigError(PipelineError):
     """Wrong usage or configuration: exit code 2."""
+
+
+def unknown_sample(where: str, sample_id: str, known: Collection[str]) -> ConfigError:
+    """Build the error for a sample that `where` (`split val`) does not have; it tells the names like it."""
+    near = list(islice((name for name in known if sample_id in name), 3))
+    near = near or get_close_matches(sample_id, list(islice(known, 10_000)), 3)  # more would take seconds
+    return ConfigError(
+        f"{where} has no sample {sample_id}{', but ' if near else ''}{', '.join(near)}; "
+        "`warmstore inspect --samples` lists what is stored"
+    )
 
 
 class Quarantine(Exception):  # noqa: N818 - a verdict on one sample, not a failure of the program

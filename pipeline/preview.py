@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.computing import predicted_bytes
-from pipeline.errors import ConfigError, PipelineError
+from pipeline.errors import PipelineError, unknown_sample
 from pipeline.files import write_aside
 from pipeline.plan import COMPUTE, REJECTED, StagePlan, packed_samples, why_stale
 from pipeline.recipe import recipe_changes, recipe_of
@@ -112,7 +112,7 @@ def explain(pipeline: Pipeline, sample_id: str) -> Iterator[dict[str, Any]]:
 
     Raises ConfigError where no stage knows the sample.
     """
-    known = False
+    known: set[str] = set()
     stale: set[str] = set()
     for stage in pipeline.stages:
         plan, problem = _try_plan(pipeline, stage)
@@ -120,24 +120,20 @@ def explain(pipeline: Pipeline, sample_id: str) -> Iterator[dict[str, Any]]:
             yield {"stage": stage.name, "state": "unknown", "why": [problem]}
             continue
         verdicts = {v["sample_id"]: v for v in plan.verdicts({})}
+        known |= {*verdicts, *plan.candidates.sample_ids}
         if sample_id in verdicts:
-            known = True
             verdict = verdicts[sample_id]
             why = [f"{verdict['stage']}: {verdict['code']}: {verdict['reason']}"]
             yield {"stage": stage.name, "state": "quarantined", "why": why}
         elif sample_id in plan.candidates.sample_ids:
-            known = True
             found = _explain(plan, plan.candidates.sample_ids.index(sample_id))
             above = [f"{stage.name} is stale: {name} is stale" for name in stage.reads if name in stale]
             if above or found["state"] == "stale":
                 stale.add(stage.name)
                 found |= {"state": "stale", "why": found["why"] + above}
             yield found
-    if not known:
-        raise ConfigError(
-            f"split {pipeline.workspace.split} lists no sample {sample_id}; "
-            "a sample's id is its image's path below the split's image folder"
-        )
+    if sample_id not in known:
+        raise unknown_sample(f"split {pipeline.workspace.split}", sample_id, sorted(known))
 
 
 def _explain(plan: StagePlan, index: int) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.damage import Owners
-from pipeline.errors import Quarantine, StoreError
+from pipeline.errors import Quarantine, StoreError, unknown_sample
 from pipeline.manifest import MANIFEST, Manifest, checksum, read_manifest, scan
 from pipeline.recipe import full_recipe, recipe_changes, upstream_changes
 from pipeline.runner import Pipeline
@@ -101,14 +101,14 @@ def compare_with_source(
     """Recompute samples from the source, in memory, and compare them with the stores bit for bit.
 
     `only` restricts the comparison to some samples. Yields a result per stage named.
+    Raises ConfigError where the split has no such sample.
     """
     samples = pipeline.source.samples(pipeline.hashes)
     chosen = [sample for sample in samples if not only or sample.sample_id in only]
-    unknown = only - {sample.sample_id for sample in chosen}
+    listed = {sample.sample_id for sample in samples}
+    unknown = only - listed
     if unknown:
-        raise StoreError(
-            f"split {pipeline.workspace.split} lists no sample {min(unknown)}; `warmstore inspect` lists them"
-        )
+        raise unknown_sample(f"split {pipeline.workspace.split}", min(unknown), sorted(listed))
     stores = {name: open_store(pipeline.workspace.store_path(pipeline.stage(name))) for name in names}
     results = {name: Verification(recomputed=len(chosen)) for name in names}
     for name, store in stores.items():
@@ -125,7 +125,6 @@ def compare_with_source(
             found = _differences(pipeline.stage(name), store, sample.sample_id, outcome)
             results[name].differs += [{"sample_id": sample.sample_id, "problem": text} for text in found]
     for name, store in stores.items():
-        listed = {sample.sample_id for sample in samples}
         results[name].differs += [
             {"sample_id": i, "problem": "is stored and not listed any more"}
             for i in store.sample_ids

@@ -234,6 +234,12 @@ def test_quarantined_image_is_told_and_the_run_goes_on(built: Shell, tmp_path: P
     found = shell.json("status", "--split", "val")["val"]
     assert {(s["samples"], s["accepted"], s["quarantined"]) for s in found.values()} == {(6, 4, 2)}
     assert shell("run", "--split", "val", "--strict").returncode == 1
+    listed = shell("inspect", "--samples").stdout.splitlines()
+    assert [line for line in listed if "quarantined" not in line] == [
+        f"val: receipt-{i:05}.jpg" for i in (0, 1, 2, 5)
+    ]
+    assert sum(line.startswith("val: quarantined receipt-0000") for line in listed) == 2
+    assert set(shell.json("inspect", "--samples")) == {"val"}
     assert "receipt-00003.jpg by canonicalize" in shell("report").stdout
 
 
@@ -257,7 +263,9 @@ def test_quarantined_image_is_told_and_the_run_goes_on(built: Shell, tmp_path: P
         (("run", "data.splits.val.annotations=none.json", "--split", "val"), 2, "none.json"),
         (("maps",), 2, "No such command"),
         (("plan", "typo"), 2, "typo is no override"),
-        (("explain", "nobody.jpg"), 2, "lists no sample nobody.jpg"),
+        (("explain", "nobody.jpg"), 2, "split val has no sample nobody.jpg"),
+        (("explain", "00003"), 2, "no sample 00003, but receipt-00003.jpg; `warmstore inspect --samples`"),
+        (("explain", "reciept-00003.jpg"), 2, "no sample reciept-00003.jpg, but receipt-00003.jpg"),
         (("verify", "none.zarr"), 2, "there is no store at none.zarr"),
         (("verify", "work/tiny/val/maps.zarr", "--against-source"), 2, "--against-source goes with splits"),
         (("inspect", "--maps", "--canvas", "0"), 2, "--canvas 0 is no list of sides"),

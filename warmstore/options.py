@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from pipeline.errors import ConfigError
+from pipeline.store import Store
 from warmstore.compose import Composed
 from warmstore.config import DEFAULT_RUN, RunConfig, load_config
 
@@ -30,6 +31,11 @@ class Invocation:
         if len(self.splits) == 1:
             return self.splits[0]
         return "val" if "val" in self.splits else self.splits[0]
+
+    def furthest_store(self, split: str) -> Store | None:
+        """Open the last store in the order of stages that there is: it repeats the verdicts before it."""
+        opened = map(self.config.workspace(split).open, reversed(self.config.stages.in_order()))
+        return next((store for store in opened if store is not None), None)
 
 
 def run_options(*, words: str = "") -> Callable[[Callable[..., Any]], Callable[..., Any]]:

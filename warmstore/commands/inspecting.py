@@ -16,6 +16,7 @@ from warmstore.options import Invocation, run_options, writable
 
 @click.command()
 @run_options()
+@click.option("--samples", "names", is_flag=True, help="List the samples that are stored or quarantined.")
 @click.option("--annotations", is_flag=True, help="Check the annotations; write native JSON to --output.")
 @click.option(
     "--frames", is_flag=True, help="Audit the labels' frame; draw doubtful images to --output (PNG)."
@@ -30,6 +31,7 @@ from warmstore.options import Invocation, run_options, writable
 @click.option("--output", type=click.Path(path_type=Path), help="A file to write.")
 def inspect(
     asked: Invocation,
+    names: bool,
     annotations: bool,
     frames: bool,
     maps: bool,
@@ -42,13 +44,14 @@ def inspect(
     \b
     Example:
       warmstore inspect --split val
+      warmstore inspect --samples --split val
       warmstore inspect --annotations --split val --output val.json
       warmstore inspect --frames --split val --output frames.png
       warmstore inspect --maps --split val --canvas 640,1024 --output overlays
     """
-    if annotations + frames + maps + residency > 1:
+    if names + annotations + frames + maps + residency > 1:
         raise ConfigError(
-            "inspect looks at one thing at a time: --annotations, --frames, --maps or --residency"
+            "inspect looks at one thing at a time: --samples, --annotations, --frames, --maps or --residency"
         )
     if output and (annotations or frames):
         writable(output, *((".png", ".jpg", ".jpeg") if frames else ()))
@@ -62,6 +65,8 @@ def inspect(
         return _maps(asked, canvases, output)
     if output:
         raise ConfigError("--output goes with --annotations, --frames or --maps")
+    if names:
+        return _samples(asked)
     return _residency(asked) if residency else _stores(asked)
 
 
@@ -105,6 +110,27 @@ def _stores(asked: Invocation) -> int:
             if len(store_found["repairs"]) > 20:
                 click.echo(f"  and {len(store_found['repairs']) - 20} more samples: --json lists all")
             click.echo()
+    return 0
+
+
+def _samples(asked: Invocation) -> int:
+    """List the samples of each split's furthest store by name: those accepted, and those refused and why."""
+    found: dict[str, dict[str, Any]] = {}
+    for split in asked.splits:
+        store = asked.furthest_store(split)
+        if store is None:
+            click.echo(f"{split}: nothing is stored yet; run `warmstore run`", err=True)
+        else:
+            quarantined = store.attributes["quarantined"]
+            found[split] = {"accepted": list(store.sample_ids), "quarantined": quarantined}
+    if asked.json:
+        show.as_json(found)
+        return 0
+    for split, samples in found.items():
+        for sample_id in samples["accepted"]:
+            click.echo(f"{split}: {sample_id}")
+        for verdict in samples["quarantined"]:
+            click.echo(f"{split}: quarantined {show.verdict(verdict)}")
     return 0
 
 

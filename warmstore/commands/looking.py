@@ -90,7 +90,8 @@ def status(asked: Invocation, rehash: bool) -> int:
     ]
     show.table(f"{asked.composed.name} in {asked.config.work_dir}", columns, rows)
     for split in found:
-        for verdict in _verdicts(asked, split):
+        store = asked.furthest_store(split)
+        for verdict in store.attributes["quarantined"] if store is not None else []:
             click.echo(f"{split}: quarantined {show.verdict(verdict)}")
     return 0
 
@@ -208,15 +209,6 @@ def _advise_codec(asked: Invocation) -> None:
 
 def _previews(asked: Invocation, rehash: bool) -> dict[str, dict[str, Preview]]:
     return {split: dict(preview(asked.config.pipeline(split, rehash=rehash))) for split in asked.splits}
-
-
-def _verdicts(asked: Invocation, split: str) -> list[dict[str, Any]]:
-    """Give the verdicts of the furthest store that there is: it repeats those before it."""
-    for stage in reversed(asked.config.stages.in_order()):
-        store = asked.config.workspace(split).open(stage)
-        if store is not None:
-            return list(store.attributes["quarantined"])
-    return []
 
 
 def _flatten(values: Any, prefix: str = "") -> list[tuple[str, Any]]:
