@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence, Set
+from contextlib import suppress
 
 from pipeline.errors import StoreError
 from pipeline.manifest import scan
@@ -19,6 +20,7 @@ class Owners:
 
     def __init__(self, store: Store | None) -> None:
         self._store, self._ids = None, ()  # type: Store | None, tuple[str, ...]
+        self._kept_in: dict[str, dict[str, list[str]]] = {}
         if store is not None:
             try:
                 self._store, self._ids = store, store.sample_ids
@@ -36,12 +38,18 @@ class Owners:
         field = self.file_field(name)
         if field is None:
             return ()
-        try:
-            paths = self._store.small(field.name)
-        except StoreError:
-            return ()
-        wanted = name.removeprefix(f"{field.directory}/")
-        return tuple(self._ids[row] for row, path in enumerate(paths) if path == wanted)
+        if field.name not in self._kept_in:
+            owners: dict[str, list[str]] = {}
+            with suppress(StoreError):
+                for sample_id, path in zip(self._ids, self._store.small(field.name), strict=True):
+                    owners.setdefault(path, []).append(sample_id)
+            self._kept_in[field.name] = owners
+        return tuple(self._kept_in[field.name].get(name.removeprefix(f"{field.directory}/"), ()))
+
+    def serves(self, name: str, only: Set[str]) -> bool:
+        """Tell whether a file holds any of the samples `only`, or serves all of them."""
+        owners = self.of(name)
+        return not owners or not only.isdisjoint(owners)
 
     def file_field(self, name: str) -> File | None:
         """Give the File field that keeps a file, if one does."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -67,9 +67,10 @@ class Verification:
         }
 
 
-def verify_store(path: Path, workers: int = 4) -> Verification:
+def verify_store(path: Path, workers: int = 4, only: Set[str] = frozenset()) -> Verification:
     """Check every file of a store's current generation against the manifest.
 
+    `only` restricts it to the files that hold these samples or serve all of them.
     Raises StoreError where there is no generation to check.
     """
     try:
@@ -84,15 +85,17 @@ def verify_store(path: Path, workers: int = 4) -> Verification:
         return Verification(checked=1, damaged=[Damage(MANIFEST, str(error))])
     owners = _owners(generation)
     with ThreadPoolExecutor(workers) as pool:
-        problems = pool.map(lambda name: _check(generation, name, manifest), manifest.files)
+        names = [name for name in manifest.files if not only or owners.serves(name, only)]
+        problems = pool.map(lambda name: _check(generation, name, manifest), names)
         damaged = [
             Damage(name, problem + _hint(owners, name, problem), owners.of(name))
-            for name, problem in zip(manifest.files, problems, strict=True)
+            for name, problem in zip(names, problems, strict=True)
             if problem
         ]
-    extra = sorted(set(scan(generation)) - set(manifest.files))
-    damaged += [Damage(name, _STRANGER) for name in extra]
-    return Verification(len(manifest.files), manifest.size, damaged)
+    if not only:
+        extra = sorted(set(scan(generation)) - set(manifest.files))
+        damaged += [Damage(name, _STRANGER) for name in extra]
+    return Verification(len(names), sum(manifest.files[name][0] for name in names), damaged)
 
 
 def compare_with_source(
@@ -101,15 +104,15 @@ def compare_with_source(
     """Recompute samples from the source, in memory, and compare them with the stores bit for bit.
 
     `only` restricts the comparison to some samples. Yields a result per stage named.
-    Raises ConfigError where the split has no such sample.
+    Raises ConfigError where the split neither lists nor stores one of them.
     """
     samples = pipeline.source.samples(pipeline.hashes)
     chosen = [sample for sample in samples if not only or sample.sample_id in only]
     listed = {sample.sample_id for sample in samples}
-    unknown = only - listed
-    if unknown:
-        raise unknown_sample(f"split {pipeline.workspace.split}", min(unknown), sorted(listed))
     stores = {name: open_store(pipeline.workspace.store_path(pipeline.stage(name))) for name in names}
+    known = listed.union(*map(names_in, stores.values()))
+    if only - known:
+        raise unknown_sample(f"split {pipeline.workspace.split}", min(only - known), sorted(known))
     results = {name: Verification(recomputed=len(chosen)) for name in names}
     for name, store in stores.items():
         wanted, stored = full_recipe(pipeline.stage(name), pipeline.stages), store.attributes["recipe"]
@@ -128,9 +131,14 @@ def compare_with_source(
         results[name].differs += [
             {"sample_id": i, "problem": "is stored and not listed any more"}
             for i in store.sample_ids
-            if i not in listed and not only
+            if i not in listed and (not only or i in only)
         ]
     yield from results.items()
+
+
+def names_in(store: Store) -> set[str]:
+    """Give the names of the samples that a store speaks of: accepted and quarantined."""
+    return {*store.sample_ids, *(verdict["sample_id"] for verdict in store.attributes["quarantined"])}
 
 
 def compute_chain(stages: Sequence[Stage], sample: SourceSample) -> Mapping[str, dict[str, Any] | Quarantine]:

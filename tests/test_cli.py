@@ -158,6 +158,34 @@ def test_verify_needs_no_data_set_and_takes_paths(built: Shell, tmp_path: Path) 
     assert built.json("verify", "work_dir=empty")["val"]["maps"]["built"] is False
 
 
+def test_verify_of_a_sample_looks_in_every_split_that_has_it(built: Shell) -> None:
+    only_train, both = "receipt-00007.jpg", "receipt-00002.jpg"
+    assert list(built.json("verify", "--sample", only_train)) == ["train"]
+    whole, found = built.json("verify"), built.json("verify", "--sample", both)
+    assert list(found) == ["train", "val"]
+    for split, stage in (("train", "decode"), ("val", "canonicalize")):
+        assert found[split][stage]["checked"] < whole[split][stage]["checked"]
+        assert found[split][stage]["recomputed"] == 0  # stored bytes are held against checksums alone
+    assert built("verify", "--sample", both, "data.root=elsewhere").returncode == 0
+    compared = built.json("verify", "--sample", only_train, "--against-source")
+    assert {stage["recomputed"] for stage in compared["train"].values()} == {1}
+    path = "work/tiny/val/tensors.zarr"
+    assert set(built.json("verify", path, "--sample", both)) == {path}
+
+
+def test_verify_of_a_sample_finds_its_damage_and_no_other(built: Shell) -> None:
+    chunk = built.folder / "work/tiny/train/tensors.zarr/prob_map/c.3.0.0.0"
+    data = chunk.read_bytes()
+    chunk.write_bytes(data[:-1])
+    try:
+        assert built("verify", "--sample", "receipt-00002.jpg").returncode == 0
+        found = built.json("verify", "--sample", "receipt-00003.jpg")
+        (damage,) = found["train"]["tensors"]["damaged"]
+        assert damage["file"] == "prob_map/c.3.0.0.0" and not found["val"]["tensors"]["damaged"]
+    finally:
+        chunk.write_bytes(data)
+
+
 def test_removal_and_order_are_seen_downstream(tmp_path: Path) -> None:
     shell = Shell(tmp_path)
     shell("data")
@@ -266,6 +294,12 @@ def test_quarantined_image_is_told_and_the_run_goes_on(built: Shell, tmp_path: P
         (("explain", "nobody.jpg"), 2, "split val has no sample nobody.jpg"),
         (("explain", "00003"), 2, "no sample 00003, but receipt-00003.jpg; `warmstore inspect --samples`"),
         (("explain", "reciept-00003.jpg"), 2, "no sample reciept-00003.jpg, but receipt-00003.jpg"),
+        (
+            ("verify", "--sample", "00007"),
+            2,
+            "split train or val has no sample 00007, but receipt-00007.jpg;",
+        ),
+        (("verify", "--sample", "nobody.jpg", "--split", "val"), 2, "split val has no sample nobody.jpg"),
         (("verify", "none.zarr"), 2, "there is no store at none.zarr"),
         (("verify", "work/tiny/val/maps.zarr", "--against-source"), 2, "--against-source goes with splits"),
         (("inspect", "--maps", "--canvas", "0"), 2, "--canvas 0 is no list of sides"),

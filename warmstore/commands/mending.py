@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
 from pipeline.diff import diff_stores
-from pipeline.errors import ConfigError, PipelineError
+from pipeline.errors import ConfigError, PipelineError, StoreError, unknown_sample
 from pipeline.repair import repair_stage
 from pipeline.store import open_store
-from pipeline.verify import Damage, Verification, compare_with_source, verify_store
+from pipeline.verify import Damage, Verification, compare_with_source, names_in, verify_store
 from pipeline.workspace import exclusive
 from stages import STAGES
 from warmstore import show
@@ -22,7 +23,11 @@ from warmstore.options import Invocation, run_options
 @run_options(words="STORE")
 @click.option("--against-source", is_flag=True, help="Also recompute samples and compare bit for bit.")
 @click.option(
-    "--sample", "samples", multiple=True, metavar="ID", help="Recompute this sample only (repeatable)."
+    "--sample",
+    "samples",
+    multiple=True,
+    metavar="ID",
+    help="Check this sample only, in every split that has it (repeatable).",
 )
 def verify(asked: Invocation, against_source: bool, samples: tuple[str, ...]) -> int:
     """Check every file of every store against its checksum; or of the stores whose paths are given.
@@ -31,23 +36,29 @@ def verify(asked: Invocation, against_source: bool, samples: tuple[str, ...]) ->
     Example:
       warmstore verify --split val
       warmstore verify /mnt/copy/tensors.zarr
+      warmstore verify --sample receipt-00003.jpg
       warmstore verify --against-source --sample receipt-00003.jpg --split val
     """
+    chosen = frozenset(samples)
     results: dict[str, dict[str, dict[str, Any]]] = {}
     if asked.words:
         if against_source:
             raise ConfigError("--against-source goes with splits: a path does not tell its source")
-        for word in asked.words:
-            results[word] = {"store": verify_store(_named(Path(word))).to_json()}
+        stores = {word: [_named(Path(word))] for word in asked.words}
+        for word, only in _holders("these stores", stores, chosen).items():
+            results[word] = {"store": verify_store(Path(word), only=only).to_json()}
     else:
-        for split in asked.splits:
-            results[split] = _verify_split(asked, split)
-            if against_source or samples:
+        stores = {split: _built(asked, split) for split in asked.splits}
+        listed = {split: _listed(asked, split) for split in asked.splits if against_source and chosen}
+        where = f"split {' or '.join(asked.splits)}"
+        for split, only in _holders(where, stores, chosen, listed).items():
+            results[split] = _verify_split(asked, split, only)
+            if against_source:
                 pipeline = asked.config.pipeline(split)
                 built = [
                     stage.name for stage in pipeline.stages if pipeline.workspace.open(stage) is not None
                 ]
-                for name, found in compare_with_source(pipeline, built, frozenset(samples)):
+                for name, found in compare_with_source(pipeline, built, only):
                     results[split][name]["recomputed"] = found.recomputed
                     results[split][name]["differs_from_source"] = found.differs
     found_any = any(
@@ -67,13 +78,53 @@ def _named(path: Path) -> Path:
     return path
 
 
-def _verify_split(asked: Invocation, split: str) -> dict[str, dict[str, Any]]:
+def _holders(
+    where: str,
+    stores: Mapping[str, Sequence[Path]],
+    chosen: frozenset[str],
+    listed: Mapping[str, set[str]] | None = None,
+) -> dict[str, frozenset[str]]:
+    """Find for each split (or path) those of the samples that it has; all have all where none is chosen.
+
+    Raises ConfigError where a sample is nowhere. A store that cannot be read may hold any of them.
+    """
+    if not chosen:
+        return dict.fromkeys(stores, chosen)
+    known: dict[str, set[str]] = {}
+    for name, paths in stores.items():
+        known[name] = set((listed or {}).get(name, ()))
+        for path in paths:
+            try:
+                with open_store(path) as store:
+                    known[name] |= names_in(store)
+            except StoreError:
+                known[name] |= chosen
+    everything = set().union(*known.values())
+    if chosen - everything:
+        raise unknown_sample(where, min(chosen - everything), sorted(everything))
+    return {name: chosen & names for name, names in known.items() if chosen & names}
+
+
+def _built(asked: Invocation, split: str) -> list[Path]:
+    """Give the paths of a split's stores that there are."""
+    paths = map(asked.config.workspace(split).store_path, asked.config.stages.in_order())
+    return [path for path in paths if path.exists()]
+
+
+def _listed(asked: Invocation, split: str) -> set[str]:
+    """Give the names of the samples that the split's source lists now."""
+    pipeline = asked.config.pipeline(split)
+    found = pipeline.candidates(pipeline.stages[0])
+    return {*found.sample_ids, *(verdict["sample_id"] for verdict in found.verdicts)}
+
+
+def _verify_split(asked: Invocation, split: str, only: frozenset[str]) -> dict[str, dict[str, Any]]:
     """Check the stores of a split; one that was never built has nothing to check."""
     workspace, results = asked.config.workspace(split), {}
     for stage in asked.config.stages.in_order():
         path = workspace.store_path(stage)
         if path.exists():
-            results[stage.name] = verify_store(path).to_json()
+            results[stage.name] = verify_store(path, only=only).to_json()
         elif path.is_symlink():
             lost = Damage(stage.store, f"is lost; run `warmstore run {stage.name}`")
             results[stage.name] = Verification(damaged=[lost]).to_json()
