@@ -80,7 +80,8 @@ def without_damage(plan: StagePlan, stages: Sequence[Stage]) -> StagePlan:
         return plan
     owners = Owners(old)
     lost = {sample_id for name in damaged for sample_id in owners.of(name)}
-    for sample_id in sorted(lost):
+    reused = {old.sample_ids[row] for row in plan.reuse[plan.reuse >= 0]}
+    for sample_id in sorted(lost & reused):  # what was edited is computed for that reason
         log.warning("%s of %s is damaged and is computed again", plan.stage.name, sample_id)
     spare(plan, frozenset(damaged), lost)
     return plan

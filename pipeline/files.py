@@ -87,6 +87,22 @@ def link_or_copy(source: Path, target: Path) -> bool:
     return True
 
 
+def linked_outside(generation: Path, name: str) -> bool:
+    """Tell whether a file has a link besides those in a store's generations: a raw file is one with it.
+
+    Such a file changes when the raw one is edited in place.
+    """
+    try:
+        status = (generation / name).stat()
+    except OSError:
+        return False
+    own = 0
+    for other in generation.parent.iterdir():
+        with contextlib.suppress(OSError):
+            own += os.path.samestat(status, (other / name).stat())
+    return status.st_nlink > own
+
+
 def sync(path: Path) -> None:
     """Flush a file or a directory to the disk."""
     reach("fsync")

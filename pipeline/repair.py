@@ -18,7 +18,7 @@ from pipeline.plan import StagePlan, plan_stage
 from pipeline.runner import Pipeline
 from pipeline.salvage import salvage
 from pipeline.stage import Stage
-from pipeline.verify import Damage, verify_store
+from pipeline.verify import RUN, Damage, verify_store
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,12 @@ def repair_stage(pipeline: Pipeline, stage: Stage, config: ExecutorConfig, repor
     generation = path.resolve()
     if not damaged:
         return Repair(0, 0, 0, read_manifest(generation).digest)
+    edited = next((damage.file for damage in damaged if damage.remedy == RUN), None)
+    if edited:
+        raise PipelineError(
+            f"{stage.name} of split {pipeline.workspace.split} cannot be repaired: the raw file linked to "
+            f"{edited} was edited in place; run `{RUN}` for a new generation"
+        )
     if [damage.file for damage in damaged] == [MANIFEST]:
         manifest = _manifest_from_files(generation)
         if manifest:
@@ -68,7 +74,7 @@ def _rebuild(
         if not generation.name.endswith(f"-{manifest.digest[:16]}"):
             raise PipelineError(
                 f"{stage.name} of split {workspace.split} cannot be repaired: its source or its recipe has "
-                f"changed since it was written; run `warmstore run {stage.name}` for a new generation"
+                f"changed since it was written; run `{RUN}` for a new generation"
             )
         replaced = _replace(building, generation, manifest)
     finally:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from pipeline.codec import codec_of, decode
 from pipeline.digest import digest
 from pipeline.errors import StoreError
+from pipeline.files import linked_outside
 from pipeline.manifest import Manifest, read_manifest
 from pipeline.stage import Chunked, Codec, Field, File, FileContent, Ragged, Row, Text
 from pipeline.values import Parts, value_digest
@@ -185,14 +186,16 @@ class Store:
         except (OSError, ValueError, IndexError) as error:
             raise self.damaged(row, f"{name} cannot be read ({error})") from error
         if found != self.checksums(name)[row].tobytes():
+            if isinstance(field, File) and linked_outside(self.path, f"{field.directory}/{value.path}"):
+                problem = f"the raw file linked to {name} was edited in place"
+                raise self.damaged(row, problem, "warmstore run")
             raise self.damaged(row, f"{name} does not match its checksum")
         return value, found
 
-    def damaged(self, row: int, problem: str) -> StoreError:
+    def damaged(self, row: int, problem: str, remedy: str = "warmstore repair") -> StoreError:
         """Build the error for a sample that the store no longer holds whole."""
         return StoreError(
-            f"{self.stage} of {self.sample_ids[row]} in {self.name} is damaged: {problem}; "
-            "run `warmstore repair`"
+            f"{self.stage} of {self.sample_ids[row]} in {self.name} is damaged: {problem}; run `{remedy}`"
         )
 
     def chunk_file(self, name: str, index: int) -> Path:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pipeline.damage import Owners
 from pipeline.errors import Quarantine, StoreError, unknown_sample
+from pipeline.files import linked_outside
 from pipeline.manifest import MANIFEST, Manifest, checksum, read_manifest, scan
 from pipeline.recipe import full_recipe, recipe_changes, upstream_changes
 from pipeline.runner import Pipeline
@@ -19,17 +20,22 @@ from pipeline.store import Store, open_store
 from pipeline.task import compute_sample
 from pipeline.values import check_values, value_digest
 
+REPAIR, RUN = "warmstore repair", "warmstore run"
 _MISSING = "is missing"
 _STRANGER = "is not in the manifest"
 
 
 @dataclass(frozen=True)
 class Damage:
-    """A file that is not what was written; `samples` is empty where it serves all of them."""
+    """A file that is not what was written; `samples` is empty where it serves all of them.
+
+    `remedy` is the command that makes it whole: a run where there is nothing to restore it from.
+    """
 
     file: str
     problem: str
     samples: tuple[str, ...] = ()
+    remedy: str = REPAIR
 
     @property
     def stranger(self) -> bool:
@@ -38,7 +44,7 @@ class Damage:
 
     def to_json(self) -> dict[str, Any]:
         """Give the damage as JSON values."""
-        return {"file": self.file, "problem": self.problem, "samples": list(self.samples)}
+        return {**asdict(self), "samples": list(self.samples)}
 
 
 @dataclass
@@ -81,14 +87,16 @@ def verify_store(path: Path, workers: int = 4, only: Set[str] = frozenset()) -> 
         ) from None
     try:
         manifest = read_manifest(generation)
-    except StoreError as error:
-        return Verification(checked=1, damaged=[Damage(MANIFEST, str(error))])
+    except StoreError:
+        there = (generation / MANIFEST).exists()
+        problem = "does not match its own digest" if there else f"{_MISSING}: this is no complete store"
+        return Verification(checked=1, damaged=[Damage(MANIFEST, problem)])
     owners = _owners(generation)
     with ThreadPoolExecutor(workers) as pool:
         names = [name for name in manifest.files if not only or owners.serves(name, only)]
         problems = pool.map(lambda name: _check(generation, name, manifest), names)
         damaged = [
-            Damage(name, problem + _hint(owners, name, problem), owners.of(name))
+            _damage(generation, name, problem, owners)
             for name, problem in zip(names, problems, strict=True)
             if problem
         ]
@@ -208,8 +216,8 @@ def _owners(generation: Path) -> Owners:
         return Owners(None)
 
 
-def _hint(owners: Owners, name: str, problem: str) -> str:
-    """Say more of a file that may be a link to a raw file."""
-    if problem == _MISSING or owners.file_field(name) is None:
-        return ""
-    return " (if the linked raw file was edited, `warmstore run` makes a new generation)"
+def _damage(generation: Path, name: str, problem: str, owners: Owners) -> Damage:
+    """Tell damage from the edit of a raw file in place, which reaches the file that is linked to it."""
+    if owners.file_field(name) is None or not linked_outside(generation, name):
+        return Damage(name, problem, owners.of(name))
+    return Damage(name, f"{problem}: the raw file linked to it was edited in place", owners.of(name), RUN)

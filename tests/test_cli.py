@@ -221,7 +221,7 @@ def test_a_lost_generation_is_told_and_built_again(tmp_path: Path) -> None:
     digest = shell.json("run", "--split", "val")["val"]["maps"]["digest"]
     shutil.rmtree(tmp_path / "work/tiny/val/.generations/maps")
     assert shell("verify", "--split", "val").returncode == 1
-    assert "is lost" in shell("verify", "--split", "val").stdout
+    assert "is lost; run `warmstore run maps`\n" in shell("verify", "--split", "val").stdout
     assert shell.json("status", "--split", "val")["val"]["maps"]["fresh"] is False
     again = shell.json("run", "--split", "val")["val"]
     assert (again["maps"]["computed"], again["maps"]["digest"]) == (6, digest)

@@ -113,7 +113,7 @@ def test_repair_says_when_the_source_has_changed(raw: Path, tmp_path: Path) -> N
     (raw / "a.txt").unlink()
     write(raw, a="other")
     pipeline = make_pipeline(raw, tmp_path / "work")
-    with pytest.raises(PipelineError, match="run `warmstore run read`"):
+    with pytest.raises(PipelineError, match=r"has changed since .*; run `warmstore run` "):
         repair_stage(pipeline, pipeline.stage("read"), ExecutorConfig(kind="serial"), Silent())
 
 
@@ -137,15 +137,40 @@ def test_damage_is_healed_by_a_run_that_leads_to_the_same_digest(raw: Path, tmp_
     assert_published_is_whole(work)
 
 
-def test_raw_file_edited_in_place_is_told_and_healed_by_a_run(raw: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("generations", [1, 2])
+def test_raw_file_edited_in_place_is_told_and_healed_by_a_run(
+    raw: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, generations: int
+) -> None:
     """The upright file is a link to the raw one: an edit in place reaches it, never unnoticed."""
     work = tmp_path / "work"
     run(raw, work)
+    if generations == 2:  # they share the link
+        write(raw, b="edited as a new file")
+        run(raw, work)
     (raw / "a.txt").write_text("edited in place")
     (damage,) = verify_store(work / "val/read.zarr").damaged
-    assert damage.samples == ("a.txt",)
-    assert "linked raw file was edited" in damage.problem
-    with pytest.raises(PipelineError, match=r"a\.txt in .* is damaged"):
+    assert (damage.samples, damage.remedy) == (("a.txt",), "warmstore run")
+    with pytest.raises(PipelineError, match=r"copy was edited in place; run `warmstore run`"):
         open_store(work / "val/read.zarr").value("copy", 0)
+    pipeline = make_pipeline(raw, work)
+    with pytest.raises(PipelineError, match=r"copies/a\.txt was edited in place; run `warmstore run`"):
+        repair_stage(pipeline, pipeline.stage("read"), ExecutorConfig(kind="serial"), Silent())
     run(raw, work)
+    assert_published_is_whole(work)
+    assert "is damaged" not in caplog.text
+
+
+def test_damage_of_a_file_that_is_no_link_to_a_raw_one_is_repaired(raw: Path, tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    run(raw, work)
+    (raw / "a.txt").rename(tmp_path / "a.txt")  # replaced by an equal file: the store alone has the old one
+    (tmp_path / "a.txt").unlink()
+    write(raw, a="one\ntwo")
+    write(raw, b="edited")
+    run(raw, work)
+    (work / "val/copies/a.txt").write_text("damaged")
+    (damage,) = verify_store(work / "val/read.zarr").damaged
+    assert damage.remedy == "warmstore repair"
+    pipeline = make_pipeline(raw, work)
+    repair_stage(pipeline, pipeline.stage("read"), ExecutorConfig(kind="serial"), Silent())
     assert_published_is_whole(work)

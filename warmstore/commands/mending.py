@@ -12,7 +12,7 @@ from pipeline.diff import diff_stores
 from pipeline.errors import ConfigError, PipelineError, StoreError, unknown_sample
 from pipeline.repair import repair_stage
 from pipeline.store import open_store
-from pipeline.verify import Damage, Verification, compare_with_source, names_in, verify_store
+from pipeline.verify import RUN, Damage, Verification, compare_with_source, names_in, verify_store
 from pipeline.workspace import exclusive
 from stages import STAGES
 from warmstore import show
@@ -126,7 +126,7 @@ def _verify_split(asked: Invocation, split: str, only: frozenset[str]) -> dict[s
         if path.exists():
             results[stage.name] = verify_store(path, only=only).to_json()
         elif path.is_symlink():
-            lost = Damage(stage.store, f"is lost; run `warmstore run {stage.name}`")
+            lost = Damage(stage.store, "is lost", remedy=f"{RUN} {stage.name}")
             results[stage.name] = Verification(damaged=[lost]).to_json()
         else:
             results[stage.name] = {**Verification().to_json(), "built": False}
@@ -154,7 +154,7 @@ def _print_verified(results: dict[str, dict[str, dict[str, Any]]]) -> None:
             for damage in r["damaged"][:10]:
                 of = f" of {show.shortened(damage['samples'])}" if damage["samples"] else ""
                 click.echo(
-                    f"{split} {name}: {damage['file']}{of} {damage['problem']}; run `warmstore repair`"
+                    f"{split} {name}: {damage['file']}{of} {damage['problem']}; run `{damage['remedy']}`"
                 )
             for difference in r["differs_from_source"][:10]:
                 click.echo(f"{split} {name}: {difference['sample_id']} {difference['problem']}")
