@@ -8,7 +8,8 @@ import errno
 import os
 import shutil
 import threading
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -101,6 +102,20 @@ def linked_outside(generation: Path, name: str) -> bool:
         with contextlib.suppress(OSError):
             own += os.path.samestat(status, (other / name).stat())
     return status.st_nlink > own
+
+
+def bytes_freed(folders: Iterable[Path]) -> int:
+    """Add up the bytes that removing folders frees: of the files that have no link outside them."""
+    links: Counter[tuple[int, int]] = Counter()
+    freed = 0
+    for folder in folders:
+        for path, _, names in os.walk(folder):
+            for name in names:
+                status = os.lstat(f"{path}/{name}")
+                links[status.st_dev, status.st_ino] += 1
+                if links[status.st_dev, status.st_ino] == status.st_nlink:
+                    freed += status.st_size
+    return freed
 
 
 def sync(path: Path) -> None:

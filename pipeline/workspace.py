@@ -20,7 +20,7 @@ from pathlib import Path
 
 from pipeline.errors import PipelineError
 from pipeline.failpoints import reach
-from pipeline.files import sweep, sync
+from pipeline.files import bytes_freed, sweep, sync
 from pipeline.moving import moved_any, take_back
 from pipeline.stage import File, Stage
 from pipeline.store import Store, open_store
@@ -61,6 +61,15 @@ def exclusive(work_dir: Path, purpose: str) -> Iterator[None]:
             os.truncate(descriptor, 0)
     finally:
         os.close(descriptor)
+
+
+@dataclass(frozen=True)
+class Collected:
+    """Generations that `gc` removed and those that somebody reads, and the bytes that it freed."""
+
+    removed: list[Path]
+    in_use: list[Path]
+    freed: int
 
 
 @dataclass(frozen=True)
@@ -158,15 +167,14 @@ class Workspace:
         aside.replace(link)
         sync(link.parent)
 
-    def collect(self, stage: Stage, keep: int, dry_run: bool) -> tuple[list[Path], list[Path]]:
+    def collect(self, stage: Stage, keep: int, dry_run: bool) -> Collected:
         """Remove generations that are neither current, in use, nor among the `keep` newest others.
 
-        What a killed run left in the staging folder goes too. Gives what was removed (or would be)
-        and what is in use.
+        What a killed run left in the staging folder goes too. A dry run gives what would be removed.
         """
         folder = self.generations(stage)
         if not folder.is_dir():
-            return [], []
+            return Collected([], [], 0)
         link = self.store_path(stage)
         current = link.resolve() if link.exists() else None
         others = [path for path in self.listed(stage) if path.resolve() != current]
@@ -177,14 +185,15 @@ class Workspace:
                 if unused and not dry_run:
                     path.rename(path.with_name(f"{_COLLECTED}-{path.name}"))
             (removed if unused else in_use).append(path)
+        orphans = [path for path in folder.iterdir() if path.name.startswith((_COLLECTED, BUILDING))]
+        freed = bytes_freed([*orphans, self.staging(stage), *(removed if dry_run else ())])
         if not dry_run:
-            for orphan in folder.iterdir():
-                if orphan.name.startswith((_COLLECTED, BUILDING)):
-                    reach("gc.unlink")
-                    shutil.rmtree(orphan)
+            for orphan in orphans:
+                reach("gc.unlink")
+                shutil.rmtree(orphan)
             shutil.rmtree(self.staging(stage), ignore_errors=True)
             sweep(self.folder)
-        return removed, in_use
+        return Collected(removed, in_use, freed)
 
 
 @contextmanager

@@ -186,6 +186,18 @@ def test_verify_of_a_sample_finds_its_damage_and_no_other(built: Shell) -> None:
         chunk.write_bytes(data)
 
 
+def test_gc_says_how_many_bytes_it_frees(tmp_path: Path) -> None:
+    shell = Shell(tmp_path)
+    shell("data")
+    for ratio in (0.4, 0.5):
+        shell("run", "--split", "val", f"stages.maps.shrink_ratio={ratio}")
+    would = shell.json("gc", "--dry-run", "--split", "val")
+    assert [store["freed"] > 0 for store in would["stores"]] == [False, False, True, True]
+    assert shell("gc", "--dry-run").stdout.endswith(" MB would be freed\n")
+    assert shell.json("gc", "--split", "val")["stores"] == would["stores"]
+    assert shell("gc").stdout.endswith("\n0 B freed\n")
+
+
 def test_removal_and_order_are_seen_downstream(tmp_path: Path) -> None:
     shell = Shell(tmp_path)
     shell("data")

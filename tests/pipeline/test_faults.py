@@ -260,6 +260,26 @@ def test_gc_keeps_what_it_is_told_to_keep(raw: Path, tmp_path: Path) -> None:
         assert len(pipeline.workspace.listed(stage)) == left
 
 
+def test_gc_counts_only_the_bytes_whose_last_link_goes(raw: Path, tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    run(raw, work)
+    old = (work / "val/read.zarr").resolve()
+    stage = make_pipeline(raw, work).stage("read")
+    write(raw, b="another text")
+    run(raw, work)
+    run(raw, work, upper=True)
+    workspace = make_pipeline(raw, work).workspace
+    doomed = [path for path in workspace.listed(stage) if path != workspace.store_path(stage).resolve()]
+    assert len(doomed) == 2 and (old / "copies/b.txt").stat().st_nlink == 1  # the raw one was replaced
+    stays = {path.stat().st_ino for path in [*raw.iterdir(), *(work / "val/read.zarr").resolve().rglob("*")]}
+    files = {p.stat().st_ino: p.stat().st_size for g in doomed for p in g.rglob("*") if p.is_file()}
+    expected = sum(size for inode, size in files.items() if inode not in stays)
+    assert 0 < expected < sum(files.values())
+    assert workspace.collect(stage, keep=0, dry_run=True).freed == expected
+    assert workspace.collect(stage, keep=0, dry_run=False).freed == expected
+    assert workspace.collect(stage, keep=0, dry_run=False).freed == 0
+
+
 def test_gc_spares_a_reader_that_is_just_opening(
     raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -349,17 +369,17 @@ def test_a_reader_keeps_its_generation_while_another_is_published_and_collected(
         run(raw, work)
         pipeline = make_pipeline(raw, work)
         stage = pipeline.stage("pack")
-        assert pipeline.workspace.collect(stage, keep=0, dry_run=False) == ([], [old])
+        assert pipeline.workspace.collect(stage, keep=0, dry_run=False).in_use == [old]
         reader.stdin.write("\n")
         reader.stdin.flush()
         assert reader.stdout.readline() == "same\n"
         reader.stdin.write("\n")
         reader.stdin.flush()
     assert reader.returncode == 0
-    assert pipeline.workspace.collect(stage, keep=1, dry_run=False) == ([], [])
-    assert pipeline.workspace.collect(stage, keep=0, dry_run=True) == ([old], [])
+    assert pipeline.workspace.collect(stage, keep=1, dry_run=False).removed == []
+    assert pipeline.workspace.collect(stage, keep=0, dry_run=True).removed == [old]
     assert old.is_dir()
-    assert pipeline.workspace.collect(stage, keep=0, dry_run=False) == ([old], [])
+    assert pipeline.workspace.collect(stage, keep=0, dry_run=False).removed == [old]
 
 
 def test_staging_deleted_under_a_run_is_one_error(raw: Path, tmp_path: Path) -> None:

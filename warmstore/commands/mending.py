@@ -242,32 +242,40 @@ def diff(a: Path, b: Path, as_json: bool, debug: bool) -> int:
     help="Keep the newest K old generations.",
 )
 def gc(asked: Invocation, dry_run: bool, keep: int) -> int:
-    """Remove old generations that nobody reads; never the current one.
+    """Remove old generations that nobody reads, never the current one, and say how many bytes that frees.
+
+    Files that another generation or the data set shares are not counted: they stay.
 
     \b
     Example:
       warmstore gc --dry-run
       warmstore gc --keep 1
     """
-    rows = []
+    rows: list[dict[str, Any]] = []
     with exclusive(asked.config.work_dir, "warmstore gc"):
         for split in asked.splits:
             workspace = asked.config.workspace(split)
             for stage in STAGES:
                 wired = getattr(asked.config.stages, stage.name)
-                removed, in_use = workspace.collect(wired, keep, dry_run)
+                found = workspace.collect(wired, keep, dry_run)
                 rows.append(
                     {
                         "split": split,
                         "stage": stage.name,
-                        "removed": [path.name for path in removed],
-                        "in_use": [path.name for path in in_use],
+                        "removed": [path.name for path in found.removed],
+                        "in_use": [path.name for path in found.in_use],
+                        "freed": found.freed,
                     }
                 )
     if asked.json:
         show.as_json({"dry_run": dry_run, "stores": rows})
         return 0
     title = "gc (dry run: nothing is removed)" if dry_run else "gc"
-    columns = ("split", "stage", "removed", "in use")
-    show.table(title, columns, [(r["split"], r["stage"], len(r["removed"]), len(r["in_use"])) for r in rows])
+    columns = ("split", "stage", "removed", "in use", "would free" if dry_run else "freed")
+    lines = [
+        (r["split"], r["stage"], len(r["removed"]), len(r["in_use"]), show.size(r["freed"])) for r in rows
+    ]
+    show.table(title, columns, lines)
+    total = show.size(sum(r["freed"] for r in rows))
+    click.echo(f"{total} would be freed" if dry_run else f"{total} freed")
     return 0
