@@ -15,8 +15,8 @@ from pipeline.digest import DIGEST_BYTES, canonical_json, digest
 from pipeline.errors import PipelineError
 from pipeline.recipe import fingerprints, full_recipe, input_names, recipe_changes, recipe_of
 from pipeline.source import SourceSample
-from pipeline.stage import File, Stage
-from pipeline.store import FORMAT_VERSION, Store, field_to_json
+from pipeline.stage import File, Stage, field_to_json
+from pipeline.store import FORMAT_VERSION, Store
 from pipeline.zarr_format import samples_per_chunk
 
 COMPUTE = -1

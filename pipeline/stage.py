@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -70,6 +71,15 @@ SmallField = Row | Ragged | Text
 Field = Chunked | Row | Ragged | Text | File
 
 
+_KINDS: dict[str, type[Field]] = {
+    "chunked": Chunked,
+    "row": Row,
+    "ragged": Ragged,
+    "text": Text,
+    "file": File,
+}
+
+
 @dataclass(frozen=True)
 class FileContent:
     """The value of a `File` field: `data`, or `link`, an existing file that holds exactly `data`.
@@ -93,6 +103,30 @@ class Inputs:
     sample_id: str
     source: Any
     values: Mapping[str, Mapping[str, Any]]
+
+
+def field_to_json(field: Field) -> dict[str, Any]:
+    """Spell a field's declaration for the store's attributes."""
+    return {"kind": type(field).__name__.lower(), **json.loads(json.dumps(asdict(field)))}
+
+
+def field_from_json(spelled: Mapping[str, Any]) -> Field:
+    """Read a field's declaration back."""
+    values: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in spelled.items()
+    }
+    del values["kind"]
+    return _KINDS[spelled["kind"]](**values)
+
+
+def describe_field(field: Field, samples: int) -> str:
+    """Say for people what a store of so many samples holds of a field: dtype and shape, or its kind."""
+    if isinstance(field, Chunked | Row):
+        return f"{field.dtype} {(samples, *field.shape)}"
+    if isinstance(field, Ragged):
+        shape = ", ".join(["…"] * field.levels + [str(side) for side in field.shape])
+        return f"{field.dtype} ({samples}, {shape}), ragged"
+    return "text" if isinstance(field, Text) else f"files in {field.directory}/"
 
 
 class Parameters(BaseModel):

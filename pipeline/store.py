@@ -7,7 +7,6 @@ import fcntl
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -22,33 +21,22 @@ from pipeline.digest import digest
 from pipeline.errors import StoreError
 from pipeline.files import linked_outside
 from pipeline.manifest import Manifest, read_manifest
-from pipeline.stage import Chunked, Codec, Field, File, FileContent, Ragged, Row, Text
+from pipeline.stage import (
+    Chunked,
+    Codec,
+    Field,
+    File,
+    FileContent,
+    Ragged,
+    Row,
+    Text,
+    describe_field,
+    field_from_json,
+)
 from pipeline.values import Parts, value_digest
 from pipeline.zarr_format import chunk_key, decode_text
 
 FORMAT_VERSION = 1
-
-_KINDS: dict[str, type[Field]] = {
-    "chunked": Chunked,
-    "row": Row,
-    "ragged": Ragged,
-    "text": Text,
-    "file": File,
-}
-
-
-def field_to_json(field: Field) -> dict[str, Any]:
-    """Spell a field's declaration for the store's attributes."""
-    return {"kind": type(field).__name__.lower(), **json.loads(json.dumps(asdict(field)))}
-
-
-def field_from_json(spelled: Mapping[str, Any]) -> Field:
-    """Read a field's declaration back."""
-    values: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in spelled.items()
-    }
-    del values["kind"]
-    return _KINDS[spelled["kind"]](**values)
 
 
 def open_store(path: str | os.PathLike[str], *, hold: bool = True) -> Store:
@@ -93,6 +81,19 @@ class Store:
 
     def __len__(self) -> int:
         return int(self.attributes["counts"]["accepted"])
+
+    def __repr__(self) -> str:
+        try:
+            size = f"{self.manifest.size / 1e6:.2f} MB"
+        except StoreError:
+            size = "of unknown size"
+        lines = [
+            f"Store {self.name}: {self.stage}, generation {self.generation}, {len(self)} samples, {size}"
+        ]
+        width = max(map(len, self.declared), default=0)
+        for name, field in self.declared.items():
+            lines.append(f"  {name:{width}}  {describe_field(field, len(self))}")
+        return "\n".join(lines)
 
     def __enter__(self) -> Store:
         return self

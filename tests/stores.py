@@ -10,8 +10,8 @@ import numpy as np
 
 from pipeline.codec import encode
 from pipeline.manifest import MANIFEST, Manifest, checksum
-from pipeline.stage import Chunked, Field, Ragged, Row
-from pipeline.store import FORMAT_VERSION, field_to_json
+from pipeline.stage import Chunked, Field, Ragged, Row, field_to_json
+from pipeline.store import FORMAT_VERSION
 from pipeline.values import Parts, value_digest
 from pipeline.zarr_format import array_metadata, chunk_key, dump, encode_text, group_metadata
 

@@ -16,6 +16,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
+from ocr.cache import CacheParams
 from ocr.datasets import TensorDataset
 from ocr.datasets.buffers import BufferPool
 from ocr.datasets.collate import as_collated, collate
@@ -68,6 +69,12 @@ def test_a_sample_is_what_was_stored(path: Path) -> None:
         assert_batch(collate([dataset[index]]), [index % 11])
     assert dataset[3]["image"].shape == (3, 64, 64)
     assert dataset[3]["image"].dtype == torch.uint8
+
+
+def test_printing_says_what_is_read_and_how(path: Path) -> None:
+    dataset = TensorDataset(path, ("image", "size"), limit=3, cache=CacheParams(mode="off"))
+    expected = f"TensorDataset of {path}: 3 of 11 samples, cache mode off, fields image, size"
+    assert repr(dataset) == expected
 
 
 @pytest.mark.parametrize("rows", [[0, 1, 2], [10], [5, 3, 3, 9], [-1, 0], []])

@@ -80,6 +80,12 @@ class TensorDataset(Dataset[Sample]):
         self._reader = StoreReader(self.store, fields, BufferPool(pin))
         self._residency = Residency(self._reader)
 
+    def __repr__(self) -> str:
+        return (
+            f"TensorDataset of {self.store.name}: {len(self)} of {len(self.store)} samples, "
+            f"cache mode {self.cache.params.mode}, fields {', '.join(self._reader.fields)}"
+        )
+
     def __len__(self) -> int:
         return len(self._rows)
 

@@ -67,6 +67,22 @@ def test_zarr_and_xarray_open_every_store(raw: Path, tmp_path: Path) -> None:
     assert [bytes(lines[a:b]) for a, b in itertools.pairwise(parts[first : last + 1])] == [b"one", b"two"]
 
 
+def test_printing_a_store_says_what_it_holds(raw: Path, tmp_path: Path) -> None:
+    run(raw, tmp_path / "work")
+    store = open_store(tmp_path / "work/val/read.zarr")
+    head, *fields = repr(store).splitlines()
+    size = f"{store.manifest.size / 1e6:.2f} MB"
+    assert head == f"Store {store.name}: read, generation 1, 3 samples, {size}"
+    assert [line.split(maxsplit=1) for line in fields] == [
+        ["copy", "files in copies/"],
+        ["length", "int32 (3,)"],
+        ["lines", "uint8 (3, …, …), ragged"],
+        ["words", "int16 (3, …), ragged"],
+        ["kind", "text"],
+    ]
+    assert "picture  uint8 (3, 1, 8, 8)\n" in repr(open_store(tmp_path / "work/val/pack.zarr"))
+
+
 def test_nothing_to_do_publishes_nothing(raw: Path, tmp_path: Path) -> None:
     first = run(raw, tmp_path / "work")
     second = run(raw, tmp_path / "work")
