@@ -227,6 +227,22 @@ def test_a_folder_of_somebody_else_is_not_drawn_into(tmp_path: Path) -> None:
     assert Shell(tmp_path)("data").returncode == 0
 
 
+@pytest.mark.parametrize("changed", ["val.json", "train/receipt-00002.jpg", "val/receipt-77777.jpg"])
+def test_drawing_other_numbers_replaces_no_change_of_the_users(tmp_path: Path, changed: str) -> None:
+    shell, mine = Shell(tmp_path), tmp_path / "data/tiny" / changed
+    assert shell("data", "--train", "3", "--val", "1").returncode == 0
+    with mine.open("ab") as file:
+        file.write(b" ")
+    before = mine.read_bytes()
+    assert shell("data", "--train", "3", "--val", "1").returncode == 0  # nothing to draw
+    refused = shell("data", "--train", "2", "--val", "1")
+    assert (refused.returncode, mine.read_bytes()) == (2, before)
+    assert f"{changed} in data/tiny changed since" in refused.stderr
+    mine.rename(tmp_path / "kept")
+    assert shell("data", "--train", "2", "--val", "1").returncode == 0
+    assert len(list((tmp_path / "data/tiny/train").iterdir())) == 2
+
+
 def test_a_lost_generation_is_told_and_built_again(tmp_path: Path) -> None:
     shell = Shell(tmp_path)
     shell("data")

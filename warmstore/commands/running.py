@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, cast
 
 import click
@@ -12,6 +14,7 @@ import click
 from ocr.part import Part
 from ocr.source import AnnotatedSplit
 from pipeline.errors import ConfigError, PipelineError
+from pipeline.manifest import checksum
 from pipeline.preview import remember_rate
 from pipeline.runner import StageResult, run_stages
 from pipeline.task import MACHINE_CODES
@@ -21,6 +24,8 @@ from warmstore import show
 from warmstore.compose import COMMAND_LINE
 from warmstore.config import RunConfig
 from warmstore.options import Invocation, run_options
+
+_STAMP = ".generated.json"
 
 
 @click.command()
@@ -69,6 +74,8 @@ def run(asked: Invocation, strict: bool, rehash: bool, retry: bool) -> int:
 def data(asked: Invocation, train: int | None, val: int | None) -> int:
     """Draw the embedded synthetic receipts; does nothing where they are drawn already.
 
+    Other numbers draw them anew, unless some of the files were changed meanwhile.
+
     \b
     Example:
       warmstore data --train 200 --val 50
@@ -89,20 +96,28 @@ def data(asked: Invocation, train: int | None, val: int | None) -> int:
 def draw_receipts(config: RunConfig, train: int | None = None, val: int | None = None) -> dict[str, int]:
     """Draw the receipts that the configuration asks for, unless they are there; gives their numbers.
 
-    Raises ConfigError where the folder holds something else: drawing would replace files in it.
+    Raises ConfigError where drawing would replace files that it has not drawn, or that were changed since.
     """
     from ocr.synthetic import generate
 
     wanted, root = config.data.generate, config.data.root
     assert wanted is not None
     counts = {"train": wanted.train if train is None else train, "val": wanted.val if val is None else val}
-    stamp, drawn = root / ".generated.json", {**wanted.model_dump(mode="json"), **counts}
+    stamp, drawn = root / _STAMP, {**wanted.model_dump(mode="json"), **counts}
     if not stamp.is_file() and root.is_dir() and any(root.iterdir()):
         raise ConfigError(
             f"{root} holds files that were not drawn by `warmstore data`, and some could be replaced; "
             "set data.root=… to a new or an empty folder"
         )
-    if not stamp.is_file() or json.loads(stamp.read_text()) != drawn:
+    known = json.loads(stamp.read_text()) if stamp.is_file() else {}
+    files = known.pop("files", None)
+    if known != drawn:
+        changed = _changed(root, files) if files is not None else []
+        if changed:
+            raise ConfigError(
+                f"{show.shortened(changed)} in {root} changed since they were drawn, and drawing others would"
+                " replace them; move them elsewhere, or set data.root=… to a new folder"
+            )
         root.mkdir(parents=True, exist_ok=True)
         stamp.write_text("{}")  # what is interrupted from here on was begun by us
         with show.progress() as progress:
@@ -110,8 +125,20 @@ def draw_receipts(config: RunConfig, train: int | None = None, val: int | None =
             generate(
                 root, **counts, seed=wanted.seed, size=wanted.size, report=lambda split, _: bars[split](1)
             )
-        stamp.write_text(json.dumps(drawn))
+        stamp.write_text(json.dumps({**drawn, "files": _drawn(root)}))
     return counts
+
+
+def _drawn(root: Path) -> dict[str, str]:
+    """Give the checksums of the files that drawing replaces, by their paths below `root`."""
+    patterns = [f"{split}{rest}" for split in ("train", "val") for rest in (".json", "/receipt-*.jpg")]
+    paths = [path for pattern in patterns for path in sorted(root.glob(pattern))]
+    return {path.relative_to(root).as_posix(): checksum(path)[1] for path in paths}
+
+
+def _changed(root: Path, files: Mapping[str, str]) -> list[str]:
+    """Name the files that drawing would replace and that are not as they were drawn."""
+    return [name for name, found in _drawn(root).items() if files.get(name) != found]
 
 
 def _draw_missing(asked: Invocation) -> None:
