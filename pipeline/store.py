@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import json
 import os
 from collections.abc import Mapping
@@ -20,6 +18,7 @@ from pipeline.codec import codec_of, decode
 from pipeline.digest import digest
 from pipeline.errors import StoreError
 from pipeline.files import linked_outside
+from pipeline.holding import hold_current
 from pipeline.manifest import Manifest, read_manifest
 from pipeline.stage import (
     Chunked,
@@ -60,7 +59,7 @@ class Store:
     def __init__(self, path: Path, hold: bool = True, metadata: dict[str, Any] | None = None) -> None:
         """Open a generation; `metadata` takes the place of a zarr.json that is lost."""
         self.name = path
-        self._lock, self.path = _hold(path)
+        self._lock, self.path = hold_current(path)
         if not hold:
             self.close()
         self.metadata = metadata or self._metadata()
@@ -315,22 +314,3 @@ class Store:
             edges = self._read_small(f"{field.name}_part_offsets")[first : last + 1]
             return Parts.of((values[a:b] for a, b in pairwise(edges)), values[edges[0] : edges[-1]])
         return values[first:last]
-
-
-def _hold(path: Path) -> tuple[int, Path]:
-    """Resolve a store's name to the current generation and take its shared lock."""
-    while True:
-        try:
-            resolved = path.resolve(strict=True)
-            descriptor = os.open(resolved, os.O_RDONLY | os.O_DIRECTORY)
-        except OSError as error:
-            raise StoreError(
-                f"there is no store at {path} ({error.strerror}); run the stage that writes it, "
-                "for instance `warmstore run`"
-            ) from None
-        # Without locks `gc` refuses to run, so there is none to fear on this host.
-        with contextlib.suppress(OSError):
-            fcntl.flock(descriptor, fcntl.LOCK_SH)
-        if resolved.is_dir():
-            return descriptor, resolved
-        os.close(descriptor)  # collected between the two steps: the name leads to a newer one by now

@@ -21,6 +21,7 @@ from pathlib import Path
 from pipeline.errors import PipelineError
 from pipeline.failpoints import reach
 from pipeline.files import bytes_freed, sweep, sync
+from pipeline.holding import unused
 from pipeline.moving import moved_any, take_back
 from pipeline.stage import File, Stage
 from pipeline.store import Store, open_store
@@ -181,10 +182,10 @@ class Workspace:
         removed: list[Path] = []
         in_use: list[Path] = []
         for path in others[: max(0, len(others) - keep)]:
-            with _unused(path) as unused:
-                if unused and not dry_run:
+            with unused(path) as free:
+                if free and not dry_run:
                     path.rename(path.with_name(f"{_COLLECTED}-{path.name}"))
-            (removed if unused else in_use).append(path)
+            (removed if free else in_use).append(path)
         orphans = [path for path in folder.iterdir() if path.name.startswith((_COLLECTED, BUILDING))]
         freed = bytes_freed([*orphans, self.staging(stage), *(removed if dry_run else ())])
         if not dry_run:
@@ -194,16 +195,3 @@ class Workspace:
             shutil.rmtree(self.staging(stage), ignore_errors=True)
             sweep(self.folder)
         return Collected(removed, in_use, freed)
-
-
-@contextmanager
-def _unused(generation: Path) -> Iterator[bool]:
-    """Tell whether no reader holds a generation, and keep it so: readers hold a shared lock on its folder."""
-    descriptor = os.open(generation, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield True
-    except BlockingIOError:
-        yield False
-    finally:
-        os.close(descriptor)

@@ -1,0 +1,43 @@
+"""Who holds a generation: readers take a shared lock on its folder, and `gc` removes what has none."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from pipeline.errors import StoreError
+
+
+def hold_current(path: Path) -> tuple[int, Path]:
+    """Resolve a store's name to the current generation and take its shared lock."""
+    while True:
+        try:
+            resolved = path.resolve(strict=True)
+            descriptor = os.open(resolved, os.O_RDONLY | os.O_DIRECTORY)
+        except OSError as error:
+            raise StoreError(
+                f"there is no store at {path} ({error.strerror}); run the stage that writes it, "
+                "for instance `warmstore run`"
+            ) from None
+        # Without locks `gc` refuses to run, so there is none to fear on this host.
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
+        if resolved.is_dir():
+            return descriptor, resolved
+        os.close(descriptor)  # collected between the two steps: the name leads to a newer one by now
+
+
+@contextlib.contextmanager
+def unused(generation: Path) -> Iterator[bool]:
+    """Tell whether no reader holds a generation, and keep it so: readers hold a shared lock on its folder."""
+    descriptor = os.open(generation, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield True
+    except BlockingIOError:
+        yield False
+    finally:
+        os.close(descriptor)
