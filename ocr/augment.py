@@ -18,37 +18,13 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
 from torch import Tensor
 
 from ocr.geometry import Size, transform_points
 from ocr.maps import MapParams, build_maps
-from pipeline.stage import Parameters
+from ocr.params import AugmentParams as AugmentParams
 
 Matrix = NDArray[np.float64]
-
-
-class AugmentParams(Parameters):
-    """What training changes at random; `enabled: false` trains on the stored pixels and maps as they are."""
-
-    enabled: bool = True
-    crop: int | None = Field(default=None, ge=32, multiple_of=32)
-    """Side of the square window to train on, in pixels; the whole canvas if null."""
-    flip: float = Field(default=0.5, ge=0, le=1)
-    """Probability of a mirror image, left to right."""
-    rotation: float = Field(default=5.0, ge=0, le=180)
-    """Largest turn to either side, in degrees."""
-    scale_min: float = Field(default=0.75, gt=0)
-    scale_max: float = Field(default=1.33, gt=0)
-    """Bounds of the scale, which is drawn evenly in its logarithm."""
-    colour: float = Field(default=0.2, ge=0, lt=1)
-    """Largest relative change of each channel's gain, and of the gamma of all."""
-
-    @model_validator(mode="after")
-    def _bounds_in_order(self) -> AugmentParams:
-        if self.scale_min > self.scale_max:
-            raise ValueError(f"scale_min {self.scale_min} is above scale_max {self.scale_max}")
-        return self
 
 
 @dataclass(frozen=True)

@@ -12,22 +12,11 @@ from typing import NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
-from pydantic import Field
 from torch import Tensor
 
 from ocr.loss_values import FLAGS, kept_negatives, loss_terms
 from ocr.model import DetectorOutput
-from pipeline.stage import Parameters
-
-
-class LossParams(Parameters):
-    """Weights of the three terms, negatives kept per positive, and the steepness k of the step function."""
-
-    probability_weight: float = Field(default=5.0, ge=0)
-    binary_weight: float = Field(default=1.0, ge=0)
-    threshold_weight: float = Field(default=10.0, ge=0)
-    negative_ratio: float = Field(default=3.0, gt=0)
-    steepness: float = Field(default=50.0, gt=0)
+from ocr.params import LossParams as LossParams
 
 
 class Losses(NamedTuple):

@@ -7,24 +7,10 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
-from pydantic import Field
 from torch import nn
 
+from ocr.params import OptimizerParams as OptimizerParams
 from pipeline.errors import ConfigError
-from pipeline.stage import Parameters
-
-
-class OptimizerParams(Parameters):
-    """AdamW; its rate rises to `lr` during the first `warmup` of all steps, then falls as a cosine to 0.
-
-    `beta2` sets how long squared gradients are remembered, 1 / (1 - beta2) steps: with the usual 0.999
-    the large ones of the start would outlast a training of a few hundred steps.
-    """
-
-    lr: float = Field(default=1e-3, gt=0)
-    beta2: float = Field(default=0.98, gt=0, lt=1)
-    weight_decay: float = Field(default=1e-4, ge=0)
-    warmup: float = Field(default=0.15, gt=0, lt=1)
 
 
 def one_cycle_adamw(weights: Iterable[nn.Parameter], params: OptimizerParams, steps: float) -> dict[str, Any]:

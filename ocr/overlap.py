@@ -21,29 +21,17 @@ from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPool
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from pydantic import Field
 
 from ocr.metrics.image_metric import Counts, ImageMetric, Regions
+from ocr.params import OverlapParams as OverlapParams
 from ocr.postprocess import BoxDecoder, Detections
 from pipeline.errors import PipelineError
-from pipeline.stage import Parameters
 
 R = TypeVar("R")
-
-
-class OverlapParams(Parameters):
-    """Where the work on samples runs. Threads suffice: the libraries in it release the lock."""
-
-    workers: int = Field(2, ge=0)
-    """0 runs each sample at once in the caller, which is what a debugger wants."""
-    kind: Literal["threads", "processes"] = "threads"
-    """Processes get their arguments and give their results by pickling."""
-    most_pending: int = Field(64, ge=1)
-    """How many samples may be under way before `submit` waits: what bounds the memory."""
 
 
 class Overlap(Generic[R]):

@@ -11,19 +11,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from math import sqrt
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from pydantic import Field
 
 from ocr.geometry import transform_points
 from ocr.growing import grown
 from ocr.map_regions import exceeding, means_inside
+from ocr.params import BoxParams as BoxParams
 from pipeline.errors import PipelineError
-from pipeline.stage import Parameters
 
 F = TypeVar("F", bound=np.floating[Any])
 Floats = NDArray[np.float32]
@@ -37,33 +36,6 @@ OUTLINE_TOLERANCE = 0.002
 """How far an outline may lie from its contour, as a share of the perimeter (the reference's constant)."""
 CORNERS = 4.0
 """A rectangle that grows by D on each side gains CORNERS · D² + perimeter · D in area."""
-
-
-class BoxParams(Parameters):
-    """How regions are found in a probability map; lengths are in canvas pixels.
-
-    The defaults differ from the reference's in two places, because with those even perfect maps of
-    receipts lose a fifth of their lines at 640 × 640 (docs/evaluation.md has the figures): `min_size` 3
-    discards the thin kernels of small lines, and no `unclip_ratio` gives both short and long lines
-    their height back.
-    """
-
-    threshold: float = Field(0.3, ge=0, le=1)
-    """A pixel belongs to a region when its probability exceeds this."""
-    box_threshold: float = Field(0.6, ge=0, le=1)
-    """A region is kept when its score, the mean probability inside it, is at least this."""
-    unclip_ratio: float | None = Field(None, ge=0)
-    """Each side moves by unclip_ratio · area / perimeter; if None, by what undoes `shrink_ratio`."""
-    shrink_ratio: float = Field(0.4, gt=0, lt=1)
-    """The ratio by which the maps' regions were shrunk (`stages.maps.shrink_ratio`)."""
-    min_size: float = Field(1.0, ge=0)
-    """The shorter side that a region must have before it grows; grown, it must have 2 more."""
-    max_candidates: int = Field(1000, ge=1)
-    """At most this many contours of one map are looked at, in the order in which OpenCV finds them."""
-    score_mode: Literal["fast", "slow"] = "fast"
-    """Score a box inside its rectangle (fast) or inside its contour (slow). Polygons: their outline."""
-    shape: Literal["box", "polygon"] = "box"
-    """Give the rectangle of least area (4 points), or the outline (4 points or more)."""
 
 
 @dataclass  # not frozen: Lightning's `predict` rebuilds what a step gives, field by field

@@ -6,20 +6,18 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from ocr.datasets.normalise import Normaliser
 from ocr.metrics import CLEval, IouHmean
+from ocr.params import Precision as Precision
 from ocr.postprocess import Detections
 
 if TYPE_CHECKING:
     from ocr.lightning_module import DetectorModule
-
-Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
-"""Names of Lightning's: float32, and float32 weights that compute in bfloat16 or float16."""
 
 UNCHANGED = 0.9
 """A box has not changed where one of the other precision covers it with more than this IoU."""

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import torch
 from pydantic import Field
 
-from ocr.augment import AugmentParams
 from ocr.cache import CacheParams
-from ocr.losses import LossParams
-from ocr.model import DetectorParams
-from ocr.optimizer import OptimizerParams
-from ocr.overlap import OverlapParams
-from ocr.postprocess import BoxParams
-from ocr.precision import Precision
+from ocr.params import (
+    AugmentParams,
+    BoxParams,
+    DetectorParams,
+    LossParams,
+    OptimizerParams,
+    OverlapParams,
+    Precision,
+)
 from pipeline.errors import ConfigError
 from pipeline.stage import Parameters
 from warmstore.compose import Composed
@@ -73,6 +74,8 @@ class TrainerConfig(Parameters):
         """Give the precision that is used."""
         if self.precision is not None:
             return self.precision
+        import torch
+
         gpu = self.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
         return "16-mixed" if gpu else "bf16-mixed"
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 from torch import Tensor, nn
 from transformers import ResNetBackbone, ResNetConfig
 
+from ocr.params import BackboneName as BackboneName
 from pipeline.errors import ConfigError
-
-BackboneName = Literal["tiny", "resnet18", "resnet50"]
 
 _STAGES = ("stage1", "stage2", "stage3", "stage4")
 

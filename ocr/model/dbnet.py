@@ -5,23 +5,13 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
-from ocr.model.backbone import Backbone, BackboneName
+from ocr.model.backbone import Backbone
 from ocr.model.neck import FeaturePyramid
-from pipeline.stage import Parameters
+from ocr.params import DetectorParams as DetectorParams
 
 STRIDE = 32
-
-
-class DetectorParams(Parameters):
-    """What a checkpoint's weights belong to: set under `model` in the configuration."""
-
-    backbone: BackboneName = "resnet18"
-    pretrained: str | None = None
-    neck_channels: int = Field(default=256, ge=16, multiple_of=16)
-    adaptive_scale_fusion: bool = False
 
 
 class DetectorOutput(NamedTuple):

@@ -1,0 +1,111 @@
+"""The parameters of the detector: its network, how it learns, how maps become boxes, and where.
+
+They stand apart from what they configure because that loads torch and transformers, which takes
+seconds, and a configuration is checked in a fraction of one.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from pipeline.stage import Parameters
+
+BackboneName = Literal["tiny", "resnet18", "resnet50"]
+
+Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
+"""Names of Lightning's: float32, and float32 weights that compute in bfloat16 or float16."""
+
+
+class DetectorParams(Parameters):
+    """What a checkpoint's weights belong to: set under `model` in the configuration."""
+
+    backbone: BackboneName = "resnet18"
+    pretrained: str | None = None
+    neck_channels: int = Field(default=256, ge=16, multiple_of=16)
+    adaptive_scale_fusion: bool = False
+
+
+class LossParams(Parameters):
+    """Weights of the three terms, negatives kept per positive, and the steepness k of the step function."""
+
+    probability_weight: float = Field(default=5.0, ge=0)
+    binary_weight: float = Field(default=1.0, ge=0)
+    threshold_weight: float = Field(default=10.0, ge=0)
+    negative_ratio: float = Field(default=3.0, gt=0)
+    steepness: float = Field(default=50.0, gt=0)
+
+
+class OptimizerParams(Parameters):
+    """AdamW; its rate rises to `lr` during the first `warmup` of all steps, then falls as a cosine to 0.
+
+    `beta2` sets how long squared gradients are remembered, 1 / (1 - beta2) steps: with the usual 0.999
+    the large ones of the start would outlast a training of a few hundred steps.
+    """
+
+    lr: float = Field(default=1e-3, gt=0)
+    beta2: float = Field(default=0.98, gt=0, lt=1)
+    weight_decay: float = Field(default=1e-4, ge=0)
+    warmup: float = Field(default=0.15, gt=0, lt=1)
+
+
+class AugmentParams(Parameters):
+    """What training changes at random; `enabled: false` trains on the stored pixels and maps as they are."""
+
+    enabled: bool = True
+    crop: int | None = Field(default=None, ge=32, multiple_of=32)
+    """Side of the square window to train on, in pixels; the whole canvas if null."""
+    flip: float = Field(default=0.5, ge=0, le=1)
+    """Probability of a mirror image, left to right."""
+    rotation: float = Field(default=5.0, ge=0, le=180)
+    """Largest turn to either side, in degrees."""
+    scale_min: float = Field(default=0.75, gt=0)
+    scale_max: float = Field(default=1.33, gt=0)
+    """Bounds of the scale, which is drawn evenly in its logarithm."""
+    colour: float = Field(default=0.2, ge=0, lt=1)
+    """Largest relative change of each channel's gain, and of the gamma of all."""
+
+    @model_validator(mode="after")
+    def _bounds_in_order(self) -> AugmentParams:
+        if self.scale_min > self.scale_max:
+            raise ValueError(f"scale_min {self.scale_min} is above scale_max {self.scale_max}")
+        return self
+
+
+class BoxParams(Parameters):
+    """How regions are found in a probability map; lengths are in canvas pixels.
+
+    The defaults differ from the reference's in two places, because with those even perfect maps of
+    receipts lose a fifth of their lines at 640 × 640 (docs/evaluation.md has the figures): `min_size` 3
+    discards the thin kernels of small lines, and no `unclip_ratio` gives both short and long lines
+    their height back.
+    """
+
+    threshold: float = Field(0.3, ge=0, le=1)
+    """A pixel belongs to a region when its probability exceeds this."""
+    box_threshold: float = Field(0.6, ge=0, le=1)
+    """A region is kept when its score, the mean probability inside it, is at least this."""
+    unclip_ratio: float | None = Field(None, ge=0)
+    """Each side moves by unclip_ratio · area / perimeter; if None, by what undoes `shrink_ratio`."""
+    shrink_ratio: float = Field(0.4, gt=0, lt=1)
+    """The ratio by which the maps' regions were shrunk (`stages.maps.shrink_ratio`)."""
+    min_size: float = Field(1.0, ge=0)
+    """The shorter side that a region must have before it grows; grown, it must have 2 more."""
+    max_candidates: int = Field(1000, ge=1)
+    """At most this many contours of one map are looked at, in the order in which OpenCV finds them."""
+    score_mode: Literal["fast", "slow"] = "fast"
+    """Score a box inside its rectangle (fast) or inside its contour (slow). Polygons: their outline."""
+    shape: Literal["box", "polygon"] = "box"
+    """Give the rectangle of least area (4 points), or the outline (4 points or more)."""
+
+
+class OverlapParams(Parameters):
+    """Where the work on samples runs. Threads suffice: the libraries in it release the lock."""
+
+    workers: int = Field(2, ge=0)
+    """0 runs each sample at once in the caller, which is what a debugger wants."""
+    kind: Literal["threads", "processes"] = "threads"
+    """Processes get their arguments and give their results by pickling."""
+    most_pending: int = Field(64, ge=1)
+    """How many samples may be under way before `submit` waits: what bounds the memory."""
