@@ -6,17 +6,23 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from pipeline.errors import ConfigError
+
+
+def existing_checkpoint(path: Path) -> Path:
+    """Give the path of a checkpoint that is there. Raises ConfigError otherwise."""
+    if not path.exists():
+        raise ConfigError(f"there is no checkpoint {path}; train first, or name another one")
+    return path
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """Read a checkpoint's plain values and tensors; its `detector` entry says what the weights belong to."""
+    import torch  # here, because whether there is a checkpoint is told without it
+
+    existing_checkpoint(path)
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise ConfigError(f"there is no checkpoint {path}; train first, or name another one") from error
     except Exception as error:  # torch raises whatever its unpickler or zip reader meets
         raise ConfigError(f"{path} cannot be read as a checkpoint: {error}") from error
     if not isinstance(checkpoint, dict) or "detector" not in checkpoint or "state_dict" not in checkpoint:

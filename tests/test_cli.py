@@ -385,6 +385,27 @@ def test_looking_needs_no_torch(built: Shell, command: str) -> None:
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
 
 
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("validate --checkpoint none.ckpt", "there is no checkpoint none.ckpt"),
+        ("precision --checkpoint none.ckpt", "there is no checkpoint none.ckpt"),
+        ("bench epoch --checkpoint none.ckpt", "there is no checkpoint none.ckpt"),
+        ("bench epoch work_dir=empty", "there is no checkpoint below empty/runs"),
+        ("bench ladder work_dir=empty", "there is no store at empty/val/tensors.zarr"),
+        ("train work_dir=empty", "there is no store at empty/train/tensors.zarr"),
+        ("train model.backbone=vgg", "model.backbone"),
+        ("overfit work_dir=empty", "there is no store at empty/train/tensors.zarr"),
+        ("overfit --samples 99", "has 8 samples, not 99"),
+        ("ceiling work_dir=empty", "there is no store at empty/val/canonical.zarr"),
+    ],
+)
+def test_a_mistake_is_told_before_torch_loads(built: Shell, command: str, words: str) -> None:
+    done = imports(built.folder, *command.split())
+    assert done.returncode in (1, 2) and words in done.stderr
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+
+
 def imports(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
     """Run a command in a process of its own; heavy imports end up on standard error."""
     script = (

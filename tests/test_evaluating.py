@@ -108,8 +108,7 @@ def test_a_checkpoint_of_another_canvas_is_refused(shell: Small, learnt: dict[st
 def test_a_checkpoint_of_another_detector_is_refused(
     shell: Small, learnt: dict[str, Any], monkeypatch: pytest.MonkeyPatch, command: str, setting: str
 ) -> None:
-    monkeypatch.setattr("warmstore.evaluating.checked_store", lambda *_: None)
-    monkeypatch.setattr("warmstore.training.checked_store", lambda *_: None)
+    monkeypatch.setattr("warmstore.inputs.checked_store", lambda *_: None)
     done = shell(command, "--split", "train", "--checkpoint", learnt["checkpoint"], setting)
     assert done.returncode == 2 and "the checkpoint belongs to another detector" in done.stderr
     assert setting.partition("=")[0].rpartition(".")[2] in done.stderr

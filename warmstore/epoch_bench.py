@@ -22,16 +22,10 @@ from ocr.lightning_module import DetectorModule
 from ocr.precision import Precision
 from ocr.profile import EpochProfile
 from pipeline.errors import ConfigError
-from warmstore.compose import Composed
 from warmstore.config import RunConfig
-from warmstore.settings import ModelConfig, training_config
-from warmstore.training import (
-    VAL_FIELDS,
-    checked_store,
-    newest_checkpoint,
-    quiet,
-    trained_detector,
-)
+from warmstore.inputs import ValidationInputs
+from warmstore.settings import ModelConfig
+from warmstore.training import VAL_FIELDS, quiet, trained_detector
 
 GPU_GOAL = 8.0
 """How many times as fast as the baseline the store's epochs shall be on a GPU."""
@@ -92,19 +86,16 @@ class EpochMeasurement:
 
 def epoch_job(
     config: RunConfig,
-    composed: Composed,
+    inputs: ValidationInputs,
     split: str,
-    checkpoint: Path | None,
     *,
     epochs: int = 3,
     limit: int | None = None,
     workers: int = 0,
 ) -> EpochJob:
-    """Gather what the rungs share. Raises ConfigError without a checkpoint, PipelineError without stores."""
-    asked = training_config(config, composed)
-    checkpoint = checkpoint or newest_checkpoint(config.work_dir)
+    """Gather what the rungs share. Raises ConfigError for another detector's checkpoint or an empty store."""
+    asked, checkpoint, store = inputs.settings, inputs.checkpoint, inputs.store
     trained_detector(config, asked, checkpoint)
-    store = checked_store(config, split)
     samples = tuple(store.sample_ids[:limit])
     if not samples:
         raise ConfigError(f"{store.name} has no samples to validate on")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import lightning as L
@@ -19,16 +18,14 @@ from ocr.geometry import Size
 from ocr.overlays import WorstImages
 from ocr.precision import Measured, Precision, compare_precisions
 from pipeline.errors import ConfigError
-from pipeline.store import open_store
-from warmstore.compose import Composed
+from pipeline.store import Store
 from warmstore.config import RunConfig
-from warmstore.settings import training_config
+from warmstore.inputs import ValidationInputs
+from warmstore.settings import TrainingConfig
 from warmstore.training import (
     VAL_FIELDS,
-    checked_store,
     lightning_trainer,
     new_detector,
-    newest_checkpoint,
     normalised_when_read,
     quiet,
     refuse_interrupted,
@@ -40,20 +37,14 @@ _OVERFIT_LR = 5e-3
 
 
 def measure_precisions(
-    config: RunConfig,
-    composed: Composed,
-    split: str,
-    checkpoint: Path | None,
-    precisions: Sequence[Precision] = (),
+    config: RunConfig, inputs: ValidationInputs, precisions: Sequence[Precision] = ()
 ) -> tuple[list[Measured], dict[str, str]]:
     """Evaluate a checkpoint over a split's store in each precision, the first being the reference.
 
-    Without `precisions`: float32 and bfloat16, and float16 on a GPU. Without `checkpoint`, the best one
-    of the newest training. Gives the measurements, and what they were made of, in words.
+    Without `precisions`: float32 and bfloat16, and float16 on a GPU. Gives the measurements, and what
+    they were made of, in words.
     """
-    asked = training_config(config, composed)
-    checkpoint = checkpoint or newest_checkpoint(config.work_dir)
-    store = checked_store(config, split)
+    asked, checkpoint, store = inputs.settings, inputs.checkpoint, inputs.store
     gpu = asked.trainer.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
     precisions = precisions or ("32-true", "bf16-mixed", *(("16-mixed",) if gpu else ()))
     module = trained_detector(config, asked, checkpoint).to("cuda" if gpu else "cpu")
@@ -70,11 +61,9 @@ def measure_precisions(
 
 
 def find_ceilings(
-    config: RunConfig, composed: Composed, split: str, canvases: Sequence[Size]
+    config: RunConfig, asked: TrainingConfig, store: Store, canvases: Sequence[Size]
 ) -> list[Ceiling]:
-    """Tell what each canvas allows on a split, with the run's parameters of maps and of box decoding."""
-    asked = training_config(config, composed)
-    store = open_store(config.workspace(split).store_path(config.stages.canonicalize))
+    """Tell what each canvas allows on a canonical store, with the run's parameters of maps and of boxes."""
     images = list(labelled_images(store))
     stages = config.stages
     return [
@@ -84,18 +73,14 @@ def find_ceilings(
 
 
 def overfit_detector(
-    config: RunConfig, composed: Composed, samples: int, epochs: int, goal: float
+    config: RunConfig, asked: TrainingConfig, store: Store, samples: int, epochs: int, goal: float
 ) -> dict[str, Any]:
-    """Learn the first samples of split `train` by heart, and stop at H-mean `goal`.
+    """Learn the first samples of a store by heart, and stop at H-mean `goal`.
 
     What cannot do that has a fault that no data mends. Nothing is augmented; the learning rate is
     5e-3 unless the run sets `model.optimizer.lr`. The checkpoint is `checkpoints/last.ckpt` in the
     run's folder. Raises ConfigError where the canvas and the maps do not allow the goal.
     """
-    asked = training_config(config, composed)
-    store = checked_store(config, "train")
-    if len(store) < samples:
-        raise ConfigError(f"{store.name} has {len(store)} samples, not {samples}; ask for fewer")
     allowed = find_ceiling(
         islice(labelled_images(store), samples),
         config.canvas,

@@ -6,7 +6,7 @@ import json
 import logging
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -21,15 +21,11 @@ from ocr.datasets.collate import DEFAULT_FIELDS
 from ocr.lightning_module import DetectorModule, detector_identity
 from ocr.overlays import WorstImages
 from ocr.profile import EpochProfile, draw_profile
-from pipeline.errors import ConfigError, PipelineError
-from pipeline.preview import preview
-from pipeline.recipe import full_recipe
-from pipeline.store import Store, open_store
-from warmstore.compose import Composed
+from pipeline.errors import ConfigError
+from pipeline.store import Store
 from warmstore.config import RunConfig
-from warmstore.settings import TrainingConfig, training_config
-
-log = logging.getLogger(__name__)
+from warmstore.inputs import ValidationInputs
+from warmstore.settings import TrainingConfig
 
 # Training builds the maps of what it augments; the stored ones are for validation.
 _TRAIN_FIELDS = ("image", "inverse_matrix", "size", "polygons", "ignore", "sample_id")
@@ -38,10 +34,8 @@ VAL_FIELDS = (*DEFAULT_FIELDS, "text")
 _RATES = ("hmean", "precision", "recall")
 
 
-def train_detector(config: RunConfig, composed: Composed) -> dict[str, Any]:
+def train_detector(config: RunConfig, asked: TrainingConfig, stores: Mapping[str, Store]) -> dict[str, Any]:
     """Train on split `train`, validate the best checkpoint on `val`; gives the summary that it writes."""
-    asked = training_config(config, composed)
-    stores = {split: checked_store(config, split) for split in ("train", "val")}
     folder = run_folder(config, "train")
     with quiet():
         L.seed_everything(config.seed, workers=True, verbose=False)
@@ -83,16 +77,9 @@ def train_detector(config: RunConfig, composed: Composed) -> dict[str, Any]:
     return _write(folder, summary)
 
 
-def validate_detector(
-    config: RunConfig, composed: Composed, split: str, checkpoint: Path | None
-) -> dict[str, Any]:
-    """Compute the metric of a checkpoint over a split; gives the summary that it writes.
-
-    Without `checkpoint`, the best one of the newest training below the work folder is taken.
-    """
-    asked = training_config(config, composed)
-    checkpoint = checkpoint or newest_checkpoint(config.work_dir)
-    store = checked_store(config, split)
+def validate_detector(config: RunConfig, inputs: ValidationInputs) -> dict[str, Any]:
+    """Compute the metric of a checkpoint over a split; gives the summary that it writes."""
+    asked, checkpoint, store = inputs.settings, inputs.checkpoint, inputs.store
     folder = run_folder(config, "validate")
     with quiet():
         module = trained_detector(config, asked, checkpoint)
@@ -110,29 +97,6 @@ def validate_detector(
     summary = _summary(store, metrics[0], profile.epochs, trainer)
     summary |= {"checkpoint": str(checkpoint), "folder": str(folder)}
     return _write(folder, summary)
-
-
-def checked_store(config: RunConfig, split: str) -> Store:
-    """Open a split's tensors, held against the configuration and, where it is there, the data set.
-
-    Raises PipelineError that says why where the store is missing, of another recipe, or stale.
-    """
-    stage = config.stages.tensors
-    store = open_store(config.workspace(split).store_path(stage))
-    from ocr.datasets.tensor import check_expected
-
-    check_expected(store, {"recipe": full_recipe(stage, config.stages.in_order())})
-    if not config.data.root.is_dir():
-        log.warning(
-            "the data set is not at %s: whether %s is fresh cannot be told", config.data.root, store.name
-        )
-        return store
-    for name, found in preview(config.pipeline(split)):
-        if not found.fresh:
-            raise PipelineError(
-                f"{name} of split {split} is stale ({'; '.join(found.why)}); run `warmstore run`"
-            )
-    return store
 
 
 def trained_detector(config: RunConfig, asked: TrainingConfig, checkpoint: Path) -> DetectorModule:
@@ -157,16 +121,6 @@ def trained_detector(config: RunConfig, asked: TrainingConfig, checkpoint: Path)
     configured = detector_identity(asked.model.detector(), config.canvas, tensors.mean, tensors.std)
     check_identity(module.identity(), configured)
     return module
-
-
-def newest_checkpoint(work_dir: Path) -> Path:
-    """Find the best checkpoint of the newest training. Raises ConfigError where there is none."""
-    found = sorted(work_dir.glob("runs/*-train*/checkpoints/best.ckpt"))
-    if not found:
-        raise ConfigError(
-            f"there is no checkpoint below {work_dir / 'runs'}; train first, or give --checkpoint"
-        )
-    return found[-1]
 
 
 def new_detector(config: RunConfig, asked: TrainingConfig) -> DetectorModule:

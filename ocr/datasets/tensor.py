@@ -24,9 +24,8 @@ from ocr.datasets.prefetch import finished_ahead
 from ocr.datasets.reading import Rows, StoreReader
 from ocr.datasets.residency import Residency
 from ocr.datasets.statistics import Counters, Statistics
+from ocr.expected import check_expected
 from pipeline.errors import ConfigError, StoreError
-from pipeline.recipe import recipe_changes, upstream_changes
-from pipeline.stage import Chunked
 from pipeline.store import Store, open_store
 
 log = logging.getLogger(__name__)
@@ -249,27 +248,6 @@ class TensorDataset(Dataset[Sample]):
         self._rows, self._counters, self.cache = state["rows"], state["counters"], state["cache"]
         self.cache.attach(list(self._reader.arrays.values()), self._rows)
         self._reader.remap()
-
-
-def check_expected(store: Store, expect: Mapping[str, Any]) -> None:
-    """Refuse a store that is not what the configuration asks for.
-
-    `recipe` is a stage's full recipe (`pipeline.recipe.full_recipe`), `canvas` (height, width).
-    """
-    problems = []
-    if "recipe" in expect:
-        stored = store.attributes.get("recipe", {})
-        problems += [*recipe_changes(stored, expect["recipe"]), *upstream_changes(stored, expect["recipe"])]
-    if "canvas" in expect:
-        wanted = tuple(expect["canvas"])
-        image = store.declared.get("image")
-        found = tuple(image.shape[-2:]) if isinstance(image, Chunked) else wanted
-        problems += [f"canvas {list(found)} → {list(wanted)}"] if found != wanted else []
-    if problems:
-        raise StoreError(
-            f"{store.name} is not what the configuration asks for: {'; '.join(problems)}; "
-            "run `warmstore run` to rebuild it, or set the configuration back"
-        )
 
 
 def _choose(

@@ -39,17 +39,18 @@ def ladder(asked: Invocation, epochs: int, picture: Path | None) -> int:
     Example:
       warmstore bench ladder --split val
     """
-    from ocr.datasets.ladder import climb
-    from warmstore.epoch_bench import sources_of
-    from warmstore.ladder_report import COLUMNS, draw_ladder, ladder_rows
+    from warmstore.inputs import checked_store
     from warmstore.settings import training_config
-    from warmstore.training import checked_store
 
     if picture:
         writable(picture, ".png", ".pdf", ".svg")
     config, split = asked.config, asked.one_split()
     checked_store(config, split)
     batch_size = training_config(config, asked.composed).model.batch_size
+    from ocr.datasets.ladder import climb
+    from warmstore.epoch_bench import sources_of
+    from warmstore.ladder_report import COLUMNS, draw_ladder, ladder_rows
+
     measured = list(climb(sources_of(config, split), batch_size, epochs))
     if asked.json:
         show.as_json({split: [{**vars(one), "rate": one.rate} for one in measured]})
@@ -85,17 +86,13 @@ def epoch(asked: Invocation, checkpoint: Path | None, epochs: int, samples: int 
     Example:
       warmstore bench epoch --checkpoint work/runs/20260101-120000-train/checkpoints/best.ckpt
     """
+    from warmstore.inputs import validation_inputs
+
+    split = asked.one_split()
+    inputs = validation_inputs(asked.config, asked.composed, split, checkpoint)
     from warmstore.epoch_bench import epoch_job, measure_ladder, same_metrics
 
-    job = epoch_job(
-        asked.config,
-        asked.composed,
-        asked.one_split(),
-        checkpoint,
-        epochs=epochs,
-        limit=samples,
-        workers=workers,
-    )
+    job = epoch_job(asked.config, inputs, split, epochs=epochs, limit=samples, workers=workers)
     measured = []
     for one in measure_ladder(job):
         measured.append(one)

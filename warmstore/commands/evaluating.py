@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from pipeline.errors import ConfigError
+from pipeline.store import open_store
 from warmstore import show
 from warmstore.options import Invocation, run_options
 
@@ -43,12 +44,13 @@ def precision(
     Example:
       warmstore precision --checkpoint work/runs/20260101-120000-train/checkpoints/best.ckpt
     """
+    from warmstore.inputs import validation_inputs
+
+    inputs = validation_inputs(asked.config, asked.composed, asked.one_split(), checkpoint)
     from warmstore.evaluating import measure_precisions
 
     wanted = ("32-true", *precisions) if precisions else ()
-    measured, made_of = measure_precisions(
-        asked.config, asked.composed, asked.one_split(), checkpoint, wanted
-    )
+    measured, made_of = measure_precisions(asked.config, inputs, wanted)
     reference = measured[0]
     passed = all(found.moved(reference) <= tolerance for found in measured)
     if asked.json:
@@ -98,12 +100,14 @@ def ceiling(asked: Invocation, canvases: str) -> int:
     Example:
       warmstore ceiling --canvas 640,800,1024x768 stages.maps.min_text_size=3
     """
+    from warmstore.settings import training_config
+
+    sizes = [_canvas(text) for text in canvases.split(",")]
+    split, settings = asked.one_split(), training_config(asked.config, asked.composed)
+    store = open_store(asked.config.workspace(split).store_path(asked.config.stages.canonicalize))
     from warmstore.evaluating import find_ceilings
 
-    split = asked.one_split()
-    found = find_ceilings(
-        asked.config, asked.composed, split, [_canvas(text) for text in canvases.split(",")]
-    )
+    found = find_ceilings(asked.config, settings, store, sizes)
     if asked.json:
         show.as_json({split: [one.as_json() for one in found]})
         return 0
@@ -144,9 +148,15 @@ def overfit(asked: Invocation, samples: int, epochs: int, goal: float) -> int:
       warmstore overfit --samples 2
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    from warmstore.inputs import checked_store
+    from warmstore.settings import training_config
+
+    settings, store = training_config(asked.config, asked.composed), checked_store(asked.config, "train")
+    if len(store) < samples:
+        raise ConfigError(f"{store.name} has {len(store)} samples, not {samples}; ask for fewer")
     from warmstore.evaluating import overfit_detector
 
-    found = overfit_detector(asked.config, asked.composed, samples, epochs, goal)
+    found = overfit_detector(asked.config, settings, store, samples, epochs, goal)
     passed = found["hmean"] >= goal
     if asked.json:
         show.as_json({**found, "passed": passed})

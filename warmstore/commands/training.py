@@ -22,9 +22,14 @@ def train(asked: Invocation) -> int:
       warmstore train trainer.max_epochs=20 trainer.precision=32-true
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    from warmstore.inputs import checked_store
+    from warmstore.settings import training_config
+
+    settings = training_config(asked.config, asked.composed)
+    stores = {split: checked_store(asked.config, split) for split in ("train", "val")}
     from warmstore.training import train_detector
 
-    summary = train_detector(asked.config, asked.composed)
+    summary = train_detector(asked.config, settings, stores)
     _print(asked, summary, f"trained in {show.duration(summary['seconds'])}")
     return 0
 
@@ -44,9 +49,12 @@ def validate(asked: Invocation, checkpoint: Path | None) -> int:
       warmstore validate --checkpoint work/runs/20260101-120000-train/checkpoints/best.ckpt
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    from warmstore.inputs import validation_inputs
+
+    inputs = validation_inputs(asked.config, asked.composed, asked.one_split(), checkpoint)
     from warmstore.training import validate_detector
 
-    summary = validate_detector(asked.config, asked.composed, asked.one_split(), checkpoint)
+    summary = validate_detector(asked.config, inputs)
     _print(asked, summary, "validated")
     return 0
 

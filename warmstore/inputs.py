@@ -1,0 +1,71 @@
+"""What training and validation start from, checked before torch and Lightning load, which takes seconds."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from ocr.checkpoints import existing_checkpoint
+from ocr.expected import check_expected
+from pipeline.errors import ConfigError, PipelineError
+from pipeline.preview import preview
+from pipeline.recipe import full_recipe
+from pipeline.store import Store, open_store
+from warmstore.compose import Composed
+from warmstore.config import RunConfig
+from warmstore.settings import TrainingConfig, training_config
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ValidationInputs:
+    """A checkpoint, the store that it is validated on, and the settings."""
+
+    settings: TrainingConfig
+    checkpoint: Path
+    store: Store
+
+
+def validation_inputs(
+    config: RunConfig, composed: Composed, split: str, checkpoint: Path | None
+) -> ValidationInputs:
+    """Find what a checkpoint is validated with; without `checkpoint`, the best one of the newest training.
+
+    Raises ConfigError where there is none, PipelineError as `checked_store`.
+    """
+    settings = training_config(config, composed)
+    found = existing_checkpoint(checkpoint) if checkpoint else newest_checkpoint(config.work_dir)
+    return ValidationInputs(settings, found, checked_store(config, split))
+
+
+def checked_store(config: RunConfig, split: str) -> Store:
+    """Open a split's tensors, held against the configuration and, where it is there, the data set.
+
+    Raises PipelineError that says why where the store is missing, of another recipe, or stale.
+    """
+    stage = config.stages.tensors
+    store = open_store(config.workspace(split).store_path(stage))
+    check_expected(store, {"recipe": full_recipe(stage, config.stages.in_order())})
+    if not config.data.root.is_dir():
+        log.warning(
+            "the data set is not at %s: whether %s is fresh cannot be told", config.data.root, store.name
+        )
+        return store
+    for name, found in preview(config.pipeline(split)):
+        if not found.fresh:
+            raise PipelineError(
+                f"{name} of split {split} is stale ({'; '.join(found.why)}); run `warmstore run`"
+            )
+    return store
+
+
+def newest_checkpoint(work_dir: Path) -> Path:
+    """Find the best checkpoint of the newest training. Raises ConfigError where there is none."""
+    found = sorted(work_dir.glob("runs/*-train*/checkpoints/best.ckpt"))
+    if not found:
+        raise ConfigError(
+            f"there is no checkpoint below {work_dir / 'runs'}; train first, or give --checkpoint"
+        )
+    return found[-1]
