@@ -17,6 +17,7 @@ import pytest
 import xarray
 import zarr
 
+import ocr.synthetic
 from pipeline.store import open_store
 from warmstore.cli import COMMANDS, _run
 
@@ -242,6 +243,32 @@ def test_drawing_other_numbers_replaces_no_change_of_the_users(tmp_path: Path, c
     mine.rename(tmp_path / "kept")
     assert shell("data", "--train", "2", "--val", "1").returncode == 0
     assert len(list((tmp_path / "data/tiny/train").iterdir())) == 2
+
+
+@pytest.mark.parametrize("again", ["data --train 3", "run canonicalize"])
+def test_an_interrupted_drawing_is_drawn_to_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, again: str
+) -> None:
+    draw = ocr.synthetic.draw_receipt
+
+    def interrupt_the_third(rng: Any, size: Any, orientation: int) -> Any:
+        if len(list(tmp_path.rglob("*.jpg"))) == 2:
+            raise KeyboardInterrupt
+        return draw(rng, size, orientation)
+
+    shell = Shell(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(ocr.synthetic, "draw_receipt", interrupt_the_third)
+        assert shell("data", "--train", "3").returncode == 1
+    half = tmp_path / "data/tiny/train/receipt-00001.jpg"
+    whole = half.read_bytes()
+    half.write_bytes(whole[:100])
+    assert shell(*again.split()).returncode == 0
+    assert half.read_bytes() == whole
+    assert {path.name: len(list(path.glob("*.jpg"))) for path in half.parents[1].glob("*/")} == {
+        "train": 3,
+        "val": 6,
+    }
 
 
 def test_a_lost_generation_is_told_and_built_again(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from warmstore.config import RunConfig
 from warmstore.options import Invocation, run_options
 
 _STAMP = ".generated.json"
+"""In the root of the synthetic receipts: what they were drawn with, and whether that came to its end."""
 
 
 @click.command()
@@ -119,7 +120,7 @@ def draw_receipts(config: RunConfig, train: int | None = None, val: int | None =
                 " replace them; move them elsewhere, or set data.root=… to a new folder"
             )
         root.mkdir(parents=True, exist_ok=True)
-        stamp.write_text("{}")  # what is interrupted from here on was begun by us
+        stamp.write_text(json.dumps({**drawn, "unfinished": True}))
         with show.progress() as progress:
             bars = {split: progress.begin(split, "receipts", count) for split, count in counts.items()}
             generate(
@@ -142,10 +143,17 @@ def _changed(root: Path, files: Mapping[str, str]) -> list[str]:
 
 
 def _draw_missing(asked: Invocation) -> None:
-    """Draw the embedded receipts where no data set is configured; a root that a user typed is the user's."""
-    own_root = asked.composed.origin("data.root") == COMMAND_LINE
-    if asked.config.data.generate and not own_root and not asked.config.data.root.exists():
-        draw_receipts(asked.config)
+    """Draw the embedded receipts where no data set is configured; a root that a user typed is the user's.
+
+    What was interrupted is drawn as it was asked for then.
+    """
+    root, own_root = asked.config.data.root, asked.composed.origin("data.root") == COMMAND_LINE
+    if asked.config.data.generate is None or own_root:
+        return
+    stamp = root / _STAMP
+    begun = json.loads(stamp.read_text()) if stamp.is_file() else {}
+    if begun.get("unfinished") or not root.exists():
+        draw_receipts(asked.config, begun.get("train"), begun.get("val"))
 
 
 def _stage_names(asked: Invocation) -> tuple[str, ...]:
