@@ -161,6 +161,14 @@ def test_epochs_are_the_same_on_every_rung(
     assert "32-true: the metrics are NOT the same on every rung" in done.stdout
 
 
+@pytest.mark.slow
+def test_learning_by_heart_tells_how_it_goes(shell: Small, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO"):
+        shell("overfit", "--epochs", "10")
+    told = [record.message for record in caplog.records if record.name == "ocr.loss_lines"]
+    assert len(told) >= 10 and all("loss " in line for line in told)
+
+
 def test_the_ceiling_of_canvases(shell: Small) -> None:
     found = shell.json("ceiling", "--canvas", "128,320x256")["val"]
     assert [one["canvas"] for one in found] == [[128, 128], [320, 256]]

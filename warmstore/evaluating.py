@@ -15,6 +15,7 @@ from ocr.augment import AugmentParams
 from ocr.ceiling import Ceiling, find_ceiling, labelled_images
 from ocr.datasets import OcrDataModule, TensorDataset
 from ocr.geometry import Size
+from ocr.loss_lines import LossLines
 from ocr.overlays import WorstImages
 from ocr.precision import Measured, Precision, compare_precisions
 from pipeline.errors import ConfigError
@@ -116,7 +117,7 @@ def overfit_detector(
         )
         stop = EarlyStopping("val/hmean", mode="max", patience=10, stopping_threshold=goal)
         kept = ModelCheckpoint(folder / "checkpoints", "last", enable_version_counter=False)
-        trainer = lightning_trainer(asked, folder, [WorstImages(folder), stop, kept])
+        trainer = lightning_trainer(asked, folder, [LossLines(), WorstImages(folder), stop, kept])
         began = time.perf_counter()
         trainer.fit(new_detector(config, asked), datamodule=data)
         refuse_interrupted(trainer)

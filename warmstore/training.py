@@ -19,6 +19,7 @@ from ocr.checkpoints import check_identity
 from ocr.datasets import OcrDataModule
 from ocr.datasets.collate import DEFAULT_FIELDS
 from ocr.lightning_module import DetectorModule, detector_identity
+from ocr.loss_lines import LossLines
 from ocr.overlays import WorstImages
 from ocr.profile import EpochProfile, draw_profile
 from pipeline.errors import ConfigError
@@ -58,7 +59,7 @@ def train_detector(config: RunConfig, asked: TrainingConfig, stores: Mapping[str
             save_last=True,
             enable_version_counter=False,
         )
-        callbacks: list[Any] = [profile, WorstImages(folder), best]
+        callbacks: list[Any] = [LossLines(), profile, WorstImages(folder), best]
         if asked.model.early_stopping:
             callbacks.append(EarlyStopping("val/hmean", mode="max", patience=asked.model.early_stopping))
         trainer = lightning_trainer(asked, folder, callbacks)
