@@ -12,6 +12,7 @@ from typing import Any
 import lightning as L
 import pytest
 
+from ocr.datasets import ladder
 from tests.test_cli import Shell
 from warmstore.cli import _run
 
@@ -167,6 +168,18 @@ def test_learning_by_heart_tells_how_it_goes(shell: Small, caplog: pytest.LogCap
         shell("overfit", "--epochs", "10")
     told = [record.message for record in caplog.records if record.name == "ocr.loss_lines"]
     assert len(told) >= 10 and all("loss " in line for line in told)
+
+
+def test_a_ladder_over_some_samples(shell: Small, monkeypatch: pytest.MonkeyPatch) -> None:
+    def climb(sources: Any, *asked: Any) -> Any:
+        rung = next(rung for rung in ladder.rungs(sources) if rung.name == "the store, warm")
+        return ladder.measure(rung, sources, *asked)
+
+    monkeypatch.setattr(ladder, "climb", climb)
+    (one,) = json.loads(shell.bench("ladder", "--samples", "2", "--epochs", "1", "--json").stdout)["val"]
+    assert one["samples"] == 2
+    told = shell.bench("ladder", "--samples", "2").stdout
+    assert "reading 2 samples of split val" in told and "404 samples in" in told
 
 
 def test_the_ceiling_of_canvases(shell: Small) -> None:

@@ -83,19 +83,26 @@ def rungs(sources: Sources) -> tuple[Rung, ...]:
     )
 
 
-def climb(sources: Sources, batch_size: int = 16, epochs: int = 3) -> Iterator[Measurement]:
-    """Measure rung after rung, each in a process of its own, on the samples that the store has."""
+def climb(
+    sources: Sources, batch_size: int = 16, epochs: int = 3, limit: int | None = None
+) -> Iterator[Measurement]:
+    """Measure rung after rung, each in a process of its own, on the samples that the store has.
+
+    With `limit`, on the first so many of them.
+    """
     for rung in rungs(sources):
         with multiprocessing.get_context("spawn").Pool(1) as pool:
-            yield from pool.apply(measure, (rung, sources, batch_size, epochs))
+            yield from pool.apply(measure, (rung, sources, batch_size, epochs, limit))
 
 
-def measure(rung: Rung, sources: Sources, batch_size: int = 16, epochs: int = 3) -> list[Measurement]:
+def measure(
+    rung: Rung, sources: Sources, batch_size: int = 16, epochs: int = 3, limit: int | None = None
+) -> list[Measurement]:
     """Read some epochs in this process."""
     if rung.cold:
         _evict(sources.tensors)
     before, began = _pss(), time.perf_counter()
-    dataset = _open(rung, sources)
+    dataset = _open(rung, sources, limit)
     opened = time.perf_counter() - began
     found = []
     for epoch in range(epochs):
@@ -106,13 +113,13 @@ def measure(rung: Rung, sources: Sources, batch_size: int = 16, epochs: int = 3)
     return found
 
 
-def _open(rung: Rung, sources: Sources) -> TensorDataset | OnlineDataset:
+def _open(rung: Rung, sources: Sources, limit: int | None) -> TensorDataset | OnlineDataset:
     if rung.online is None:
-        dataset = TensorDataset(sources.tensors, cache=rung.cache)
+        dataset = TensorDataset(sources.tensors, limit=limit, cache=rung.cache)
         if not rung.cold:
             dataset.warm()
         return dataset
-    accepted = TensorDataset(sources.tensors, fields=()).sample_ids
+    accepted = TensorDataset(sources.tensors, fields=(), limit=limit).sample_ids
     return OnlineDataset(rung.online, sources.params, samples=accepted)
 
 

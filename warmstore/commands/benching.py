@@ -27,17 +27,18 @@ def bench() -> None:
 @bench.command()
 @run_options()
 @click.option("--epochs", default=3, show_default=True, type=click.IntRange(min=1))
+@click.option("--samples", type=click.IntRange(min=1), help="The first so many; all otherwise.")
 @click.option(
     "--picture",
     type=click.Path(path_type=Path, dir_okay=False, writable=True),
     help="Where the picture goes; <work_dir>/ladder-<split>.png otherwise.",
 )
-def ladder(asked: Invocation, epochs: int, picture: Path | None) -> int:
+def ladder(asked: Invocation, epochs: int, samples: int | None, picture: Path | None) -> int:
     """Read epochs in every way there is, from plain online decoding to the warm store; no detector.
 
     \b
     Example:
-      warmstore bench ladder --split val
+      warmstore bench ladder --split val --samples 32
     """
     from warmstore.inputs import checked_store
     from warmstore.settings import training_config
@@ -51,7 +52,7 @@ def ladder(asked: Invocation, epochs: int, picture: Path | None) -> int:
     from warmstore.epoch_bench import sources_of
     from warmstore.ladder_report import COLUMNS, draw_ladder, ladder_rows
 
-    measured = list(climb(sources_of(config, split), batch_size, epochs))
+    measured = list(climb(sources_of(config, split), batch_size, epochs, samples))
     if asked.json:
         show.as_json({split: [{**vars(one), "rate": one.rate} for one in measured]})
         return 0
