@@ -25,6 +25,7 @@ from warmstore.inputs import ValidationInputs
 from warmstore.settings import TrainingConfig
 from warmstore.training import (
     VAL_FIELDS,
+    advise_threads,
     lightning_trainer,
     new_detector,
     normalised_when_read,
@@ -118,6 +119,7 @@ def overfit_detector(
         stop = EarlyStopping("val/hmean", mode="max", patience=10, stopping_threshold=goal)
         kept = ModelCheckpoint(folder / "checkpoints", "last", enable_version_counter=False)
         trainer = lightning_trainer(asked, folder, [LossLines(), WorstImages(folder), stop, kept])
+        advise_threads(trainer)
         began = time.perf_counter()
         trainer.fit(new_detector(config, asked), datamodule=data)
         refuse_interrupted(trainer)

@@ -23,7 +23,8 @@ def examine() -> dict[str, Any]:
     }
     found |= {name: _version(name) for name in _PACKAGES}
     found |= describe()
-    found["processors"] = str(len(os.sched_getaffinity(0)))
+    found["processors"] = str(_processors())
+    found["load"] = busy() or f"{os.getloadavg()[0]:.1f}"
     found["memory"] = _memory()
     found["disk free here"] = show.size(shutil.disk_usage(Path.cwd()).free)
     shm = Path("/dev/shm")
@@ -32,6 +33,21 @@ def examine() -> dict[str, Any]:
     found["vm.max_map_count"] = maps.read_text().strip() if maps.exists() else "unknown"
     found["device"] = _device()
     return found
+
+
+def busy() -> str | None:
+    """Advise on threads where the processors have more to do than they can, and nobody has set threads."""
+    load = os.getloadavg()[0]
+    if load <= _processors() or "OMP_NUM_THREADS" in os.environ:
+        return None
+    return (
+        f"{load:.1f}, more than {_processors()} processors can do: "
+        "while that lasts, a small network may train faster with OMP_NUM_THREADS=1"
+    )
+
+
+def _processors() -> int:
+    return len(os.sched_getaffinity(0))
 
 
 def _version(name: str) -> str:

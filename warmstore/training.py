@@ -26,7 +26,10 @@ from pipeline.errors import ConfigError
 from pipeline.store import Store
 from warmstore.config import RunConfig
 from warmstore.inputs import ValidationInputs
+from warmstore.machine import busy
 from warmstore.settings import TrainingConfig
+
+log = logging.getLogger(__name__)
 
 # Training builds the maps of what it augments; the stored ones are for validation.
 _TRAIN_FIELDS = ("image", "inverse_matrix", "size", "polygons", "ignore", "sample_id")
@@ -64,6 +67,7 @@ def train_detector(config: RunConfig, asked: TrainingConfig, stores: Mapping[str
             callbacks.append(EarlyStopping("val/hmean", mode="max", patience=asked.model.early_stopping))
         trainer = lightning_trainer(asked, folder, callbacks)
         module = new_detector(config, asked)
+        advise_threads(trainer)
         began = time.perf_counter()
         trainer.fit(module, datamodule=data)
         seconds = time.perf_counter() - began
@@ -171,6 +175,13 @@ def lightning_trainer(asked: TrainingConfig, folder: Path, callbacks: list[Any])
         )
     except (ValueError, TypeError, L.fabric.utilities.exceptions.MisconfigurationException) as error:
         raise ConfigError(f"Lightning refuses the trainer's settings: {error}") from None
+
+
+def advise_threads(trainer: L.Trainer) -> None:
+    """Log what helps a training on a processor that has other work to do."""
+    advice = busy()
+    if advice and trainer.strategy.root_device.type == "cpu":
+        log.info("this machine's load is %s", advice)
 
 
 def refuse_interrupted(trainer: L.Trainer) -> None:
