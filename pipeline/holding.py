@@ -1,4 +1,4 @@
-"""Who holds a generation: readers take a shared lock on its folder, and `gc` removes what has none."""
+"""Who holds a generation or a run: a shared lock on its folder, and `gc` removes what has none."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def hold_current(path: Path) -> tuple[int, Path]:
 
 
 @contextlib.contextmanager
-def unused(generation: Path) -> Iterator[bool]:
-    """Tell whether no reader holds a generation, and keep it so: readers hold a shared lock on its folder."""
-    descriptor = os.open(generation, os.O_RDONLY | os.O_DIRECTORY)
+def unused(folder: Path) -> Iterator[bool]:
+    """Tell whether nobody uses a folder, and keep it so: who does holds a shared lock on it."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield True

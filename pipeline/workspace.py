@@ -66,7 +66,7 @@ def exclusive(work_dir: Path, purpose: str) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Collected:
-    """Generations that `gc` removed and those that somebody reads, and the bytes that it freed."""
+    """Folders that `gc` removed (or would) and those that somebody uses, and the bytes that it freed."""
 
     removed: list[Path]
     in_use: list[Path]

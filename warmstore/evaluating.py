@@ -22,6 +22,7 @@ from pipeline.errors import ConfigError
 from pipeline.store import Store
 from warmstore.config import RunConfig
 from warmstore.inputs import ValidationInputs
+from warmstore.runs import run_folder
 from warmstore.settings import TrainingConfig
 from warmstore.training import (
     VAL_FIELDS,
@@ -31,7 +32,6 @@ from warmstore.training import (
     normalised_when_read,
     quiet,
     refuse_interrupted,
-    run_folder,
     trained_detector,
 )
 
@@ -104,8 +104,7 @@ def overfit_detector(
         update={"max_epochs": epochs, "check_val_every_n_epoch": every, "num_sanity_val_steps": 0}
     )
     asked = asked.model_copy(update={"model": model, "trainer": trainer_config})
-    folder = run_folder(config, "overfit")
-    with quiet():
+    with quiet(), run_folder(config, "overfit") as folder:
         L.seed_everything(config.seed, workers=True, verbose=False)
         data = OcrDataModule(
             train=store.name,

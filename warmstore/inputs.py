@@ -8,12 +8,13 @@ from pathlib import Path
 
 from ocr.checkpoints import existing_checkpoint
 from ocr.expected import check_expected
-from pipeline.errors import ConfigError, PipelineError
+from pipeline.errors import PipelineError
 from pipeline.preview import preview
 from pipeline.recipe import full_recipe
 from pipeline.store import Store, open_store
 from warmstore.compose import Composed
 from warmstore.config import RunConfig
+from warmstore.runs import newest_checkpoint
 from warmstore.settings import TrainingConfig, training_config
 
 log = logging.getLogger(__name__)
@@ -59,13 +60,3 @@ def checked_store(config: RunConfig, split: str) -> Store:
                 f"{name} of split {split} is stale ({'; '.join(found.why)}); run `warmstore run`"
             )
     return store
-
-
-def newest_checkpoint(work_dir: Path) -> Path:
-    """Find the best checkpoint of the newest training. Raises ConfigError where there is none."""
-    found = sorted(work_dir.glob("runs/*-train*/checkpoints/best.ckpt"))
-    if not found:
-        raise ConfigError(
-            f"there is no checkpoint below {work_dir / 'runs'}; train first, or give --checkpoint"
-        )
-    return found[-1]

@@ -27,6 +27,7 @@ from pipeline.store import Store
 from warmstore.config import RunConfig
 from warmstore.inputs import ValidationInputs
 from warmstore.machine import busy
+from warmstore.runs import run_folder
 from warmstore.settings import TrainingConfig
 
 log = logging.getLogger(__name__)
@@ -40,8 +41,7 @@ _RATES = ("hmean", "precision", "recall")
 
 def train_detector(config: RunConfig, asked: TrainingConfig, stores: Mapping[str, Store]) -> dict[str, Any]:
     """Train on split `train`, validate the best checkpoint on `val`; gives the summary that it writes."""
-    folder = run_folder(config, "train")
-    with quiet():
+    with quiet(), run_folder(config, "train") as folder:
         L.seed_everything(config.seed, workers=True, verbose=False)
         data = OcrDataModule(
             train=stores["train"].name,
@@ -85,8 +85,7 @@ def train_detector(config: RunConfig, asked: TrainingConfig, stores: Mapping[str
 def validate_detector(config: RunConfig, inputs: ValidationInputs) -> dict[str, Any]:
     """Compute the metric of a checkpoint over a split; gives the summary that it writes."""
     asked, checkpoint, store = inputs.settings, inputs.checkpoint, inputs.store
-    folder = run_folder(config, "validate")
-    with quiet():
+    with quiet(), run_folder(config, "validate") as folder:
         module = trained_detector(config, asked, checkpoint)
         data = OcrDataModule(
             val=store.name,
@@ -204,19 +203,6 @@ def _summary(store: Store, metrics: Any, epochs: list[dict[str, Any]], trainer: 
         "val_precision": trainer.lightning_module.val_precision or str(trainer.precision),
         "store": {"path": str(store.name), "generation": store.generation, "digest": store.digest},
     }
-
-
-def run_folder(config: RunConfig, kind: str) -> Path:
-    """Make a folder of its own for a run, below the work folder."""
-    base = config.work_dir / "runs" / f"{time.strftime('%Y%m%d-%H%M%S')}-{kind}"
-    folder, tries = base, 1
-    while True:
-        try:
-            folder.mkdir(parents=True)
-            return folder
-        except FileExistsError:
-            tries += 1
-            folder = base.with_name(f"{base.name}-{tries}")
 
 
 def _write(folder: Path, summary: dict[str, Any]) -> dict[str, Any]:

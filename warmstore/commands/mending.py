@@ -13,10 +13,11 @@ from pipeline.errors import ConfigError, PipelineError, StoreError, unknown_samp
 from pipeline.repair import repair_stage
 from pipeline.store import open_store
 from pipeline.verify import RUN, Damage, Verification, compare_with_source, names_in, verify_store
-from pipeline.workspace import exclusive
+from pipeline.workspace import Collected, exclusive
 from stages import STAGES
 from warmstore import show
 from warmstore.options import Invocation, run_options
+from warmstore.runs import collect_runs
 
 
 @click.command()
@@ -241,7 +242,13 @@ def diff(a: Path, b: Path, as_json: bool, debug: bool) -> int:
     show_default=True,
     help="Keep the newest K old generations.",
 )
-def gc(asked: Invocation, dry_run: bool, keep: int) -> int:
+@click.option(
+    "--runs",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Also remove runs, with their checkpoints, but the newest N of each kind; none otherwise.",
+)
+def gc(asked: Invocation, dry_run: bool, keep: int, runs: int | None) -> int:
     """Remove old generations that nobody reads, never the current one, and say how many bytes that frees.
 
     Files that another generation or the data set shares are not counted: they stay.
@@ -249,9 +256,10 @@ def gc(asked: Invocation, dry_run: bool, keep: int) -> int:
     \b
     Example:
       warmstore gc --dry-run
-      warmstore gc --keep 1
+      warmstore gc --keep 1 --runs 5
     """
     rows: list[dict[str, Any]] = []
+    old_runs = Collected([], [], 0)
     with exclusive(asked.config.work_dir, "warmstore gc"):
         for split in asked.splits:
             workspace = asked.config.workspace(split)
@@ -267,8 +275,15 @@ def gc(asked: Invocation, dry_run: bool, keep: int) -> int:
                         "freed": found.freed,
                     }
                 )
+        if runs is not None:
+            old_runs = collect_runs(asked.config.work_dir, runs, dry_run)
+    told = {
+        "removed": [path.name for path in old_runs.removed],
+        "in_use": [path.name for path in old_runs.in_use],
+        "freed": old_runs.freed,
+    }
     if asked.json:
-        show.as_json({"dry_run": dry_run, "stores": rows})
+        show.as_json({"dry_run": dry_run, "stores": rows, "runs": told})
         return 0
     title = "gc (dry run: nothing is removed)" if dry_run else "gc"
     columns = ("split", "stage", "removed", "in use", "would free" if dry_run else "freed")
@@ -276,6 +291,9 @@ def gc(asked: Invocation, dry_run: bool, keep: int) -> int:
         (r["split"], r["stage"], len(r["removed"]), len(r["in_use"]), show.size(r["freed"])) for r in rows
     ]
     show.table(title, columns, lines)
-    total = show.size(sum(r["freed"] for r in rows))
+    for what in ("removed", "in_use"):
+        for name in told[what]:
+            click.echo(f"runs/{name}: {what.replace('_', ' ')}")
+    total = show.size(sum(r["freed"] for r in rows) + old_runs.freed)
     click.echo(f"{total} would be freed" if dry_run else f"{total} freed")
     return 0
