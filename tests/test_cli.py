@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -17,12 +16,10 @@ import pytest
 import xarray
 import zarr
 
-import ocr.synthetic
 from pipeline.store import open_store
 from warmstore.cli import COMMANDS, _run
 
 PROJECT = Path(__file__).resolve().parents[1]
-HEAVY = {"torch", "transformers", "lightning", "dask", "distributed", "zarr", "numba", "matplotlib"}
 
 
 @dataclass(frozen=True)
@@ -218,59 +215,6 @@ def test_removal_and_order_are_seen_downstream(tmp_path: Path) -> None:
         assert list(store.sample_ids) == [name for name, _ in listed]
 
 
-def test_a_folder_of_somebody_else_is_not_drawn_into(tmp_path: Path) -> None:
-    mine = tmp_path / "data/tiny/train.json"
-    mine.parent.mkdir(parents=True)
-    mine.write_text("mine")
-    refused = Shell(tmp_path)("data")
-    assert refused.returncode == 2 and "not drawn by" in refused.stderr
-    assert mine.read_text() == "mine" and not list(tmp_path.rglob("*.jpg"))
-    mine.unlink()
-    assert Shell(tmp_path)("data").returncode == 0
-
-
-@pytest.mark.parametrize("changed", ["val.json", "train/receipt-00002.jpg", "val/receipt-77777.jpg"])
-def test_drawing_other_numbers_replaces_no_change_of_the_users(tmp_path: Path, changed: str) -> None:
-    shell, mine = Shell(tmp_path), tmp_path / "data/tiny" / changed
-    assert shell("data", "--train", "3", "--val", "1").returncode == 0
-    with mine.open("ab") as file:
-        file.write(b" ")
-    before = mine.read_bytes()
-    assert shell("data", "--train", "3", "--val", "1").returncode == 0  # nothing to draw
-    refused = shell("data", "--train", "2", "--val", "1")
-    assert (refused.returncode, mine.read_bytes()) == (2, before)
-    assert f"{changed} in data/tiny changed since" in refused.stderr
-    mine.rename(tmp_path / "kept")
-    assert shell("data", "--train", "2", "--val", "1").returncode == 0
-    assert len(list((tmp_path / "data/tiny/train").iterdir())) == 2
-
-
-@pytest.mark.parametrize("again", ["data --train 3", "run canonicalize"])
-def test_an_interrupted_drawing_is_drawn_to_its_end(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, again: str
-) -> None:
-    draw = ocr.synthetic.draw_receipt
-
-    def interrupt_the_third(rng: Any, size: Any, orientation: int) -> Any:
-        if len(list(tmp_path.rglob("*.jpg"))) == 2:
-            raise KeyboardInterrupt
-        return draw(rng, size, orientation)
-
-    shell = Shell(tmp_path)
-    with monkeypatch.context() as patch:
-        patch.setattr(ocr.synthetic, "draw_receipt", interrupt_the_third)
-        assert shell("data", "--train", "3").returncode == 1
-    half = tmp_path / "data/tiny/train/receipt-00001.jpg"
-    whole = half.read_bytes()
-    half.write_bytes(whole[:100])
-    assert shell(*again.split()).returncode == 0
-    assert half.read_bytes() == whole
-    assert {path.name: len(list(path.glob("*.jpg"))) for path in half.parents[1].glob("*/")} == {
-        "train": 3,
-        "val": 6,
-    }
-
-
 def test_a_lost_generation_is_told_and_built_again(tmp_path: Path) -> None:
     shell = Shell(tmp_path)
     shell("data")
@@ -404,55 +348,6 @@ def test_every_command_has_help_with_an_example() -> None:
     for command in COMMANDS:
         assert command.help
         assert f"warmstore {command.name}" in command.help
-
-
-@pytest.mark.parametrize("command", ["status", "config"])
-def test_looking_needs_no_torch(built: Shell, command: str) -> None:
-    done = imports(built.folder, command)
-    assert (done.returncode, done.stderr) == (0, ""), done.stderr
-
-
-@pytest.mark.parametrize(
-    ("command", "words"),
-    [
-        ("validate --checkpoint none.ckpt", "there is no checkpoint none.ckpt"),
-        ("precision --checkpoint none.ckpt", "there is no checkpoint none.ckpt"),
-        ("bench epoch --checkpoint none.ckpt", "there is no checkpoint none.ckpt"),
-        ("bench epoch work_dir=empty", "there is no checkpoint below empty/runs"),
-        ("bench ladder work_dir=empty", "there is no store at empty/val/tensors.zarr"),
-        ("train work_dir=empty", "there is no store at empty/train/tensors.zarr"),
-        ("train model.backbone=vgg", "model.backbone"),
-        ("overfit work_dir=empty", "there is no store at empty/train/tensors.zarr"),
-        ("overfit --samples 99", "has 8 samples, not 99"),
-        ("ceiling work_dir=empty", "there is no store at empty/val/canonical.zarr"),
-    ],
-)
-def test_a_mistake_is_told_before_torch_loads(built: Shell, command: str, words: str) -> None:
-    done = imports(built.folder, *command.split())
-    assert done.returncode in (1, 2) and words in done.stderr
-    assert len(done.stderr.splitlines()) == 1, done.stderr
-
-
-def imports(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
-    """Run a command in a process of its own; heavy imports end up on standard error."""
-    script = (
-        "import sys\n"
-        "from warmstore.cli import _run\n"
-        "code = _run([*sys.argv[1:], '--config', 'tiny'])\n"
-        f"loaded = sorted({HEAVY} & set(sys.modules))\n"
-        "if loaded:\n"
-        "    print(loaded, file=sys.stderr)\n"
-        "sys.exit(code)\n"
-    )
-    environment = {**os.environ, "WARMSTORE_CONFIGS": str(PROJECT / "configs"), "PYTHONPATH": str(PROJECT)}
-    return subprocess.run(
-        [sys.executable, "-c", script, *command],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
 
 def test_help_is_in_one_place() -> None:

@@ -1,0 +1,71 @@
+"""Commands that look, or that are mistaken, load nothing that takes seconds."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.test_cli import PROJECT, Shell
+
+HEAVY = {"torch", "transformers", "lightning", "dask", "distributed", "zarr", "numba", "matplotlib"}
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Shell:
+    """A folder in which the tiny run has been preprocessed."""
+    shell = Shell(tmp_path_factory.mktemp("quick"))
+    assert shell("run").returncode == 0
+    return shell
+
+
+@pytest.mark.parametrize("command", ["status", "config"])
+def test_looking_needs_no_torch(built: Shell, command: str) -> None:
+    done = imports(built.folder, command)
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("validate --checkpoint none.ckpt", "there is no checkpoint none.ckpt"),
+        ("precision --checkpoint none.ckpt", "there is no checkpoint none.ckpt"),
+        ("bench epoch --checkpoint none.ckpt", "there is no checkpoint none.ckpt"),
+        ("bench epoch work_dir=empty", "there is no checkpoint below empty/runs"),
+        ("bench ladder work_dir=empty", "there is no store at empty/val/tensors.zarr"),
+        ("train work_dir=empty", "there is no store at empty/train/tensors.zarr"),
+        ("train model.backbone=vgg", "model.backbone"),
+        ("overfit work_dir=empty", "there is no store at empty/train/tensors.zarr"),
+        ("overfit --samples 99", "has 8 samples, not 99"),
+        ("ceiling work_dir=empty", "there is no store at empty/val/canonical.zarr"),
+    ],
+)
+def test_a_mistake_is_told_before_torch_loads(built: Shell, command: str, words: str) -> None:
+    done = imports(built.folder, *command.split())
+    assert done.returncode in (1, 2) and words in done.stderr
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+
+
+def imports(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    """Run a command in a process of its own; heavy imports end up on standard error."""
+    script = (
+        "import sys\n"
+        "from warmstore.cli import _run\n"
+        "code = _run([*sys.argv[1:], '--config', 'tiny'])\n"
+        f"loaded = sorted({HEAVY} & set(sys.modules))\n"
+        "if loaded:\n"
+        "    print(loaded, file=sys.stderr)\n"
+        "sys.exit(code)\n"
+    )
+    environment = {**os.environ, "WARMSTORE_CONFIGS": str(PROJECT / "configs"), "PYTHONPATH": str(PROJECT)}
+    return subprocess.run(
+        [sys.executable, "-c", script, *command],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
