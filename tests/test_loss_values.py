@@ -59,6 +59,7 @@ def with_gradients(output: DetectorOutput, batch: Maps, params: LossParams) -> L
 @example(0, 4.0, 0.0, 1.0, 1.0, 1.0, 3.0)  # no negative
 @example(0, 4.0, 0.0, 0.1, 0.0, 0.0, 3.0)  # nothing is seen
 @example(1, 4.0, 8.0, 0.002, 1.0, 0.5, 3.0)  # many negatives on the border
+@example(0, 0.1, 0.5, 0.0, 1.0, 0.0, 0.01)  # nearly all losses are equal
 def test_values_are_those_that_training_has(
     seed: int, spread: float, steps: float, text: float, seen: float, thresh: float, ratio: float
 ) -> None:
@@ -88,6 +89,18 @@ def test_double_precision_agrees(steepness: float) -> None:
     assert terms.binary == pytest.approx(1 - 2 * (step * target).sum().item() / total, rel=1e-5)
     difference = ((thresh - batch["thresh_maps"]).abs() * thresh_mask).sum() / thresh_mask.sum()
     assert terms.threshold == pytest.approx(difference.item(), rel=1e-6)
+
+
+@pytest.mark.parametrize("gradient", [True, False])
+def test_sums_over_a_large_batch_of_equal_losses_are_exact(gradient: bool) -> None:
+    zeros = torch.zeros(4, 1, 512, 512)
+    leaves = DetectorOutput(zeros.clone().requires_grad_(gradient), zeros)
+    flags = dict.fromkeys(
+        ("prob_maps", "prob_masks", "thresh_masks"), torch.ones_like(zeros, dtype=torch.uint8)
+    )
+    terms = detector_loss(leaves, {**flags, "thresh_maps": zeros + 0.3}, LossParams())
+    exact = torch.tensor([np.log(2), 1 - 2 * 0.5 / 1.5, 0.2], dtype=torch.float32)
+    torch.testing.assert_close(torch.stack(terms[1:]).detach(), exact, rtol=1e-5, atol=0)
 
 
 @pytest.mark.parametrize("share", [0.05, 0.95])
