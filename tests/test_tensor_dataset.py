@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, IterableDataset
 
 from ocr.cache import CacheParams
 from ocr.datasets import TensorDataset
@@ -218,6 +218,41 @@ def test_workers_started_in_any_way_read_the_same(path: Path, method: str) -> No
     for batch in loader:
         assert_batch(batch, [next(rows) for _ in batch["sample_id"]])
     assert dataset.stats().samples == 11
+
+
+class InOrder(IterableDataset[dict[str, Any]]):
+    """What makes its batches itself, in a worker."""
+
+    def __init__(self, dataset: TensorDataset) -> None:
+        self.dataset = dataset
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return self.dataset.batches(2)
+
+
+@pytest.mark.parametrize("by", ["batches", "samples", "itself"])
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
+def test_a_worker_sends_what_was_asked_for_alone_and_keeps_none_of_it(path: Path, by: str) -> None:
+    dataset = TensorDataset(path, fields=("image", "size"))
+    loader: DataLoader[Any] = DataLoader(
+        InOrder(dataset) if by == "itself" else dataset,
+        batch_size=2 if by == "batches" else None,
+        collate_fn=as_collated if by == "batches" else None,
+        num_workers=1,
+        persistent_workers=True,
+        multiprocessing_context="fork",
+    )
+    for _ in range(2):
+        row = 0
+        for batch in loader:
+            sent = {"image": batch.get("images", batch.get("image")), "size": batch["size"]}
+            for name, tensor in sent.items():
+                assert tensor.untyped_storage().nbytes() == tensor.nbytes
+                expected = sample(row, *CANVAS)[name]
+                np.testing.assert_array_equal(tensor.view(-1, *expected.shape)[0], expected)
+                tensor.zero_()
+            row += 1 if by == "samples" else len(batch["sample_id"])
+        assert row == 11
 
 
 def test_a_loader_without_workers_gets_views(path: Path) -> None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ocr.datasets.buffers import BufferPool
 from ocr.datasets.collate import ARRAYS, LISTS, ROWS, Batch, Deferred, Sample
 from ocr.datasets.gather import Gathering
+from pipeline.chunk_files import Samples
 from pipeline.errors import ConfigError, StoreError
 from pipeline.mapped import MappedArray
 from pipeline.store import Store
@@ -45,13 +46,14 @@ class StoreReader:
         self.sample_bytes = sum(array.sample_bytes for array in self.arrays.values())
         self._watch = ChangeWatch(array.files.directory for array in self.arrays.values())
         self._lists = {name: partial(read, store) for name, read in _LISTS.items() if name in self.fields}
+        self._wholes: dict[str, Samples | None] = {}
         self._tensors: dict[str, torch.Tensor | None] = {}
         self.remap()
 
     def remap(self) -> None:
         """Take note of how the arrays lie in memory, after a cache changed that."""
         for name, array in self.arrays.items():
-            whole = array.view(0, len(array))
+            whole = self._wholes[name] = array.view(0, len(array))
             self._tensors[name] = None if whole is None else as_tensor(whole)
         self._may_change = any(array.reads_pages_of_files for array in self.arrays.values())
 
@@ -82,7 +84,7 @@ class StoreReader:
             if name in ARRAYS:
                 sample[name] = self._samples(name, range(row, row + 1), gathering)[0]
             elif name in ROWS:
-                sample[name] = self._rows[name][row]
+                sample[name] = self._rows[name][row].clone()
             elif name in self._lists:
                 sample[name] = self._lists[name](row)
         sample["sample_id"] = self.store.sample_ids[row]
@@ -104,7 +106,7 @@ class StoreReader:
             if name in ARRAYS:
                 batch[ARRAYS[name]] = self._samples(name, rows, gathering)
             elif name in ROWS:
-                batch[name] = self._rows[name][run or rows]
+                batch[name] = self._rows[name][run].clone() if run else self._rows[name][rows]
             elif name in self._lists:
                 batch[name] = Deferred(rows, self._lists[name])
         ids = self.store.sample_ids
@@ -135,11 +137,10 @@ class StoreReader:
 
     def _samples(self, name: str, rows: Rows, gathering: Gathering) -> torch.Tensor:
         """Samples of an array as a view, or a buffer that `gathering` fills."""
-        array, tensor = self.arrays[name], self._tensors[name]
+        array, tensor, whole = self.arrays[name], self._tensors[name], self._wholes[name]
         if isinstance(rows, range):
-            if tensor is not None:
-                return tensor[rows.start : rows.stop]
-            view = array.view(rows.start, rows.stop)
+            # No slice of `tensor`: a worker that sends one sends all that it is a slice of, and shares that.
+            view = array.view(rows.start, rows.stop) if whole is None else whole[rows.start : rows.stop]
             if view is not None:
                 return as_tensor(view)
         out = self._pool.take((len(rows), *array.shape[1:]), _tensor_dtype(array.dtype))

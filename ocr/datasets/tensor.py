@@ -13,7 +13,7 @@ from typing import Any, Literal, overload
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, get_worker_info
 
 from ocr.cache import CacheParams, RamCache, Warmth
 from ocr.datasets.buffers import BufferPool
@@ -141,7 +141,8 @@ class TensorDataset(Dataset[Sample]):
         batch_size = operator.index(batch_size)  # torch splits by no integer of NumPy
         rows = self._ordered(order, seed)
         end = len(rows) - len(rows) % batch_size if drop_last else len(rows)
-        if isinstance(rows, range) and self._reader.why_copied is None:
+        in_worker = get_worker_info() is not None  # sending a slice of all samples sends all of them
+        if isinstance(rows, range) and self._reader.why_copied is None and not in_worker:
             batches = self._views(rows[:end], batch_size)
         else:
             load_copy()
