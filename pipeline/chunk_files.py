@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.codec import decoded_size
 from pipeline.direct import read_direct
 from pipeline.errors import StoreError
 from pipeline.stage import Chunked
@@ -105,7 +106,11 @@ class ChunkFiles:
         library = numcodecs.Zstd() if codec == "zstd" else numcodecs.Blosc()
 
         def read(chunk: int, out: Samples) -> None:
-            library.decode((self.directory / self.key(chunk)).read_bytes(), _bytes(out))
+            data = (self.directory / self.key(chunk)).read_bytes()
+            library.decode(data, _bytes(out))
+            # The libraries are content with fewer bytes, and leave what `out` held before in the rest.
+            if decoded_size(data) not in (out.nbytes, None):
+                raise ValueError(f"it holds {decoded_size(data)} bytes where {out.nbytes} belong")
 
         return read
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.codec import decoded_size, encode
 from pipeline.errors import StoreError
 from pipeline.mapped import MappedArray
 from pipeline.pages import HUGE_PAGE, PAGE, Region, whole_pages
@@ -145,6 +147,22 @@ def test_a_chunk_that_is_not_whole_is_an_error_with_its_sample(
         chunk.write_bytes(b"no zstd frame at all")
     with pytest.raises(StoreError, match=r"00001\.jpg.*warmstore repair"):
         MappedArray(store, "image").gather([1], np.empty((1, 3, 64, 64), np.uint8))
+
+
+@pytest.mark.parametrize("codec", ["zstd", "lz4"])
+@pytest.mark.parametrize("channels", [2, 4])
+def test_a_compressed_chunk_of_another_size_is_an_error(tmp_path: Path, codec: Any, channels: int) -> None:
+    store = open_store(tensors_store(tmp_path, 3, ALIGNED, codec=codec))
+    store.chunk_file("image", 1).write_bytes(encode(codec, np.zeros((1, channels, *ALIGNED), np.uint8)))
+    with pytest.raises(StoreError, match=r"00001\.jpg.*warmstore repair"):
+        MappedArray(store, "image").gather([1], np.empty((1, 3, *ALIGNED), np.uint8))
+
+
+@given(size=st.integers(0, 70_000), random=st.booleans(), codec=st.sampled_from(["zstd", "lz4"]))
+@settings(deadline=None)
+def test_a_compressed_chunk_says_how_many_bytes_it_holds(size: int, random: bool, codec: Any) -> None:
+    content = np.random.default_rng(size).integers(0, 256 if random else 1, size, np.uint8)
+    assert decoded_size(bytes(encode(codec, content))) == size
 
 
 @pytest.mark.parametrize("name", ["picture", "size"])
