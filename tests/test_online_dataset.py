@@ -220,6 +220,20 @@ def test_a_transform_changes_samples(raw: Path) -> None:
     assert dataset[0]["image"] == 1
 
 
+@pytest.mark.parametrize("switches", SWITCHES[:5], ids=str)
+def test_a_transform_in_place_changes_no_later_epoch(raw: Path, switches: dict[str, Any]) -> None:
+    def darken(sample: dict[str, Any]) -> dict[str, Any]:
+        for name in ("image", "prob_map"):
+            sample[name].div_(2, rounding_mode="floor")
+        return sample
+
+    dataset = OnlineDataset(config(raw, **switches), PARAMS, transform=darken)
+    first, *others = [list(dataset.batches(4)) for _ in range(3)]
+    for epoch in others:
+        for one, other in zip(epoch, first, strict=True):
+            assert_equal(one, other)
+
+
 def test_choices(raw: Path) -> None:
     assert OnlineDataset(config(raw), PARAMS, limit=2).sample_ids == ["0.jpg", "1.jpg"]
     assert OnlineDataset(config(raw), PARAMS, samples=["4.jpg", "1.jpg"]).sample_ids == ["4.jpg", "1.jpg"]

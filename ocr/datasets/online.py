@@ -98,6 +98,8 @@ class OnlineDataset(Dataset[Sample]):
             raise IndexError(f"sample {index} of {len(self)} in {self.config.image_path}")
         index %= len(self)
         arrays, truth = self._compute(index)
+        if self.transform:  # which may write into what it gets, and that may be what a cache holds
+            arrays = {name: array.copy() for name, array in arrays.items()}
         values: dict[str, Any] = {
             **{name: as_tensor(array) for name, array in arrays.items()},
             "inverse_matrix": torch.from_numpy(np.linalg.inv(truth.matrix)),
