@@ -27,10 +27,10 @@ from ocr.datasets.raw import listed_samples
 from ocr.decoding import DecodeParams, decode_upright
 from ocr.geometry import transform_points
 from ocr.maps import build_maps
-from ocr.tensors import TensorParams
+from ocr.tensors import MAP_DTYPES, TensorParams
 from pipeline.errors import ConfigError, PipelineError
 from pipeline.stage import Chunked
-from tests.stores import fields, write_store
+from tests.stores import fields, sample, write_store
 
 CANVAS = (96, 64)
 PARAMS = OnlineParams(decode=DecodeParams(canvas=CANVAS))
@@ -286,6 +286,27 @@ def test_augmentation_with_a_tensor_cache_is_refused(raw: Path) -> None:
 def test_maps_that_do_not_exist_are_refused(raw: Path, tmp_path: Path) -> None:
     switches = {"maps_path": tmp_path / "maps.zarr", "load_maps": True, "preload_maps": True}
     with pytest.raises(ConfigError, match="maps are to be loaded, and do not exist"):
+        OnlineDataset(config(raw, **switches), PARAMS)
+
+
+@pytest.mark.parametrize(
+    ("canvas", "names", "recipe", "reason"),
+    [
+        ((64, 64), MAP_DTYPES, {}, r"canvas of prob_map \[64, 64\] → \[96, 64\].*run the stage maps"),
+        (CANVAS, ["prob_map"], {}, "there is no prob_mask"),
+        (CANVAS, MAP_DTYPES, {"parameters": {"shrink_ratio": 0.5}}, r"stages.maps.shrink_ratio 0\.5 → 0\.4"),
+    ],
+)
+@pytest.mark.parametrize("preload", [False, True])
+def test_maps_that_drawing_would_not_give_are_refused(
+    raw: Path, tmp_path: Path, canvas: Any, names: Any, recipe: Any, reason: str, preload: bool
+) -> None:
+    maps = tuple(field for field in fields(*canvas) if field.name in names)
+    values = [{name: sample(index, *canvas)[name] for name in names} for index in range(COUNT)]
+    ids = [f"{index}.jpg" for index in range(COUNT)]
+    path = write_store(tmp_path / "maps.zarr", values, maps, attributes={"recipe": recipe}, sample_ids=ids)
+    switches = {"maps_path": path, "load_maps": True, "preload_maps": preload}
+    with pytest.raises(ConfigError, match=reason):
         OnlineDataset(config(raw, **switches), PARAMS)
 
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -76,8 +77,7 @@ class OnlineDataset(Dataset[Sample]):
         self._map_fields = [name for name in MAP_DTYPES if name in self.fields]
         self._counters = Counters()
         self._truths: dict[int, Truth] = {}
-        stored = config.maps_path if config.load_maps else None
-        self._stored = StoredMaps(stored, self.sample_ids) if stored else None
+        self._stored = self._maps_store(config.maps_path if config.load_maps else None)
         image, maps = self._layouts()
         self._images = self._cache("images", image, config.preload_images or cache.cache_images)
         self._maps = self._cache("maps", maps, config.preload_maps or cache.cache_maps)
@@ -166,6 +166,12 @@ class OnlineDataset(Dataset[Sample]):
         if self._maps:
             self._maps.put(index, maps)
         return maps
+
+    def _maps_store(self, path: Path | None) -> StoredMaps | None:
+        params = self._computer.params
+        if path is None:
+            return None
+        return StoredMaps(path, self.sample_ids, self._map_fields, params.decode.canvas, params.maps)
 
     def _layouts(self) -> tuple[Layout, Layout]:
         params = self._computer.params

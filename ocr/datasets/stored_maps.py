@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -10,23 +10,34 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ocr.tensors import MAP_DTYPES
+from ocr.geometry import Size
+from ocr.maps import MapParams
 from pipeline.errors import ConfigError, StoreError
+from pipeline.stage import Chunked
 from pipeline.store import Store, open_store
 
 
 class StoredMaps:
-    """The maps of samples, by index. Pickles as a path.
+    """The maps `names` of samples, by index. Pickles as a path.
 
-    Raises ConfigError where there is no such store, or it lacks one of the samples.
+    Raises ConfigError where there is no such store, it lacks one of the samples or maps, or its maps are
+    of another canvas (height, width) or were drawn with other parameters.
     """
 
-    def __init__(self, path: Path, sample_ids: Sequence[str]) -> None:
-        self.path = path
+    def __init__(
+        self, path: Path, sample_ids: Sequence[str], names: Sequence[str], canvas: Size, params: MapParams
+    ) -> None:
+        self.path, self.names = path, tuple(names)
         try:
             rows = self._store.rows
         except StoreError as error:
             raise ConfigError(f"maps are to be loaded, and do not exist: {error}") from error
+        problems = list(self._problems(canvas, params))
+        if problems:
+            raise ConfigError(
+                f"the maps in {path} are not those that drawing gives: {'; '.join(problems)}; "
+                "run the stage maps, or set the configuration back"
+            )
         missing = [sample_id for sample_id in sample_ids if sample_id not in rows]
         if missing:
             raise ConfigError(
@@ -36,11 +47,23 @@ class StoredMaps:
 
     def read(self, index: int) -> dict[str, NDArray[Any]]:
         """Read a copy of a sample's maps, verified."""
-        return {name: np.array(self._store.value(name, self._rows[index])) for name in MAP_DTYPES}
+        return {name: np.array(self._store.value(name, self._rows[index])) for name in self.names}
+
+    def _problems(self, canvas: Size, params: MapParams) -> Iterator[str]:
+        for name in self.names:
+            field = self._store.declared.get(name)
+            if not isinstance(field, Chunked):
+                yield f"there is no {name}"
+            elif field.shape[-2:] != tuple(canvas):
+                yield f"canvas of {name} {list(field.shape[-2:])} → {list(canvas)}"
+        drawn = self._store.attributes.get("recipe", {}).get("parameters", {})
+        for key, value in params.model_dump(mode="json").items():
+            if drawn.get(key, value) != value:
+                yield f"stages.maps.{key} {drawn[key]} → {value}"
 
     @cached_property
     def _store(self) -> Store:
         return open_store(self.path)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path, "_rows": self._rows}
+        return {"path": self.path, "names": self.names, "_rows": self._rows}
