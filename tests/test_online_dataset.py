@@ -237,10 +237,29 @@ def test_a_transform_in_place_changes_no_later_epoch(raw: Path, switches: dict[s
 def test_choices(raw: Path) -> None:
     assert OnlineDataset(config(raw), PARAMS, limit=2).sample_ids == ["0.jpg", "1.jpg"]
     assert OnlineDataset(config(raw), PARAMS, samples=["4.jpg", "1.jpg"]).sample_ids == ["4.jpg", "1.jpg"]
+    twice = OnlineDataset(config(raw), PARAMS, samples=["4.jpg", "4.jpg", "1.jpg"], limit=2)
+    assert [name for batch in twice.batches(1) for name in batch["sample_id"]] == ["4.jpg", "4.jpg"]
+    nothing = OnlineDataset(config(raw, preload_images=True), PARAMS, samples=[])
+    assert list(nothing.batches(4)) == []
     only = OnlineDataset(config(raw), PARAMS, fields=("prob_map",))
     assert set(only[0]) == {"prob_map", "sample_id"}
     order = [name for batch in only.batches(2, [3, 0, 5]) for name in batch["sample_id"]]
     assert order == ["3.jpg", "0.jpg", "5.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("choice", "words"),
+    [({"fields": ("picture",)}, "picture is no field of a sample"), ({"limit": -1}, "limit .* not -1")],
+)
+def test_choices_that_make_no_sense_are_refused(raw: Path, choice: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        OnlineDataset(config(raw), PARAMS, **choice)
+
+
+@pytest.mark.parametrize("batch_size", [0, -3])
+def test_a_batch_of_nothing_is_refused(raw: Path, batch_size: int) -> None:
+    with pytest.raises(ConfigError, match="at least one sample"):
+        OnlineDataset(config(raw), PARAMS).batches(batch_size)
 
 
 @pytest.mark.parametrize("index", [COUNT, -COUNT - 1])

@@ -22,6 +22,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from pipeline.errors import ConfigError
+
 ARRAYS = {
     "image": "images",
     "prob_map": "prob_maps",
@@ -35,6 +37,14 @@ DEFAULT_FIELDS = (*ARRAYS, "inverse_matrix", "size", "polygons", "ignore")
 
 Sample = dict[str, Any]
 Batch = dict[str, Any]
+
+
+def check_fields(names: Sequence[str]) -> None:
+    """Raise ConfigError for a name that is no field of a sample."""
+    known = (*ARRAYS, *ROWS, *LISTS)
+    for name in names:
+        if name not in known:
+            raise ConfigError(f"{name} is no field of a sample; choose from {', '.join(known)}")
 
 
 def collate(samples: Sequence[Mapping[str, Any]]) -> Batch:

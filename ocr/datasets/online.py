@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from ocr.datasets.collate import DEFAULT_FIELDS, Batch, Sample, collate
+from ocr.datasets.collate import DEFAULT_FIELDS, Batch, Sample, check_fields, collate
 from ocr.datasets.computing import Arrays, OnlineParams, SampleComputer, Truth
 from ocr.datasets.config import DatasetConfig
 from ocr.datasets.raw import listed_samples
@@ -68,12 +68,16 @@ class OnlineDataset(Dataset[Sample]):
                 "cache_transformed_tensors would repeat the first epoch's augmentation in every other one; "
                 "switch one of them off"
             )
+        check_fields(fields)
         self.config, self.fields, self.transform, self.workers = config, tuple(fields), transform, workers
         self._computer = SampleComputer(configured(params or OnlineParams(), config))
+        wanted = None if samples is None else list(samples)
         self._raw, self.quarantined = listed_samples(
-            config.image_path, config.annotation_path, annotation_format, label_frame, samples, limit
+            config.image_path, config.annotation_path, annotation_format, label_frame, wanted
         )
-        self.sample_ids = list(self._raw)
+        if limit is not None and limit < 0:
+            raise ConfigError(f"limit is a number of samples, not {limit}")
+        self.sample_ids = (list(self._raw) if wanted is None else wanted)[:limit]
         self._map_fields = [name for name in MAP_DTYPES if name in self.fields]
         self._counters = Counters()
         self._truths: dict[int, Truth] = {}
@@ -115,6 +119,8 @@ class OnlineDataset(Dataset[Sample]):
 
     def batches(self, batch_size: int, order: Iterable[int] | None = None) -> Iterator[Batch]:
         """Iterate over batches once, in dataset order or that of the indices in `order`."""
+        if batch_size < 1:
+            raise ConfigError(f"a batch has at least one sample, not {batch_size}")
         indices = [int(index) for index in (range(len(self)) if order is None else order)]
         plan = [indices[start : start + batch_size] for start in range(0, len(indices), batch_size)]
         pin = torch.cuda.is_available()

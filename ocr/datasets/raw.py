@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from itertools import islice
 from pathlib import Path
 
 from ocr.canonical import RawSample
@@ -22,11 +21,10 @@ def listed_samples(
     annotation_format: str = "auto",
     label_frame: LabelFrame = "auto",
     samples: Iterable[str] | None = None,
-    limit: int | None = None,
 ) -> tuple[dict[str, RawSample], dict[str, Quarantine]]:
     """Read a split's labels: raw samples by sample_id in dataset order, and verdicts of those refused.
 
-    `samples` and `limit` choose among the accepted ones. Raises ConfigError for a name that is not.
+    `samples` chooses among the accepted ones. Raises ConfigError for a name that is not.
     """
     split = AnnotatedSplit(images, annotations, annotation_format, label_frame)
     found = split.samples(lambda path: bytes.fromhex(checksum(path)[1]))
@@ -41,4 +39,4 @@ def listed_samples(
             why = f" ({verdicts[missing[0]]})" if missing[0] in verdicts else ""
             raise ConfigError(f"{images} has no usable sample {missing[0]}{why}; {len(missing)} are missing")
         accepted = {name: accepted[name] for name in wanted}
-    return dict(islice(accepted.items(), limit)), verdicts
+    return accepted, verdicts

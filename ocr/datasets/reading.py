@@ -11,10 +11,10 @@ import torch
 from numpy.typing import NDArray
 
 from ocr.datasets.buffers import BufferPool
-from ocr.datasets.collate import ARRAYS, LISTS, ROWS, Batch, Deferred, Sample
+from ocr.datasets.collate import ARRAYS, ROWS, Batch, Deferred, Sample, check_fields
 from ocr.datasets.gather import Gathering
 from pipeline.chunk_files import Samples
-from pipeline.errors import ConfigError, StoreError
+from pipeline.errors import StoreError
 from pipeline.mapped import MappedArray
 from pipeline.store import Store
 from pipeline.watch import ChangeWatch
@@ -33,10 +33,8 @@ class StoreReader:
 
     def __init__(self, store: Store, fields: Sequence[str], pool: BufferPool) -> None:
         self.store, self.fields, self._pool = store, tuple(fields), pool
-        known = (*ARRAYS, *ROWS, *LISTS)
+        check_fields(self.fields)
         for name in self.fields:
-            if name not in known:
-                raise ConfigError(f"{name} is no field of a sample; choose from {', '.join(known)}")
             if name != "sample_id" and _STORED_AS.get(name, name) not in store.declared:
                 raise StoreError(
                     f"{store.name} has no field {_STORED_AS.get(name, name)} ({name} of a sample); "

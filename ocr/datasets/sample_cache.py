@@ -27,7 +27,7 @@ class SampleCache:
         self.purpose, self.count, self.layout = purpose, count, layout
         sizes = [np.dtype(dtype).itemsize * int(np.prod(shape)) for shape, dtype in layout.values()]
         self._stride = sum(map(whole_pages, sizes))
-        self._flags = whole_pages(count)
+        self._flags = whole_pages(max(count, 1))  # nothing cannot be mapped
         size = self._flags + count * self._stride
         memory = SharedMemory.attach(handle) if handle else None
         self._memory = memory or self._create(size)
