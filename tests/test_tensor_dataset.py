@@ -6,6 +6,8 @@ import multiprocessing
 import os
 import pickle
 import shutil
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -278,6 +280,18 @@ def test_a_fork_while_a_batch_is_prepared_reads_on(path: Path) -> None:
     assert results.get(timeout=30) == int(dataset[0:2]["images"].sum())
     child.join()
     assert sum(len(batch["sample_id"]) for batch in batches) == 9
+
+
+def test_a_copy_that_has_gone_leaves_its_original_a_row_of_counters(path: Path) -> None:
+    dataset = TensorDataset(path)
+    dataset[0]
+    pickle.loads(pickle.dumps(dataset))[0]
+    code = "import fcntl, sys; fcntl.lockf(0, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, 0)"
+    other = subprocess.run(
+        [sys.executable, "-c", code], stdin=dataset._counters._memory.descriptor, stderr=subprocess.DEVNULL
+    )
+    assert other.returncode != 0
+    assert dataset.stats().samples == 2
 
 
 def test_a_reader_keeps_its_generation_while_another_is_published(tmp_path: Path) -> None:

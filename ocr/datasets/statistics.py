@@ -5,8 +5,9 @@ from __future__ import annotations
 import fcntl
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, fields
+from weakref import WeakValueDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,6 +80,15 @@ class Counters:
         )
         self._row = self._row_at(0)
         self._forks = -1
+        _LIVE[self._memory.handle[2]] = self
+
+    @classmethod
+    def attach(cls, handle: Handle) -> Counters:
+        """Give the counters of a handle: those that this process has, or a way to another's.
+
+        A second descriptor would take the lock of this process's row with it when it is closed.
+        """
+        return _LIVE.get(handle[2]) or cls(handle)
 
     def add(self, hits: int, misses: int, bytes_ram: int, bytes_disk: int) -> None:
         """Count samples read by this process."""
@@ -113,8 +123,8 @@ class Counters:
         hits, misses, bytes_ram, bytes_disk = map(int, sums[:4])
         return Statistics(hits, misses, bytes_ram, bytes_disk, sums[4])
 
-    def __reduce__(self) -> tuple[type[Counters], tuple[Handle]]:
-        return Counters, (self._memory.handle,)
+    def __reduce__(self) -> tuple[Callable[[Handle], Counters], tuple[Handle]]:
+        return Counters.attach, (self._memory.handle,)
 
     def _mine(self) -> memoryview[float]:
         """This process's row, claimed by a lock on one byte that ends with the process."""
@@ -135,3 +145,7 @@ class Counters:
         """A row whose numbers are added to in a tenth of the time that an array takes."""
         octets: memoryview[int] = self._rows[index].view(np.uint8).data
         return octets.cast("d")
+
+
+_LIVE: WeakValueDictionary[int, Counters] = WeakValueDictionary()
+"""Counters of this process by the inode of their memory."""
