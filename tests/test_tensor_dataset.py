@@ -23,6 +23,7 @@ from ocr.datasets import TensorDataset
 from ocr.datasets.buffers import BufferPool
 from ocr.datasets.collate import as_collated, collate
 from pipeline.errors import ConfigError, StoreError
+from pipeline.mapped import MappedArray
 from tests.stores import fields, sample, tensors_store, write_store
 
 CANVAS = (64, 64)
@@ -428,6 +429,21 @@ def test_a_file_cut_under_the_reader_is_an_error_and_not_a_signal(tmp_path: Path
     ):
         with pytest.raises(StoreError, match=r"00002\.jpg.*written to.*warmstore repair"):
             read()
+
+
+def test_a_file_cut_while_the_dataset_is_opened_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, real = tensors_store(tmp_path, 2, CANVAS), MappedArray._map_file
+
+    def map_and_cut(array: MappedArray, directory: int, chunk: int) -> None:
+        real(array, directory, chunk)
+        os.truncate(array.files.directory / array.files.key(chunk), 0)
+
+    monkeypatch.setattr(MappedArray, "_map_file", map_and_cut)
+    dataset = TensorDataset(path, fields=("image",))
+    with pytest.raises(StoreError, match=r"00000\.jpg.*written to"):
+        dataset[0]
 
 
 def test_copies_are_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

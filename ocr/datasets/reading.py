@@ -40,9 +40,10 @@ class StoreReader:
                     f"{store.name} has no field {_STORED_AS.get(name, name)} ({name} of a sample); "
                     f"it has {', '.join(store.declared)}: leave it out of fields, or rerun the stage"
                 )
-        self.arrays = {name: MappedArray(store, name) for name in self.fields if name in ARRAYS}
+        arrays = [name for name in self.fields if name in ARRAYS]
+        self._watch = ChangeWatch(store.path / name for name in arrays)  # before their sizes are looked at
+        self.arrays = {name: MappedArray(store, name) for name in arrays}
         self.sample_bytes = sum(array.sample_bytes for array in self.arrays.values())
-        self._watch = ChangeWatch(array.files.directory for array in self.arrays.values())
         self._lists = {name: partial(read, store) for name, read in _LISTS.items() if name in self.fields}
         self._wholes: dict[str, Samples | None] = {}
         self._tensors: dict[str, torch.Tensor | None] = {}
