@@ -7,8 +7,9 @@ chunks of no whole number of pages, a file system without `mmap`) the same sampl
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -98,6 +99,15 @@ class MappedArray:
     def reads_pages_of_files(self) -> bool:
         """Whether a file that is cut short would take pages from under its samples."""
         return bool(self._from_file.any())
+
+    def resized(self) -> Iterator[Path]:
+        """Mapped files that have another size by now."""
+        for chunk in np.flatnonzero(self._from_file).tolist():
+            path = self.files.directory / self.files.key(chunk)
+            # A file that has gone stays mapped.
+            with contextlib.suppress(OSError):
+                if path.stat().st_size != self.files.chunk_bytes:
+                    yield path
 
     def check_unchanged(self, changed: Container[Path]) -> None:
         """Raise StoreError where one of these files is mapped: its pages may be gone."""

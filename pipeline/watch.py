@@ -12,7 +12,7 @@ import ctypes
 import os
 import select
 import struct
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from pipeline.forks import FORKS
@@ -22,10 +22,14 @@ _HEADER = struct.Struct("iIII")
 
 
 class ChangeWatch:
-    """Watches the files in some folders, from the moment that it is made; a forked child watches anew."""
+    """Watches the files in some folders, from the moment that it is made.
 
-    def __init__(self, folders: Iterable[Path]) -> None:
+    A forked child watches anew, and asks `missed` once for the files that were cut before it began.
+    """
+
+    def __init__(self, folders: Iterable[Path], missed: Callable[[], Iterable[Path]] = tuple) -> None:
         self._folders = tuple(folders)
+        self._missed = missed
         self._changed: set[Path] = set()
         self._start()
 
@@ -34,6 +38,7 @@ class ChangeWatch:
         if self._forks != FORKS.count:
             self._close()
             self._start()
+            self._changed.update(self._missed())
         while self._reports and self._reports.poll(0, 1):
             with contextlib.suppress(BlockingIOError):  # another thread was first
                 self._read(os.read(self._descriptor, 1 << 16))

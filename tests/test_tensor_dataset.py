@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -295,6 +296,16 @@ def test_a_copy_that_has_gone_leaves_its_original_a_row_of_counters(path: Path) 
     assert dataset.stats().samples == 2
 
 
+def test_a_dataset_that_nobody_holds_is_gone_at_once(path: Path) -> None:
+    before = sum(1 for _ in Path("/proc/self/fd").iterdir())
+    dataset, ended = TensorDataset(path), []
+    list(dataset.batches(2, "shuffled"))
+    weakref.finalize(dataset._reader, ended.append, "the reader")
+    del dataset
+    assert ended == ["the reader"]
+    assert sum(1 for _ in Path("/proc/self/fd").iterdir()) <= before
+
+
 def test_a_reader_keeps_its_generation_while_another_is_published(tmp_path: Path) -> None:
     path = tensors_store(tmp_path, 4, CANVAS)
     dataset = TensorDataset(path)
@@ -444,6 +455,18 @@ def test_a_file_cut_while_the_dataset_is_opened_is_noticed(
     dataset = TensorDataset(path, fields=("image",))
     with pytest.raises(StoreError, match=r"00000\.jpg.*written to"):
         dataset[0]
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
+def test_a_file_cut_before_a_worker_is_forked_is_an_error_and_not_a_signal(tmp_path: Path) -> None:
+    dataset = TensorDataset(tensors_store(tmp_path, 4, CANVAS))
+    os.truncate(dataset.store.chunk_file("image", 2), 0)
+    dataset.store.chunk_file("image", 3).unlink()
+    loader = DataLoader(
+        dataset, batch_size=4, num_workers=1, collate_fn=as_collated, multiprocessing_context="fork"
+    )
+    with pytest.raises(StoreError, match=r"00002\.jpg.*written to"):
+        list(loader)
 
 
 def test_copies_are_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

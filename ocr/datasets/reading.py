@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property, partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -40,9 +41,11 @@ class StoreReader:
                     f"{store.name} has no field {_STORED_AS.get(name, name)} ({name} of a sample); "
                     f"it has {', '.join(store.declared)}: leave it out of fields, or rerun the stage"
                 )
-        arrays = [name for name in self.fields if name in ARRAYS]
-        self._watch = ChangeWatch(store.path / name for name in arrays)  # before their sizes are looked at
-        self.arrays = {name: MappedArray(store, name) for name in arrays}
+        names = [name for name in self.fields if name in ARRAYS]
+        self.arrays: dict[str, MappedArray] = {}
+        # Watched before their sizes are looked at.
+        self._watch = ChangeWatch((store.path / name for name in names), partial(_resized, self.arrays))
+        self.arrays |= {name: MappedArray(store, name) for name in names}
         self.sample_bytes = sum(array.sample_bytes for array in self.arrays.values())
         self._lists = {name: partial(read, store) for name, read in _LISTS.items() if name in self.fields}
         self._wholes: dict[str, Samples | None] = {}
@@ -158,6 +161,10 @@ class StoreReader:
                 values = np.array(self.store.small(_STORED_AS.get(name, name)))
                 small[name] = torch.from_numpy(np.linalg.inv(values) if name == "inverse_matrix" else values)
         return small
+
+
+def _resized(arrays: dict[str, MappedArray]) -> Iterator[Path]:
+    return (path for array in arrays.values() for path in array.resized())
 
 
 def _polygons(store: Store, row: int) -> list[NDArray[np.float32]]:
