@@ -68,6 +68,8 @@ class SharedChunks:
         name, wanted = _name(arrays, chunks, huge_pages), _VERIFIED if verify else _FILLED
         with _alone(arrays[0].files.store.path):
             for found in SharedMemory.find(name):
+                if found.size < HUGE_PAGE:  # without a lock it may have been made just now
+                    continue
                 shared = cls(found, arrays, chunks)
                 if shared._header[_STATE] >= wanted:
                     return shared
@@ -150,4 +152,6 @@ def _alone(generation: Path) -> Iterator[None]:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
+        with contextlib.suppress(OSError):  # a child that another thread forked meanwhile would hold it on
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
         os.close(descriptor)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import logging
 import os
 import re
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
@@ -320,6 +322,44 @@ def test_a_process_killed_while_it_fills_is_no_obstacle(tmp_path: Path) -> None:
     dataset = TensorDataset(path, cache=CacheParams(mode="ram"))
     assert dataset.warm().resident == 4
     assert_reads(dataset, 4)
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
+def test_a_child_forked_while_the_copy_is_filled_keeps_nobody_waiting(tmp_path: Path) -> None:
+    path = tensors_store(tmp_path, 1, CANVAS)
+    dataset = TensorDataset(path, ("image",), cache=CacheParams(mode="ram"))
+    read, children = dataset.cache._read_slot, []
+
+    def fork_and_read(slot: Any) -> None:
+        child = os.fork()
+        if not child:
+            time.sleep(20)
+            os._exit(0)
+        children.append(child)
+        read(slot)
+
+    dataset.cache._read_slot = fork_and_read  # type: ignore[method-assign]
+    dataset.warm()
+    try:
+        with (dataset.store.path / "zarr.json").open() as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    finally:
+        (child,) = children
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
+def test_memory_that_nobody_has_sized_yet_is_no_copy(tmp_path: Path) -> None:
+    path = tensors_store(tmp_path, 2, CANVAS)
+    first = TensorDataset(path, cache=CacheParams(mode="ram"))
+    first.warm()
+    name = str(Path(f"/proc/self/fd/{memory_of(first).descriptor}").readlink()).removeprefix("/memfd:")
+    del first
+    other = SharedMemory.create(name.removesuffix(" (deleted)"), 0)
+    dataset = TensorDataset(path, cache=CacheParams(mode="ram"))
+    dataset.warm()
+    assert memory_of(dataset).size > other.size == 0
+    assert_reads(dataset, 2)
 
 
 def test_too_little_shared_memory_is_seen_before_and_read_around(
