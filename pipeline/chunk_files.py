@@ -18,6 +18,7 @@ from pipeline.stage import Chunked
 from pipeline.store import Store
 
 Samples = NDArray[Any]
+Read = Callable[["ChunkFiles", int, Samples], None]
 
 
 class ChunkFiles:
@@ -64,7 +65,7 @@ class ChunkFiles:
         Raises StoreError naming the first of its samples where it is missing or damaged.
         """
         try:
-            self._read(chunk, out)
+            self._read(self, chunk, out)
         except (OSError, ValueError, RuntimeError) as error:
             raise self.problem(chunk, f"cannot be read ({error})") from error
 
@@ -80,19 +81,23 @@ class ChunkFiles:
         """Build the error for a chunk that is not as it was written."""
         return self.store.damaged(chunk * self.samples_per_chunk, f"{self.name} {what}")
 
-    def _layout(self) -> tuple[int, str | None, Callable[[int, Samples], None]]:
-        """Samples in a chunk, why its files are not raw samples, and how to read one."""
+    def _layout(self) -> tuple[int, str | None, Read]:
+        """Samples in a chunk, why its files are not raw samples, and how to read one.
+
+        That is no bound method: with one of its own this would go when Python looks for cycles, and the
+        store with its lock no sooner.
+        """
         count, *rest = self._metadata["chunk_grid"]["configuration"]["chunk_shape"]
         codecs = self._metadata["codecs"]
         names = [codec["name"] for codec in codecs]
         plain = codecs[0].get("configuration", {}).get("endian", "little") == "little"
         if tuple(rest) != self.shape[1:]:
-            return 1, f"in chunks of {(count, *rest)}, parts of a sample", self._read_by_zarr
+            return 1, f"in chunks of {(count, *rest)}, parts of a sample", ChunkFiles._read_by_zarr
         if plain and names == ["bytes"]:
-            return count, None, self._read_raw
+            return count, None, ChunkFiles._read_raw
         if plain and names in (["bytes", "zstd"], ["bytes", "blosc"]):
-            return count, f"compressed ({names[1]})", self._decoder(names[1])
-        return count, f"encoded ({', '.join(names)})", self._read_by_zarr
+            return count, f"compressed ({names[1]})", _decoder(names[1])
+        return count, f"encoded ({', '.join(names)})", ChunkFiles._read_by_zarr
 
     def _read_raw(self, chunk: int, out: Samples) -> None:
         # Buffered: it asks again where one call does not give all, as for more than 2 GB.
@@ -100,23 +105,24 @@ class ChunkFiles:
             if file.readinto(_bytes(out).data) != out.nbytes or file.read(1):
                 raise ValueError(f"its file has not the {out.nbytes} bytes of its samples")
 
-    def _decoder(self, codec: str) -> Callable[[int, Samples], None]:
-        import numcodecs
-
-        library = numcodecs.Zstd() if codec == "zstd" else numcodecs.Blosc()
-
-        def read(chunk: int, out: Samples) -> None:
-            data = (self.directory / self.key(chunk)).read_bytes()
-            library.decode(data, _bytes(out))
-            # The libraries are content with fewer bytes, and leave what `out` held before in the rest.
-            if decoded_size(data) not in (out.nbytes, None):
-                raise ValueError(f"it holds {decoded_size(data)} bytes where {out.nbytes} belong")
-
-        return read
-
     def _read_by_zarr(self, chunk: int, out: Samples) -> None:
         rows = self.store.fields[self.name][chunk * len(out) : (chunk + 1) * len(out)]
         out[: len(rows)] = rows
+
+
+def _decoder(codec: str) -> Read:
+    import numcodecs
+
+    library = numcodecs.Zstd() if codec == "zstd" else numcodecs.Blosc()
+
+    def read(files: ChunkFiles, chunk: int, out: Samples) -> None:
+        data = (files.directory / files.key(chunk)).read_bytes()
+        library.decode(data, _bytes(out))
+        # The libraries are content with fewer bytes, and leave what `out` held before in the rest.
+        if decoded_size(data) not in (out.nbytes, None):
+            raise ValueError(f"it holds {decoded_size(data)} bytes where {out.nbytes} belong")
+
+    return read
 
 
 def _key_affixes(encoding: dict[str, Any], dimensions: int) -> tuple[str, str]:
