@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +29,8 @@ def store_residency(store: Store) -> dict[str, InMemory]:
         label = Path(folder).relative_to(store.path).parts[:1]
         for name in names:
             key = label[0] if label else "metadata"
-            found[key] = found.get(key, InMemory(0, 0)) + file_residency(Path(folder, name))
+            with contextlib.suppress(FileNotFoundError):  # a link to a raw image that is gone
+                found[key] = found.get(key, InMemory(0, 0)) + file_residency(Path(folder, name))
     return dict(sorted(found.items()))
 
 

@@ -565,6 +565,7 @@ def test_residency_of_any_store_is_told_by_folder(tmp_path: Path) -> None:
         file.stat().st_size for file in dataset.store.path.rglob("*") if file.is_file()
     )
     evict(dataset)
+    (dataset.store.path / "image" / "a link").symlink_to(tmp_path / "nowhere")
     assert store_residency(dataset.store)["image"].resident < found["image"].bytes
 
 

@@ -69,6 +69,19 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Shell:
     return shell
 
 
+def test_inspect_tells_how_much_of_every_store_is_in_memory(built: Shell) -> None:
+    for split in ("train", "val"):
+        for store in (built.folder / "work" / split).glob("*.zarr"):
+            for file in store.resolve().rglob("c.*"):
+                file.read_bytes()
+    found = built.json("inspect", "--residency", "--split", "val")
+    assert list(found) == ["val"]
+    assert list(found["val"]) == ["canonicalize", "decode", "maps", "tensors"]
+    for stage in found["val"].values():  # two of them compressed
+        assert 0.5 < stage["resident_bytes"] / stage["bytes"] <= 1
+    assert "100.0%" in built("inspect", "--residency").stdout
+
+
 def test_run_prints_what_scripts_read(built: Shell) -> None:
     found = built.json("run")
     assert set(found) == {"train", "val"}

@@ -27,7 +27,7 @@ from warmstore.options import Invocation, run_options, writable
 @click.option(
     "--canvas", "canvases", metavar="N,N,…", help="Canvases to compare with --maps, for instance 640,1024."
 )
-@click.option("--residency", is_flag=True, help="Say how much of each tensors store is in memory.")
+@click.option("--residency", is_flag=True, help="Say how much of each store is in memory.")
 @click.option("--output", type=click.Path(path_type=Path), help="A file to write.")
 def inspect(
     asked: Invocation,
@@ -279,33 +279,35 @@ def _draw_maps(asked: Invocation, split: str, folder: Path, most: int = 4) -> No
 
 
 def _residency(asked: Invocation) -> int:
-    """Ask the kernel how much of the tensors is in memory; nothing is read."""
-    from ocr.datasets import TensorDataset
+    """Ask the kernel how much of each store's files is in memory; nothing is read."""
+    from pipeline.residency import InMemory, store_residency
 
     found: dict[str, dict[str, Any]] = {}
     for split in asked.splits:
-        store = asked.config.workspace(split).open(asked.config.stages.tensors)
-        if store is not None:
-            dataset = TensorDataset(store.name)
-            resident, total = dataset.resident()
-            found[split] = {
-                "path": str(store.name),
-                "resident_bytes": resident,
-                "bytes": total,
-                "samples": len(dataset),
-            }
+        for stage in asked.config.stages.in_order():
+            store = asked.config.workspace(split).open(stage)
+            if store is not None:
+                whole = sum(store_residency(store).values(), InMemory(0, 0))
+                found.setdefault(split, {})[stage.name] = {
+                    "path": str(store.name),
+                    "samples": len(store),
+                    "resident_bytes": whole.resident,
+                    "bytes": whole.bytes,
+                }
     if asked.json:
         show.as_json(found)
         return 0
     rows = [
         (
             split,
+            stage,
             f["samples"],
             show.size(f["resident_bytes"]),
             show.size(f["bytes"]),
             f"{f['resident_bytes'] / f['bytes']:.1%}",
         )
-        for split, f in found.items()
+        for split, stages in found.items()
+        for stage, f in stages.items()
     ]
-    show.table("in memory", ("split", "samples", "resident", "of", "share"), rows)
+    show.table("in memory", ("split", "stage", "samples", "resident", "of", "share"), rows)
     return 0
