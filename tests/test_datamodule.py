@@ -160,6 +160,15 @@ def test_shares_are_everything_once_and_equally_long_in_training(
             assert {len(share) for share in shares} == {11 // ranks}
 
 
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_fewer_samples_than_ranks_are_refused(path: Path, split: str) -> None:
+    data = OcrDataModule(path, path, limit=2)
+    data.setup("fit")
+    data.trainer = SimpleNamespace(world_size=3)
+    with pytest.raises(ConfigError, match=f"2 samples of {split} are too few for 3 ranks"):
+        getattr(data, f"{split}_dataloader")()
+
+
 RANK = """
 import json, os, sys
 from pathlib import Path

@@ -116,6 +116,11 @@ class OcrDataModule(L.LightningDataModule):  # type: ignore[misc]  # Lightning i
         if split not in self.datasets:
             raise ConfigError(f"there is no {split} data: give OcrDataModule {split}=…, a store's path")
         dataset, trainer = self.datasets[split], self.trainer
+        if trainer and len(dataset) < trainer.world_size > 1:  # one would have nothing, the others would wait
+            raise ConfigError(
+                f"{len(dataset)} samples of {split} are too few for {trainer.world_size} ranks, "
+                "each of which needs one; set trainer.devices lower, or the limit higher"
+            )
         device = trainer.strategy.root_device if trainer else None
         loader = BatchLoader(
             dataset,
