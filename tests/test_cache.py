@@ -6,6 +6,7 @@ import contextlib
 import errno
 import fcntl
 import logging
+import mmap
 import os
 import re
 import signal
@@ -27,10 +28,11 @@ from ocr.codec_advice import codec_speeds
 from ocr.datasets import TensorDataset
 from ocr.datasets.collate import as_collated
 from ocr.datasets.pinning import register_with_cuda
+from pipeline.direct import read_direct
 from pipeline.errors import StoreError
 from pipeline.memory import available_memory
 from pipeline.pages import Region
-from pipeline.residency import InMemory, store_residency
+from pipeline.residency import InMemory, file_residency, store_residency
 from pipeline.shared import SharedMemory
 from tests.stores import sample, tensors_store
 
@@ -158,6 +160,17 @@ def test_a_damaged_sample_stops_warming_with_its_name_and_the_remedy(tmp_path: P
     with pytest.raises(StoreError, match=r"00006\.jpg.*thresh_map does not match.*warmstore repair"):
         fresh.warm()
     TensorDataset(path, cache=CacheParams(mode=mode, verify=False)).warm()
+
+
+def test_a_copy_is_filled_past_the_page_cache(tmp_path: Path) -> None:
+    dataset = TensorDataset(tensors_store(tmp_path, 4, CANVAS), cache=CacheParams(mode="ram"))
+    evict(dataset)
+    files = [dataset.store.chunk_file("image", chunk) for chunk in range(4)]
+    out = np.frombuffer(mmap.mmap(-1, IMAGE_BYTES), np.uint8)
+    if any(file_residency(file).resident for file in files) or not read_direct(files[0], out):
+        pytest.skip("this file system is memory, or knows no direct reading")
+    dataset.warm()
+    assert [file_residency(file).resident for file in files] == [0, 0, 0, 0]
 
 
 @pytest.mark.parametrize("at_hand", [True, False])

@@ -182,6 +182,35 @@ def test_a_ladder_over_some_samples(shell: Small, monkeypatch: pytest.MonkeyPatc
     assert "reading 2 samples of split val" in told and "404 samples in" in told
 
 
+class OneProcess:
+    """Does what a pool of a process of its own would do, here."""
+
+    def __enter__(self) -> OneProcess:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def apply(self, work: Any, arguments: tuple[Any, ...]) -> Any:
+        return pickle.loads(pickle.dumps(work(*pickle.loads(pickle.dumps(arguments)))))
+
+
+def test_the_ladder_is_climbed_by_configuration_and_drawn(
+    shell: Small, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = SimpleNamespace(get_context=lambda _: SimpleNamespace(Pool=lambda _: OneProcess()))
+    monkeypatch.setattr("ocr.datasets.ladder.multiprocessing", context)
+    found = json.loads(shell.bench("ladder", "--split", "val", "--epochs", "2", "--json").stdout)["val"]
+    names = ["online, Pillow", "+ TurboJPEG", "+ RAM images", "+ preloaded maps", "+ tensor cache"]
+    names += ["the store, cold", "the store, warm", "the store, RAM cache"]
+    assert [(one["rung"], one["epoch"]) for one in found] == [(name, at) for name in names for at in (0, 1)]
+    for one in found:
+        assert one["samples"] == 3 and one["rate"] == 3 / one["seconds"] and one["cpu_s"] > 0
+    done = shell.bench("ladder", "--split", "val", "--epochs", "1", "--picture", "ladder.png")
+    assert done.returncode == 0 and all(name in done.stdout for name in names)
+    assert (shell.folder / "ladder.png").stat().st_size > 0
+
+
 def test_the_ceiling_of_canvases(shell: Small) -> None:
     found = shell.json("ceiling", "--canvas", "128,320x256")["val"]
     assert [one["canvas"] for one in found] == [[128, 128], [320, 256]]
