@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import io
 import logging
 import mmap
 import os
@@ -80,6 +81,17 @@ def test_warming_makes_every_sample_a_hit_from_the_first_epoch(
     assert_reads(dataset, 7)
     assert (dataset.stats().hits, dataset.stats().misses) == (14, 0)
     assert dataset.stats().bytes_disk == 0
+
+
+def test_warming_shows_its_progress_on_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = TensorDataset(tensors_store(tmp_path, 4, CANVAS))
+    for is_terminal in (False, True):
+        screen = io.StringIO()
+        monkeypatch.setattr(screen, "isatty", lambda: is_terminal)  # noqa: B023 - called in this round
+        monkeypatch.setattr("sys.stderr", screen)
+        dataset.warm()
+        assert ("warming the RAM cache" in screen.getvalue()) == is_terminal
+    assert "100%" in screen.getvalue()
 
 
 def test_without_warming_the_first_epoch_misses_and_the_second_hits(tmp_path: Path) -> None:

@@ -142,11 +142,34 @@ def test_buffers_are_reused_once_nothing_refers_to_them() -> None:
     assert address in again
 
 
+def test_buffers_are_page_locked_where_cuda_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, zeros = [], torch.zeros
+
+    def allocate(size: int, *, dtype: torch.dtype, pin_memory: bool) -> torch.Tensor:
+        asked.append(pin_memory)
+        return zeros(size, dtype=dtype)
+
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.zeros", allocate)
+    for pin in (True, False):
+        BufferPool(pin).take((2, 3), torch.float32)
+    assert asked == [True, False]
+
+
 def test_writing_into_a_batch_harms_no_store(path: Path) -> None:
     for batch in TensorDataset(path).batches(4):
         batch["images"].zero_()
         batch["thresh_maps"].add_(1)
     assert_batch(TensorDataset(path)[:], list(range(11)))
+
+
+@pytest.mark.parametrize("order", ["shuffled", [10, 3, 4, 5, 0]])
+def test_a_batch_out_of_order_is_a_copy_also_of_adjoining_samples(path: Path, order: Any) -> None:
+    dataset = TensorDataset(path)
+    for _ in range(2):
+        for batch in dataset.batches(1, order):
+            assert_batch(batch, [int(name[7:12]) for name in batch["sample_id"]])
+            batch["images"].zero_()  # as a change of training batches does
 
 
 @pytest.mark.parametrize(

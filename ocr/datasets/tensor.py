@@ -38,8 +38,8 @@ class TensorDataset(Dataset[Sample]):
 
     `dataset[i]` is a sample, `dataset[a:b]` and `dataset.__getitems__([…])` are collated batches
     (`ocr.datasets.collate` lists their keys). Batches of consecutive samples are views of the store's
-    pages: writing into one changes what this process sees and never the store. Others are copies in
-    buffers that are reused once nobody holds them.
+    pages: writing into one changes what this process sees and never the store. Others, and all of a
+    shuffled order, are copies in buffers that are reused once nobody holds them.
 
     - `fields`: names of what a sample holds; what is not asked for is never read.
     - `limit`, `samples`, `where`: the first so many samples; these sample_ids, in this order; those for
@@ -190,7 +190,6 @@ class TensorDataset(Dataset[Sample]):
         return self._reader.batch(rows)
 
     def _begin(self, rows: Rows) -> tuple[Batch, Callable[[], object]]:
-        rows = _as_run(rows)
         self._about_to_read(rows)
         batch, gathering = self._reader.begin(rows)
 
@@ -232,7 +231,7 @@ class TensorDataset(Dataset[Sample]):
             return np.asarray(self._rows, np.int64)[shuffled]
         if isinstance(order, str):
             raise ConfigError(f"order is sequential, shuffled or a list of indices, not {order}")
-        return np.array([self._row(index) for index in order], np.int64)
+        return _as_run(np.array([self._row(index) for index in order], np.int64))
 
     def __getstate__(self) -> dict[str, Any]:
         return {
