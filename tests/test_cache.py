@@ -199,6 +199,21 @@ def test_pages_of_any_size_hold_the_same_samples(
     assert_reads(dataset, 7)
 
 
+@pytest.mark.parametrize(
+    ("mode", "huge_pages", "asks"),
+    [("mmap", True, {"prefer_large_pages"}), ("ram", True, {"collapse"}), ("ram", False, set())],
+)
+def test_warming_asks_for_large_pages(
+    tmp_path: Path, mode: Any, huge_pages: bool, asks: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: set[str] = set()
+    for name in ("prefer_large_pages", "collapse"):
+        monkeypatch.setattr(Region, name, lambda *_, name=name: asked.add(name))
+    params = CacheParams(mode=mode, huge_pages=huge_pages)
+    TensorDataset(tensors_store(tmp_path, 2, CANVAS), cache=params).warm()
+    assert asked == asks
+
+
 def test_a_copy_that_nobody_verified_is_shared_with_those_who_do_not_ask(tmp_path: Path) -> None:
     path = tensors_store(tmp_path, 4, CANVAS)
     chunk = TensorDataset(path).store.chunk_file("image", 2)

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
@@ -247,6 +248,19 @@ def test_normalising_elsewhere_is_the_formula_within_a_rounding_error() -> None:
     mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (MEAN, STD))
     found = normalise.multiply_and_add(images)
     torch.testing.assert_close(found, (images / 255 - mean) / std, atol=1e-6, rtol=1e-6)
+
+
+@pytest.mark.parametrize("order", ["sequential", "shuffled"])
+def test_the_next_batch_is_normalised_while_one_is_used(path: Path, order: Any) -> None:
+    done: list[bool] = []
+
+    def prepare(images: torch.Tensor) -> torch.Tensor:
+        done.append(threading.current_thread() is threading.main_thread())
+        return images
+
+    for used, _ in enumerate(BatchLoader(TensorDataset(path), 4, order, prepare=prepare)):
+        assert len(done) in (min(used + 1, 3), min(used + 2, 3))
+    assert done == [False, False, False]
 
 
 def test_the_statistics_of_a_shared_cache_are_logged(path: Path, caplog: pytest.LogCaptureFixture) -> None:
