@@ -10,6 +10,7 @@ import logging
 import mmap
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -110,6 +111,38 @@ def test_without_warming_the_first_epoch_misses_and_the_second_hits(tmp_path: Pa
     before = dataset.stats()
     assert [batch["images"].shape[0] for batch in dataset.batches(2)] == [2, 2, 2]
     assert (dataset.stats() - before).misses == 0
+
+
+def test_samples_that_were_evicted_are_misses_once_a_fault_tells_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    faults = iter([1, 1, 2])
+    usage = SimpleNamespace(
+        getrusage=lambda _: SimpleNamespace(ru_majflt=next(faults)), RUSAGE_SELF=resource.RUSAGE_SELF
+    )
+    monkeypatch.setattr("ocr.datasets.residency.resource", usage)
+    dataset = TensorDataset(tensors_store(tmp_path, 4, CANVAS), ("image",))
+    _ = dataset[0:4]
+    evict(dataset)
+    if any(file_residency(dataset.store.chunk_file("image", chunk)).resident for chunk in range(4)):
+        pytest.skip("this file system is memory")
+    found = []
+    for _ in range(2):
+        _ = dataset[0:4]
+        found.append((dataset.stats().hits, dataset.stats().misses))
+    assert found == [(8, 0), (8, 4)]
+
+
+def test_a_store_of_another_user_is_said_to_be_unknown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tensors_store(tmp_path, 2, CANVAS)
+    TensorDataset(path)
+    assert caplog.text == ""
+    monkeypatch.setattr("os.geteuid", lambda: (path / "zarr.json").stat().st_uid + 1)
+    monkeypatch.setattr("os.access", lambda *_: False)
+    TensorDataset(path)
+    assert "belongs to another user" in caplog.text
 
 
 @pytest.mark.parametrize("codec", ["zstd", "lz4"])

@@ -7,11 +7,16 @@ kernel counts those, and without one nothing can have been evicted and read agai
 
 from __future__ import annotations
 
+import logging
+import os
 import resource
 
 import numpy as np
 
 from ocr.datasets.reading import Rows, StoreReader
+from pipeline.store import Store
+
+log = logging.getLogger(__name__)
 
 Counts = tuple[int, int, int, int]
 
@@ -48,3 +53,17 @@ class Residency:
         if isinstance(rows, range):
             return self._flags.find(0, rows.start, rows.stop) < 0
         return bool(self._known[rows].all())
+
+
+def say_where_unknown(store: Store) -> None:
+    """Log that the kernel tells nothing of a store's files to who neither owns nor may write to them.
+
+    It calls all their pages resident then, since Linux 5.2 (`can_do_mincore` in mm/mincore.c).
+    """
+    file = store.path / "zarr.json"
+    if os.geteuid() not in (0, file.stat().st_uid) and not os.access(file, os.W_OK):
+        log.warning(
+            "%s belongs to another user, so the kernel does not tell what of it is in memory: until it is "
+            "read or warmed, hits and resident samples are only claimed",
+            store.name,
+        )

@@ -22,7 +22,7 @@ from ocr.datasets.gather import load_copy
 from ocr.datasets.pinning import register_with_cuda
 from ocr.datasets.prefetch import finished_ahead
 from ocr.datasets.reading import Rows, StoreReader
-from ocr.datasets.residency import Residency
+from ocr.datasets.residency import Residency, say_where_unknown
 from ocr.datasets.statistics import Counters, Statistics
 from ocr.expected import check_expected
 from pipeline.errors import ConfigError, StoreError
@@ -70,6 +70,7 @@ class TensorDataset(Dataset[Sample]):
         self._rows: Rows = _choose(self.store, limit, samples, where)
         self._counters = Counters()
         self.cache = RamCache(cache or CacheParams())
+        say_where_unknown(self.store)
         if self.cache.params.mode != "ram":  # which makes views of anything, once it is warm
             self._say_why_copied()
 
