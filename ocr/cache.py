@@ -196,11 +196,19 @@ class RamCache:
             check_samples(array, chunk, samples)
 
     def _populate(self, arrays: Sequence[MappedArray], chunks: Chunks) -> None:
-        slots = [(array, chunk) for chunk in chunks.tolist() for array in arrays if array.placed[chunk]]
+        slots = [(array, chunk) for chunk in chunks.tolist() for array in arrays]
         in_parallel(self._make_resident, slots, self.params.threads)
 
     def _make_resident(self, slot: tuple[MappedArray, int]) -> None:
         array, chunk = slot
+        if not array.placed[
+            chunk
+        ]:  # read, and thereby in the page cache, to be read from there for each batch
+            samples = np.empty(array.files.chunk_shape, array.dtype)
+            array.files.read(chunk, samples)
+            if self.params.verify:
+                check_samples(array, chunk, samples)
+            return
         at = chunk * array.slot_bytes
         try:
             array.region.prefer_large_pages(at, array.files.chunk_bytes)

@@ -30,6 +30,7 @@ from ocr.codec_advice import codec_speeds
 from ocr.datasets import TensorDataset
 from ocr.datasets.collate import as_collated
 from ocr.datasets.pinning import register_with_cuda
+from pipeline.codec import encode
 from pipeline.direct import read_direct
 from pipeline.errors import StoreError
 from pipeline.memory import available_memory
@@ -216,6 +217,26 @@ def test_a_copy_is_filled_past_the_page_cache(tmp_path: Path) -> None:
         pytest.skip("this file system is memory, or knows no direct reading")
     dataset.warm()
     assert [file_residency(file).resident for file in files] == [0, 0, 0, 0]
+
+
+@pytest.mark.parametrize("mode", ["mmap", "ram"])
+@pytest.mark.parametrize("codec", ["zstd", "lz4"])
+def test_a_compressed_store_is_verified_and_in_the_page_cache_after_warming(
+    tmp_path: Path, mode: Any, codec: Any
+) -> None:
+    path = tensors_store(tmp_path, 6, CANVAS, 4, codec)
+    dataset = TensorDataset(path, cache=CacheParams(mode=mode))
+    evict(dataset)
+    dataset.warm()
+    for name in ("image", "thresh_map"):
+        found = store_residency(dataset.store)[name]
+        assert found.resident == found.bytes
+    assert_reads(dataset, 6)
+    chunk = dataset.store.chunk_file("prob_map", 1)
+    chunk.write_bytes(encode(codec, np.ones((4, 1, *CANVAS), np.uint8)))
+    damaged = TensorDataset(path, cache=CacheParams(mode=mode, huge_pages=False))  # a copy of its own
+    with pytest.raises(StoreError, match=r"00004\.jpg.*prob_map does not match.*warmstore repair"):
+        damaged.warm()
 
 
 @pytest.mark.parametrize("at_hand", [True, False])
