@@ -130,8 +130,9 @@ def test_what_is_not_there_is_refused(path: Path) -> None:
     data.setup("validate")
     with pytest.raises(ConfigError, match="there is no train data"):
         data.train_dataloader()
-    with pytest.raises(StoreError, match="canvas"):
-        OcrDataModule(val=path, expect={"canvas": (32, 32)}).setup("validate")
+    for source in (path, TensorDataset(path)):
+        with pytest.raises(StoreError, match="canvas"):
+            OcrDataModule(val=source, expect={"canvas": (32, 32)}).setup("validate")
     with pytest.raises(ConfigError, match="at least one sample"):
         OcrDataModule(val=path, batch_size=0)
 

@@ -16,7 +16,7 @@ from ocr.datasets.loader import BatchLoader
 from ocr.datasets.normalise import Normaliser
 from ocr.datasets.online import OnlineDataset
 from ocr.datasets.statistics import Statistics
-from ocr.datasets.tensor import TensorDataset
+from ocr.datasets.tensor import TensorDataset, check_expected
 from pipeline.errors import ConfigError
 
 log = logging.getLogger(__name__)
@@ -47,7 +47,8 @@ class OcrDataModule(L.LightningDataModule):  # type: ignore[misc]  # Lightning i
     - `normalise`: splits whose images leave here normalised, with the store's mean and std, in the
       precision of the training, on its device.
     - `augment`: done to every training batch.
-    - `limit`: samples of each split; `cache`: how they are kept in memory.
+    - `limit`: samples of each split; `cache`: how they are kept in memory. A dataset that is open
+      already keeps its own fields, limit and cache.
     """
 
     def __init__(
@@ -108,6 +109,8 @@ class OcrDataModule(L.LightningDataModule):  # type: ignore[misc]  # Lightning i
             source = TensorDataset(
                 source, self.fields[split], limit=self.limit, expect=self.expect, cache=cache
             )
+        elif isinstance(source, TensorDataset):
+            check_expected(source.store, self.expect or {})
         assert source is not None
         source.warm()
         return source
