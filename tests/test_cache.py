@@ -14,6 +14,7 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from pathlib import Path
@@ -206,6 +207,24 @@ def test_a_damaged_sample_stops_warming_with_its_name_and_the_remedy(tmp_path: P
     with pytest.raises(StoreError, match=r"00006\.jpg.*thresh_map does not match.*warmstore repair"):
         fresh.warm()
     TensorDataset(path, cache=CacheParams(mode=mode, verify=False)).warm()
+
+
+@pytest.mark.parametrize(("mode", "work"), [("mmap", "_make_resident"), ("ram", "_read_slot")])
+@pytest.mark.parametrize(("threads", "meet"), [(0, True), (2, True), (1, False)])
+def test_warming_works_on_as_many_threads_as_it_may(
+    tmp_path: Path, mode: Any, work: str, threads: int, meet: bool
+) -> None:
+    params = CacheParams(mode=mode, threads=threads)
+    dataset = TensorDataset(tensors_store(tmp_path, 2, CANVAS), ("image",), cache=params)
+    read, together = getattr(dataset.cache, work), threading.Barrier(2, timeout=20 if meet else 0.1)
+
+    def read_together(slot: Any) -> None:
+        together.wait()
+        read(slot)
+
+    setattr(dataset.cache, work, read_together)
+    with contextlib.nullcontext() if meet else pytest.raises(threading.BrokenBarrierError):
+        dataset.warm()
 
 
 def test_a_copy_is_filled_past_the_page_cache(tmp_path: Path) -> None:
