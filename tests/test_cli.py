@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
+import re
 import shutil
 import subprocess
 import sys
@@ -67,6 +69,12 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Shell:
         done = shell(command)
         assert done.returncode == 0, done.stderr
     return shell
+
+
+def test_plan_says_which_codec_suits_the_machine(built: Shell) -> None:
+    words = built("plan", "--split", "val").stdout
+    assert re.search(r"stages\.tensors\.codec: (none|lz4|zstd) is warm soonest from this disk", words)
+    assert all(codec in words for codec in ("none", "lz4", "zstd"))
 
 
 def test_inspect_tells_how_much_of_every_store_is_in_memory(built: Shell) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -215,6 +217,28 @@ def test_prenormalized_images_are_those_of_the_formula(raw: Path, preload: bool)
     assert torch.equal(found, (pixels / 255 - mean) / std)
 
 
+def test_statistics_are_logged_every_so_many_samples(raw: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    switches = {"cache_config": CacheConfig(log_statistics_every_n=4)}
+    assert sum(1 for _ in OnlineDataset(config(raw, **switches), PARAMS).batches(2)) == 3
+    lines = [record.message for record in caplog.records if "cache statistics" in record.message]
+    assert len(lines) == 1 and "after 4 samples: 0 hits, 4 misses" in lines[0]
+
+
+@pytest.mark.parametrize("fallback", [True, False])
+def test_what_turbojpeg_refuses_is_read_by_pillow_or_not_at_all(
+    raw: Path, tmp_path: Path, fallback: bool
+) -> None:
+    shutil.copytree(raw, tmp_path / "raw")
+    Image.new("CMYK", (120, 160), (9, 80, 7, 60)).save(tmp_path / "raw/img/1.jpg")
+    loading = ImageLoadingConfig(turbojpeg_fallback=fallback)
+    dataset = OnlineDataset(config(tmp_path / "raw", image_loading_config=loading), PARAMS)
+    with (
+        contextlib.nullcontext() if fallback else pytest.raises(PipelineError, match=r"1\.jpg cannot be used")
+    ):
+        assert dataset[1]["image"].float().std() > 0
+
+
 def test_a_transform_changes_samples(raw: Path) -> None:
     dataset = OnlineDataset(config(raw), PARAMS, transform=lambda sample: {**sample, "image": 1})
     assert dataset[0]["image"] == 1
@@ -356,8 +380,10 @@ def test_bad_labels_are_listed_and_a_bad_image_raises_with_its_verdict(
 
 
 def test_the_ladder_reads_every_rung_and_each_saves_what_it_says(
-    raw: Path, tmp_path: Path, calls: dict[str, int]
+    raw: Path, tmp_path: Path, calls: dict[str, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    evicted: list[Path] = []
+    monkeypatch.setattr("ocr.datasets.ladder._evict", evicted.append)
     ids = [f"{index}.jpg" for index in range(COUNT)]
     declared = fields(*CANVAS)
     maps = tuple(field for field in declared if isinstance(field, Chunked) and field.name != "image")
@@ -375,6 +401,7 @@ def test_the_ladder_reads_every_rung_and_each_saves_what_it_says(
         found = measure(rung, sources, batch_size=4, epochs=2)
         assert [(m.epoch, m.samples) for m in found] == [(0, COUNT), (1, COUNT)]
         assert all(m.rate > 0 and m.opened_s > 0 for m in found)
+        assert [evicted.pop() for _ in evicted[:]] == ([sources.tensors] if rung.cold else [])
         work[rung.name] = {name: calls[name] - before[name] for name in calls}
         (first,) = measure(rung, sources, batch_size=4, epochs=1, limit=2)
         assert first.samples == 2

@@ -356,6 +356,19 @@ def test_threads_end_with_the_iteration(
     assert threading.active_count() == before
 
 
+@pytest.mark.parametrize("threads", [1, 4])
+def test_batches_are_gathered_on_as_many_threads_as_torch_computes_on(
+    path: Path, threads: int, torch_threads: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(
+        "ocr.datasets.tensor.finished_ahead", lambda _, count: asked.append(count) or iter(())
+    )
+    torch_threads(threads)
+    assert list(TensorDataset(path).batches(2, "shuffled")) == []
+    assert asked == [threads]
+
+
 @pytest.mark.parametrize("threads", [1, 2, 4])
 @pytest.mark.parametrize("codec", ["none", "zstd"])
 def test_any_number_of_threads_gathers_the_same(
