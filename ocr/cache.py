@@ -201,9 +201,7 @@ class RamCache:
 
     def _make_resident(self, slot: tuple[MappedArray, int]) -> None:
         array, chunk = slot
-        if not array.placed[
-            chunk
-        ]:  # read, and thereby in the page cache, to be read from there for each batch
+        if not array.placed[chunk]:  # batches will read it from the page cache
             samples = np.empty(array.files.chunk_shape, array.dtype)
             array.files.read(chunk, samples)
             if self.params.verify:

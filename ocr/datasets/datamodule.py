@@ -16,7 +16,8 @@ from ocr.datasets.loader import BatchLoader
 from ocr.datasets.normalise import Normaliser
 from ocr.datasets.online import OnlineDataset
 from ocr.datasets.statistics import Statistics
-from ocr.datasets.tensor import TensorDataset, check_expected
+from ocr.datasets.tensor import TensorDataset
+from ocr.expected import check_expected
 from pipeline.errors import ConfigError
 
 log = logging.getLogger(__name__)
