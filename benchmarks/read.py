@@ -302,7 +302,7 @@ def main() -> None:
         parts["sequential"] = lambda: sequential(path, folder, batches, rounds)
         parts["shuffled"] = lambda: shuffled(path, batches, rounds)
         parts["cold"] = lambda: cold(path, batches[0], 5)
-        parts["epochs"] = lambda: epochs(path, batches[0], 5)
+        parts["epochs"] = lambda: epochs(path, batches[0], 9)
         parts["normalising"] = lambda: normalising(path, batches[0], rounds)
         parts["memory"] = lambda: {
             f"{mode}, {ranks} process(es)": memory(path, mode, ranks)

@@ -253,8 +253,7 @@ def _chunks(arrays: Sequence[MappedArray], rows: Rows) -> Chunks:
 
 
 def _walk(arrays: Sequence[MappedArray], chunks: Chunks) -> None:
-    """Walk through all pages twice: the second time, the processor's caches hold what they can of them."""
-    for array in [*arrays, *arrays]:
+    for array in arrays:
         for first, count in runs(chunks[array.placed[chunks]]):
             array.region.walk(first * array.slot_bytes, count * array.slot_bytes)
 

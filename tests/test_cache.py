@@ -317,6 +317,16 @@ def test_sharing_a_smaller_copy_is_said(tmp_path: Path, caplog: pytest.LogCaptur
     assert_reads(large, 5)
 
 
+@pytest.mark.parametrize("mode", ["mmap", "ram", "off"])
+def test_warming_reads_nothing_beyond_the_budget(tmp_path: Path, mode: Any) -> None:
+    path = tensors_store(tmp_path, 40, CANVAS)
+    evict(TensorDataset(path))
+    dataset = TensorDataset(path, cache=CacheParams(mode=mode, budget=20 * SAMPLE_BYTES))
+    resident = dataset.warm().bytes
+    assert resident == (0 if mode == "off" else 20 * SAMPLE_BYTES)
+    assert dataset.resident()[0] <= resident + SAMPLE_BYTES  # whose first sample is read for its small fields
+
+
 def test_a_file_that_a_smaller_copy_lacks_is_not_looked_at(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -329,7 +339,7 @@ def test_a_file_that_a_smaller_copy_lacks_is_not_looked_at(
     os.truncate(large.store.chunk_file("image", 4), 0)  # to read it there would end this process
     with pytest.raises(StoreError, match=r"00004\.jpg.* was written to"):
         large.warm()
-    assert set(walked) == {(0, 2 * IMAGE_BYTES)}
+    assert walked == [(0, 2 * IMAGE_BYTES)]
 
 
 def test_writing_into_a_batch_harms_no_shared_copy(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from ocr.datasets.gather import Gathering
 from pipeline.chunk_files import Samples
 from pipeline.errors import StoreError
 from pipeline.mapped import MappedArray
+from pipeline.pages import PAGE
 from pipeline.store import Store
 from pipeline.watch import ChangeWatch
 
@@ -185,6 +186,13 @@ _LISTS: dict[str, Callable[[Store, int], Any]] = {"polygons": _polygons, "ignore
 def _tensor_dtype(dtype: np.dtype[Any]) -> torch.dtype:
     """Find the dtype of a tensor over stored values; uint16 is how bfloat16 is stored."""
     return torch.bfloat16 if dtype == np.uint16 else torch.from_numpy(np.empty(0, dtype)).dtype
+
+
+def walk(batch: Batch) -> None:
+    """Read one byte of every page of a batch of views."""
+    for name in ARRAYS.values():
+        if name in batch:
+            batch[name].view(torch.uint8).numpy().reshape(-1)[::PAGE].max(initial=0)
 
 
 def as_tensor(array: NDArray[Any]) -> torch.Tensor:

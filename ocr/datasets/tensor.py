@@ -21,7 +21,7 @@ from ocr.datasets.collate import DEFAULT_FIELDS, Batch, Sample
 from ocr.datasets.gather import load_copy
 from ocr.datasets.pinning import register_with_cuda
 from ocr.datasets.prefetch import finished_ahead
-from ocr.datasets.reading import Rows, StoreReader
+from ocr.datasets.reading import Rows, StoreReader, walk
 from ocr.datasets.residency import Residency, say_where_unknown
 from ocr.datasets.statistics import Counters, Statistics
 from ocr.expected import check_expected
@@ -206,12 +206,14 @@ class TensorDataset(Dataset[Sample]):
             yield batch
 
     def _rehearse(self) -> None:
-        """Make some batches that nobody reads: what is done for the first time takes a part of epoch 0."""
+        """Do once what epoch 0 will do: the first time takes longer, also for the processor's caches."""
         self._reader.sample(int(self._rows[0]))  # small fields are read whole with the first sample
         if isinstance(self._rows, range) and self._reader.why_copied is None:
-            for part, _ in self._reader.views(self._rows[:64], 1):
+            for part, batch in self._reader.views(self._rows, 16):
                 self._reader.check()
-                self._residency.ask(part)
+                _, misses, _, _ = self._residency.ask(part)
+                if not misses:
+                    walk(batch)
 
     def _about_to_read(self, rows: Rows) -> None:
         self._reader.check()
