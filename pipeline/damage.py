@@ -5,27 +5,30 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence, Set
 from contextlib import suppress
+from dataclasses import replace
+
+import numpy as np
 
 from pipeline.errors import StoreError
 from pipeline.manifest import scan
-from pipeline.plan import COMPUTE, StagePlan, plan_stage
-from pipeline.stage import Chunked, File, Stage
+from pipeline.plan import COMPUTE, REJECTED, StagePlan
+from pipeline.stage import Chunked, File
 from pipeline.store import Store
 
 log = logging.getLogger(__name__)
+
+_NAMED = 3
 
 
 class Owners:
     """Finds the samples in a file, as far as the store still tells; without a store it tells nothing."""
 
     def __init__(self, store: Store | None) -> None:
-        self._store, self._ids = None, ()  # type: Store | None, tuple[str, ...]
+        self._store, self.ids = None, ()  # type: Store | None, tuple[str, ...]
         self._kept_in: dict[str, dict[str, list[str]]] = {}
         if store is not None:
-            try:
-                self._store, self._ids = store, store.sample_ids
-            except StoreError:
-                self._store = None
+            with suppress(StoreError):
+                self._store, self.ids = store, store.sample_ids
 
     def of(self, name: str) -> tuple[str, ...]:
         """Give the samples in a file; none where it serves all of them."""
@@ -34,14 +37,14 @@ class Owners:
         folder, _, file = name.rpartition("/")
         if isinstance(self._store.declared.get(folder), Chunked) and file.startswith("c."):
             first = int(file.split(".")[1]) * self._store.samples_per_chunk
-            return self._ids[first : first + self._store.samples_per_chunk]
+            return self.ids[first : first + self._store.samples_per_chunk]
         field = self.file_field(name)
         if field is None:
             return ()
         if field.name not in self._kept_in:
             owners: dict[str, list[str]] = {}
             with suppress(StoreError):
-                for sample_id, path in zip(self._ids, self._store.small(field.name), strict=True):
+                for sample_id, path in zip(self.ids, self._store.small(field.name), strict=True):
                     owners.setdefault(path, []).append(sample_id)
             self._kept_in[field.name] = owners
         return tuple(self._kept_in[field.name].get(name.removeprefix(f"{field.directory}/"), ()))
@@ -59,7 +62,47 @@ class Owners:
         return next((field for field in fields if name.startswith(f"{field.directory}/")), None)
 
 
-def without_damage(plan: StagePlan, stages: Sequence[Stage]) -> StagePlan:
+def misfits(store: Store) -> frozenset[str]:
+    """List a generation's folders: which files are missing, or have another size than was written.
+
+    Nothing is read; what has its size and other bytes is found by `verify`, and by whoever reads it.
+    """
+    sizes = scan(store.path)
+    return frozenset(name for name, (size, _) in store.manifest.files.items() if sizes.get(name) != size)
+
+
+def serving(store: Store, names: Set[str], samples: Set[str]) -> frozenset[str]:
+    """Choose the files that hold any of these samples, or serve all of them."""
+    owners = Owners(store)
+    return frozenset(name for name in names if owners.serves(name, samples))
+
+
+def lost_samples(store: Store, damaged: Set[str]) -> Sequence[str]:
+    """Give the samples that are computed again for want of files, in order; all for one that serves all.
+
+    Of metadata nothing is lost: a run knows what to write.
+    """
+    owners = Owners(store)
+    lost: set[str] = set()
+    for name in damaged:
+        samples = owners.of(name)
+        if not samples and not name.endswith("zarr.json"):
+            return owners.ids
+        lost.update(samples)
+    return [sample_id for sample_id in owners.ids if sample_id in lost]
+
+
+def in_words(store: Store, damaged: Set[str]) -> str:
+    """Say how many files are damaged, and of which samples; the files' names where they serve all."""
+    owners = Owners(store)
+    lost = {sample_id for name in damaged for sample_id in owners.of(name)}
+    named = [i for i in owners.ids if i in lost] or sorted(damaged)
+    more = f" and {len(named) - _NAMED} more" if len(named) > _NAMED else ""
+    files = "1 file is" if len(damaged) == 1 else f"{len(damaged)} files are"
+    return f"{files} missing or of another size ({', '.join(named[:_NAMED])}{more})"
+
+
+def without_damage(plan: StagePlan) -> StagePlan:
     """Plan to compute again what the old generation no longer holds whole, as far as a look tells.
 
     Small fields are read; of chunks and files the sizes are compared (`verify` reads them all).
@@ -73,17 +116,14 @@ def without_damage(plan: StagePlan, stages: Sequence[Stage]) -> StagePlan:
                 old.small(name)
     except StoreError as error:
         log.warning("%s; all of its samples are computed again", error)
-        return plan_stage(plan.stage, stages, plan.candidates, None)
-    sizes = scan(old.path)
-    damaged = {name for name, (size, _) in old.manifest.files.items() if sizes.get(name) != size}
-    if not damaged:
-        return plan
-    owners = Owners(old)
-    lost = {sample_id for name in damaged for sample_id in owners.of(name)}
-    reused = {old.sample_ids[row] for row in plan.reuse[plan.reuse >= 0]}
-    for sample_id in sorted(lost & reused):  # what was edited is computed for that reason
-        log.warning("%s of %s is damaged and is computed again", plan.stage.name, sample_id)
-    spare(plan, frozenset(damaged), lost)
+        return replace(plan, old=None, reuse=np.where(plan.reuse == REJECTED, REJECTED, COMPUTE))
+    damaged = misfits(old)
+    if damaged:
+        reused = {old.sample_ids[row] for row in plan.reuse[plan.reuse >= 0]}
+        unexpected = serving(old, damaged, reused)  # what was edited is computed for that reason
+        if unexpected:
+            log.warning("%s in %s; what they held is computed again", in_words(old, unexpected), old.name)
+        spare(plan, damaged, set(lost_samples(old, damaged)))
     return plan
 
 

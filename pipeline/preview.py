@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from pipeline.computing import predicted_bytes
+from pipeline.damage import in_words, lost_samples, misfits, serving
 from pipeline.errors import PipelineError, unknown_sample
 from pipeline.files import write_aside
 from pipeline.plan import COMPUTE, REJECTED, StagePlan, packed_samples, why_stale
@@ -21,12 +22,15 @@ from pipeline.runner import Pipeline, StageResult
 from pipeline.stage import Stage
 from pipeline.store import Store
 
+State = Literal["fresh", "stale", "damaged"]
+
 
 @dataclass(frozen=True)
 class Preview:
     """One stage of one split: what is published, whether it is fresh, what a run would compute.
 
     `samples` are those that the store was made of, `listed` those that the split has now.
+    A store that lacks files is `damaged`, unless it is stale besides: then a run heals it in passing.
     Where a stage upstream is stale, `compute` is an upper bound: unchanged results stop there.
     `predicted_bytes` counts also the chunks that are packed anew because samples in them move.
     `predicted_seconds` is None where the stage was never run in this work folder.
@@ -39,7 +43,7 @@ class Preview:
     quarantined: int
     bytes: int
     age_seconds: float | None
-    fresh: bool
+    state: State
     why: list[str]
     listed: int
     compute: int
@@ -47,9 +51,14 @@ class Preview:
     predicted_seconds: float | None
     tallies: dict[str, Any]
 
+    @property
+    def fresh(self) -> bool:
+        """Whether a run would have nothing to do."""
+        return self.state == "fresh"
+
     def to_json(self) -> dict[str, Any]:
         """Give the preview as JSON values."""
-        return asdict(self)
+        return {**asdict(self), "fresh": self.fresh}
 
 
 def preview(pipeline: Pipeline) -> Iterator[tuple[str, Preview]]:
@@ -78,11 +87,16 @@ def preview(pipeline: Pipeline) -> Iterator[tuple[str, Preview]]:
         if why:
             stale.add(stage.name)
         expected[stage.name] = _expected(stage, plan, expected, upstream)
-        written = len(pending[stage.name]) + _packed(plan, expected[stage.name], pending[stage.name])
-        yield (
-            stage.name,
-            _describe(pipeline, stage, plan, why, listed, len(pending[stage.name]), written, rates),
-        )
+        store, compute = pipeline.workspace.open(stage), set(pending[stage.name])
+        kept = set(expected[stage.name]) - compute
+        damaged = serving(store, misfits(store), kept) if store is not None else frozenset()
+        state: State = "stale" if why else "damaged" if damaged else "fresh"
+        if store is not None and damaged:
+            compute |= kept.intersection(lost_samples(store, damaged))
+            mendable = plan is not None and (plan.old is None or not why)  # what is stale has to be run
+            why.append(in_words(store, damaged) + ("; run `warmstore repair`" if mendable else ""))
+        written = len(compute) + _packed(plan, expected[stage.name], compute)
+        yield stage.name, _describe(stage, store, state, why, listed, len(compute), written, rates)
 
 
 def _expected(
@@ -171,16 +185,15 @@ def _try_plan(pipeline: Pipeline, stage: Stage) -> tuple[StagePlan | None, str]:
 
 
 def _describe(
-    pipeline: Pipeline,
     stage: Stage,
-    plan: StagePlan | None,
+    store: Store | None,
+    state: State,
     why: list[str],
     listed: int,
     compute: int,
     written: int,
     rates: dict[str, float],
 ) -> Preview:
-    store: Store | None = pipeline.workspace.open(stage)
     counts = (
         store.attributes["counts"] if store is not None else {"listed": 0, "accepted": 0, "quarantined": 0}
     )
@@ -192,7 +205,7 @@ def _describe(
         quarantined=counts["quarantined"],
         bytes=store.manifest.size if store is not None else 0,
         age_seconds=time.time() - store.path.stat().st_mtime if store is not None else None,
-        fresh=plan is not None and plan.up_to_date and not why,
+        state=state,
         why=why,
         listed=listed,
         compute=compute,

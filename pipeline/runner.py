@@ -12,7 +12,7 @@ from typing import Any
 
 from pipeline.assemble import assemble
 from pipeline.computing import Reporter, compute_plan
-from pipeline.damage import without_damage
+from pipeline.damage import misfits, without_damage
 from pipeline.errors import PipelineError, StoreError
 from pipeline.executors import ExecutorConfig
 from pipeline.plan import (
@@ -132,10 +132,10 @@ def run_stage(pipeline: Pipeline, stage: Stage, config: ExecutorConfig, reporter
         raise PipelineError(f"split {workspace.split} lists no sample; check data.splits.{workspace.split}")
     computed, compute_seconds = 0, 0.0
     try:
-        if plan.up_to_date:
+        if plan.old is not None and plan.up_to_date and not misfits(plan.old):
             workspace.drop(stage)
         else:
-            plan = without_damage(plan, pipeline.stages)
+            plan = without_damage(plan)
             computed, compute_seconds = _build(pipeline, plan, config, reporter)
     except OSError as error:
         raise PipelineError(

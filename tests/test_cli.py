@@ -166,6 +166,22 @@ def test_verify_finds_and_repair_mends(built: Shell) -> None:
     assert built("verify", "--split", "val").returncode == 0
 
 
+def test_a_lost_chunk_is_told_by_whoever_looks(built: Shell) -> None:
+    chunk = built.folder / "work/tiny/val/decode.zarr/image/c.3.0.0.0"
+    chunk.unlink()
+    why = "1 file is missing or of another size (receipt-00003.jpg); run `warmstore repair`"
+    status = built.json("status", "--split", "val")["val"]["decode"]
+    assert (status["fresh"], status["state"], status["why"]) == (False, "damaged", [why])
+    told = {
+        command: " ".join(built(command, "--split", "val").stdout.split()) for command in ("plan", "report")
+    }
+    assert why in told["plan"] and f"damaged: {why}" in told["report"]
+    refused = built("validate", "--split", "val")
+    assert refused.returncode == 1 and "decode of split val is damaged" in refused.stderr
+    assert built.json("repair", "--split", "val")["val"]["decode"]["repaired"] == 1
+    assert built.json("status", "--split", "val")["val"]["decode"]["fresh"]
+
+
 def test_verify_needs_no_data_set_and_takes_paths(built: Shell, tmp_path: Path) -> None:
     copy = tmp_path / "copy.zarr"
     shutil.copytree(built.folder / "work/tiny/val/maps.zarr", copy)

@@ -44,7 +44,7 @@ def validation_inputs(
 def checked_store(config: RunConfig, split: str) -> Store:
     """Open a split's tensors, held against the configuration and, where it is there, the data set.
 
-    Raises PipelineError that says why where the store is missing, of another recipe, or stale.
+    Raises PipelineError that says why where the store is missing, of another recipe, stale or damaged.
     """
     stage = config.stages.tensors
     store = open_store(config.workspace(split).store_path(stage))
@@ -57,6 +57,6 @@ def checked_store(config: RunConfig, split: str) -> Store:
     for name, found in preview(config.pipeline(split)):
         if not found.fresh:
             raise PipelineError(
-                f"{name} of split {split} is stale ({'; '.join(found.why)}); run `warmstore run`"
+                f"{name} of split {split} is {found.state} ({'; '.join(found.why)}); run `warmstore run`"
             )
     return store

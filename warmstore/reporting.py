@@ -38,7 +38,7 @@ def markdown(name: str, found: Mapping[str, Any]) -> str:
     ]
     for split, stages in found["stores"].items():
         for stage, p in stages.items():
-            state = "fresh" if p["fresh"] else "stale: " + "; ".join(p["why"])
+            state = f"{p['state']}: {'; '.join(p['why'])}" if p["why"] else p["state"]
             cells = (
                 split,
                 stage,

@@ -10,6 +10,7 @@ import pytest
 
 from pipeline.errors import PipelineError, Quarantine
 from pipeline.executors import ExecutorConfig
+from pipeline.preview import preview
 from pipeline.repair import repair_stage
 from pipeline.stage import Inputs
 from pipeline.store import open_store
@@ -105,6 +106,60 @@ def test_repair_computes_only_what_no_other_file_tells(
     (tmp_path / "work/val/pack.zarr" / file).unlink()
     done = repair_stage(pipeline, pipeline.stage("pack"), ExecutorConfig(kind="serial"), Silent())
     assert (done.damaged, done.repaired, done.recomputed, done.digest) == (1, 1, recomputed, original)
+
+
+@pytest.mark.parametrize("cut", [False, True])
+@pytest.mark.parametrize(
+    ("name", "file", "computed", "named"),
+    [
+        ("read", "copies/b.txt", 1, "b.txt"),
+        ("read", "words/c.0", 3, "words/c.0"),
+        ("paint", "picture/c.1.0.0.0", 1, "b.txt"),  # compressed: no chunk's size follows from its shape
+        ("pack", "shade/c.1.0.0.0", 1, "b.txt"),
+        ("pack", "shade/zarr.json", 0, "shade/zarr.json"),
+    ],
+)
+def test_a_store_that_lacks_a_file_is_not_fresh(
+    raw: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    name: str,
+    file: str,
+    computed: int,
+    named: str,
+    cut: bool,
+) -> None:
+    work = tmp_path / "work"
+    original = run(raw, work)
+    target = open_store(work / f"val/{name}.zarr").path / file
+    data = target.read_bytes()
+    target.unlink()
+    if cut:
+        target.write_bytes(data[:-1])
+    previews = dict(preview(make_pipeline(raw, work)))
+    assert [found.state for found in previews.values() if not found.fresh] == ["damaged"]
+    assert previews[name].why == [f"1 file is missing or of another size ({named}); run `warmstore repair`"]
+    expected = [computed if stage == name else 0 for stage in STAGES]
+    assert [found.compute for found in previews.values()] == expected
+    healed = run(raw, work)
+    assert [found.computed for found in healed.values()] == expected
+    assert [s.digest for s in healed.values()] == [s.digest for s in original.values()]
+    assert [named in message and "computed again" in message for message in caplog.messages] == [True]
+    assert_published_is_whole(work)
+    assert all(found.fresh for _, found in preview(make_pipeline(raw, work)))
+
+
+def test_damage_to_what_is_stale_asks_for_no_repair(raw: Path, tmp_path: Path) -> None:
+    """A repair gives back the bytes of old, and the source of old is gone."""
+    work = tmp_path / "work"
+    run(raw, work)
+    store = open_store(work / "val/paint.zarr")
+    for row in range(len(store)):
+        store.chunk_file("picture", row).unlink()
+    write(raw, a="edited\nlines", b="12345 6", bb="new")
+    found = dict(preview(make_pipeline(raw, work)))["paint"]
+    assert (found.state, found.compute) == ("stale", 4)
+    assert found.why == ["read is stale", "1 file is missing or of another size (d.txt)"]
 
 
 def test_repair_says_when_the_source_has_changed(raw: Path, tmp_path: Path) -> None:

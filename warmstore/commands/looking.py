@@ -82,7 +82,7 @@ def status(asked: Invocation, rehash: bool) -> int:
             p.quarantined,
             show.size(p.bytes),
             show.duration(p.age_seconds),
-            "fresh" if p.fresh else "stale: " + "; ".join(p.why),
+            f"{p.state}: {'; '.join(p.why)}" if p.why else p.state,
             "; ".join(show.words(counts) for counts in p.tallies.values() if counts),
         )
         for split, stages in found.items()
