@@ -73,6 +73,17 @@ def compute_plan(
     return Computed(records, earlier, seconds)
 
 
+def finished_samples(workspace: Workspace, plan: StagePlan) -> frozenset[str]:
+    """Give the stale samples that an interrupted run has finished, as its records say.
+
+    Only a run holds their files against the records: a power cut may have emptied some.
+    """
+    found = read_records(workspace.staging(plan.stage))
+    if not found:
+        return frozenset()
+    return frozenset(i.sample_id for group in _groups(plan) if group.key in found for i in group.items)
+
+
 def predicted_bytes(fields: Iterable[Field]) -> int:
     """Bytes a sample that fields are likely to take; compressed ones are taken at a third."""
     chunked = [field for field in fields if isinstance(field, Chunked)]

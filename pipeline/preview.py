@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from pipeline.computing import predicted_bytes
+from pipeline.computing import finished_samples, predicted_bytes
 from pipeline.damage import in_words, lost_samples, misfits, serving
 from pipeline.errors import PipelineError, unknown_sample
 from pipeline.files import write_aside
@@ -32,6 +32,7 @@ class Preview:
     `samples` are those that the store was made of, `listed` those that the split has now.
     A store that lacks files is `damaged`, unless it is stale besides: then a run heals it in passing.
     Where a stage upstream is stale, `compute` is an upper bound: unchanged results stop there.
+    Where none is, `finished` samples of an interrupted run are no longer to `compute`.
     `predicted_bytes` counts also the chunks that are packed anew because samples in them move.
     `predicted_seconds` is None where the stage was never run in this work folder.
     """
@@ -47,6 +48,7 @@ class Preview:
     why: list[str]
     listed: int
     compute: int
+    finished: int
     predicted_bytes: int
     predicted_seconds: float | None
     tallies: dict[str, Any]
@@ -59,6 +61,15 @@ class Preview:
     def to_json(self) -> dict[str, Any]:
         """Give the preview as JSON values."""
         return {**asdict(self), "fresh": self.fresh}
+
+
+class _Work(NamedTuple):
+    """Samples that there are, that a run would compute, that it finds finished, and that it would write."""
+
+    listed: int
+    compute: int
+    finished: int
+    written: int
 
 
 def preview(pipeline: Pipeline) -> Iterator[tuple[str, Preview]]:
@@ -87,16 +98,22 @@ def preview(pipeline: Pipeline) -> Iterator[tuple[str, Preview]]:
         if why:
             stale.add(stage.name)
         expected[stage.name] = _expected(stage, plan, expected, upstream)
-        store, compute = pipeline.workspace.open(stage), set(pending[stage.name])
-        kept = set(expected[stage.name]) - compute
+        store, changing = pipeline.workspace.open(stage), set(pending[stage.name])
+        kept = set(expected[stage.name]) - changing
         damaged = serving(store, misfits(store), kept) if store is not None else frozenset()
         state: State = "stale" if why else "damaged" if damaged else "fresh"
+        finished: frozenset[str] = frozenset()
         if store is not None and damaged:
-            compute |= kept.intersection(lost_samples(store, damaged))
+            changing |= kept.intersection(lost_samples(store, damaged))
             mendable = plan is not None and (plan.old is None or not why)  # what is stale has to be run
             why.append(in_words(store, damaged) + ("; run `warmstore repair`" if mendable else ""))
-        written = len(compute) + _packed(plan, expected[stage.name], compute)
-        yield stage.name, _describe(stage, store, state, why, listed, len(compute), written, rates)
+        elif plan is not None and stale.isdisjoint(stage.reads):  # else a run may group samples otherwise
+            finished = finished_samples(pipeline.workspace, plan)
+            why += [f"{len(finished)} finished by an interrupted run"] if finished else []
+        compute = len(changing) - len(finished)
+        written = compute + _packed(plan, expected[stage.name], changing)
+        work = _Work(listed, compute, len(finished), written)
+        yield stage.name, _describe(stage, store, state, why, work, rates)
 
 
 def _expected(
@@ -189,9 +206,7 @@ def _describe(
     store: Store | None,
     state: State,
     why: list[str],
-    listed: int,
-    compute: int,
-    written: int,
+    work: _Work,
     rates: dict[str, float],
 ) -> Preview:
     counts = (
@@ -207,10 +222,11 @@ def _describe(
         age_seconds=time.time() - store.path.stat().st_mtime if store is not None else None,
         state=state,
         why=why,
-        listed=listed,
-        compute=compute,
-        predicted_bytes=_bytes_a_sample(stage, store) * written,
-        predicted_seconds=rates[stage.name] * compute if stage.name in rates else None,
+        listed=work.listed,
+        compute=work.compute,
+        finished=work.finished,
+        predicted_bytes=_bytes_a_sample(stage, store) * work.written,
+        predicted_seconds=rates[stage.name] * work.compute if stage.name in rates else None,
         tallies=store.attributes["tallies"] if store is not None else {},
     )
 

@@ -10,12 +10,23 @@ import numpy as np
 import pytest
 
 from pipeline import failpoints
+from pipeline.computing import predicted_bytes
 from pipeline.errors import PipelineError, Quarantine
 from pipeline.executors import ExecutorConfig
+from pipeline.preview import preview
 from pipeline.stage import Field, Inputs, Stage
 from pipeline.store import open_store
 from pipeline.task import compute_sample
-from tests.pipeline.toy import assert_published_is_whole, clean_digests, run, tree, write
+from tests.pipeline.toy import (
+    STAGES,
+    Paint,
+    assert_published_is_whole,
+    clean_digests,
+    make_pipeline,
+    run,
+    tree,
+    write,
+)
 
 ONE_BY_ONE = ExecutorConfig(kind="serial", batch=1)
 
@@ -68,6 +79,40 @@ def test_a_stray_file_beside_finished_chunks_stays_behind(raw: Path, tmp_path: P
     run(raw, work)
     assert clean_digests(raw, tmp_path / "clean") == clean_digests(raw, work)
     assert tree(work / "val/paint.zarr") == tree(tmp_path / "clean/val/paint.zarr")
+
+
+@pytest.mark.parametrize(
+    ("script", "finished"),
+    [
+        ("chunk.write:5:eio", 2),  # two chunks a sample
+        ("manifest.write:1:eio", 4),  # all are moved into the generation in the making
+        ("publish.rename:1:eio", 4),
+    ],
+)
+def test_plan_counts_what_a_broken_run_has_finished(
+    raw: Path, tmp_path: Path, script: str, finished: int
+) -> None:
+    work = tmp_path / "work"
+    write(raw, c="good luck")
+    _break_off(raw, work, script)
+    before = sorted(path for path in work.rglob("*") if path.name != ".hashes")
+    found = dict(preview(make_pipeline(raw, work)))
+    assert sorted(path for path in work.rglob("*") if path.name != ".hashes") == before
+    assert [found[name].compute for name in STAGES] == [0, 4 - finished, 4]
+    assert [found[name].finished for name in STAGES] == [0, finished, 0]
+    assert found["paint"].why == ["never built (4)", f"{finished} finished by an interrupted run"]
+    assert found["paint"].predicted_bytes == predicted_bytes(Paint().fields()) * (4 - finished)
+    result = run(raw, work)["paint"]
+    assert (result.computed, result.reused) == (found["paint"].compute, found["paint"].finished)
+    assert all(one.finished == 0 and one.fresh for _, one in preview(make_pipeline(raw, work)))
+
+
+def test_what_stands_on_a_stale_stage_is_counted_as_still_to_compute(raw: Path, tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    _break_off(raw, work, "manifest.write:1:eio")
+    write(raw, a="edited\nlines")
+    found = dict(preview(make_pipeline(raw, work)))["paint"]
+    assert (found.compute, found.finished) == (3, 0)
 
 
 def test_finished_chunks_serve_at_other_places(
