@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import errno
-import fcntl
 import io
 import logging
-import mmap
 import os
 import re
 import resource
-import signal
-import subprocess
-import sys
 import threading
-import time
 from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,49 +17,17 @@ from typing import Any
 import numpy as np
 import pytest
 from pydantic import ValidationError
-from torch.utils.data import DataLoader
 
 from ocr.cache import CacheParams
 from ocr.codec_advice import codec_speeds
 from ocr.datasets import TensorDataset
-from ocr.datasets.collate import as_collated
-from ocr.datasets.pinning import register_with_cuda
 from pipeline.codec import encode
-from pipeline.direct import read_direct
 from pipeline.errors import StoreError
 from pipeline.memory import available_memory
 from pipeline.pages import Region
 from pipeline.residency import InMemory, file_residency, store_residency
-from pipeline.shared import SharedMemory
-from tests.stores import sample, tensors_store
-
-CANVAS = (64, 64)
-SAMPLE_BYTES = 64 * 64 * 8
-IMAGE_BYTES = 64 * 64 * 3
-
-
-def evict(dataset: TensorDataset) -> None:
-    """Drop the store's files from the page cache."""
-    for file in dataset.store.path.rglob("c.*"):
-        with file.open("rb") as open_file:
-            os.fsync(open_file.fileno())
-            os.posix_fadvise(open_file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-
-
-def assert_reads(dataset: TensorDataset, count: int, canvas: tuple[int, int] = CANVAS) -> None:
-    for order in ("sequential", "shuffled"):
-        seen = 0
-        for batch in dataset.batches(3, order):  # type: ignore[arg-type]
-            for image, name in zip(batch["images"], batch["sample_id"], strict=True):
-                np.testing.assert_array_equal(image, sample(int(name[7:12]), *canvas)["image"])
-                seen += 1
-        assert seen == count
-
-
-def memory_of(dataset: TensorDataset) -> SharedMemory:
-    shared = dataset.cache._shared
-    assert shared is not None
-    return shared.memory
+from tests.reads import CANVAS, SAMPLE_BYTES, assert_reads, evict
+from tests.stores import tensors_store
 
 
 @pytest.mark.parametrize("mode", ["mmap", "ram"])
@@ -227,17 +188,6 @@ def test_warming_works_on_as_many_threads_as_it_may(
         dataset.warm()
 
 
-def test_a_copy_is_filled_past_the_page_cache(tmp_path: Path) -> None:
-    dataset = TensorDataset(tensors_store(tmp_path, 4, CANVAS), cache=CacheParams(mode="ram"))
-    evict(dataset)
-    files = [dataset.store.chunk_file("image", chunk) for chunk in range(4)]
-    out = np.frombuffer(mmap.mmap(-1, IMAGE_BYTES), np.uint8)
-    if any(file_residency(file).resident for file in files) or not read_direct(files[0], out):
-        pytest.skip("this file system is memory, or knows no direct reading")
-    dataset.warm()
-    assert [file_residency(file).resident for file in files] == [0, 0, 0, 0]
-
-
 @pytest.mark.parametrize("mode", ["mmap", "ram"])
 @pytest.mark.parametrize("codec", ["zstd", "lz4"])
 def test_a_compressed_store_is_verified_and_in_the_page_cache_after_warming(
@@ -258,20 +208,6 @@ def test_a_compressed_store_is_verified_and_in_the_page_cache_after_warming(
         damaged.warm()
 
 
-@pytest.mark.parametrize("at_hand", [True, False])
-@pytest.mark.parametrize("huge_pages", [True, False])
-def test_pages_of_any_size_hold_the_same_samples(
-    tmp_path: Path, huge_pages: bool, at_hand: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if not at_hand:
-        monkeypatch.setattr("pipeline.pages.Region.collapse", lambda *_: False)
-    path = tensors_store(tmp_path, 7, CANVAS)
-    evict(TensorDataset(path))
-    dataset = TensorDataset(path, cache=CacheParams(mode="ram", huge_pages=huge_pages))
-    assert dataset.warm().resident == 7
-    assert_reads(dataset, 7)
-
-
 @pytest.mark.parametrize(
     ("mode", "huge_pages", "asks"),
     [("mmap", True, {"prefer_large_pages"}), ("ram", True, {"collapse"}), ("ram", False, set())],
@@ -287,36 +223,6 @@ def test_warming_asks_for_large_pages(
     assert asked == asks
 
 
-def test_a_copy_that_nobody_verified_is_shared_with_those_who_do_not_ask(tmp_path: Path) -> None:
-    path = tensors_store(tmp_path, 4, CANVAS)
-    chunk = TensorDataset(path).store.chunk_file("image", 2)
-    whole = chunk.read_bytes()
-    chunk.write_bytes(bytes(len(whole)))
-    careless, other, careful = (
-        TensorDataset(path, cache=CacheParams(mode="ram", verify=verify)) for verify in (False, False, True)
-    )
-    careless.warm()
-    other.warm()
-    assert memory_of(other).handle[2] == memory_of(careless).handle[2]
-    with pytest.raises(StoreError, match=r"00002\.jpg.*image does not match"):
-        careful.warm()
-    chunk.write_bytes(whole)
-    careful = TensorDataset(path, cache=CacheParams(mode="ram"))
-    careful.warm()
-    assert_reads(careful, 4)
-
-
-def test_sharing_a_smaller_copy_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    path = tensors_store(tmp_path, 5, CANVAS, codec="zstd")
-    small = TensorDataset(path, cache=CacheParams(mode="ram", budget=2 * SAMPLE_BYTES))
-    assert small.warm().resident == 2
-    assert "another process" not in caplog.text
-    large = TensorDataset(path, cache=CacheParams(mode="ram"))
-    assert large.warm().resident == 2
-    assert "with 2 of the 5 chunks" in caplog.text
-    assert_reads(large, 5)
-
-
 @pytest.mark.parametrize("mode", ["mmap", "ram", "off"])
 def test_warming_reads_nothing_beyond_the_budget(tmp_path: Path, mode: Any) -> None:
     path = tensors_store(tmp_path, 40, CANVAS)
@@ -325,31 +231,6 @@ def test_warming_reads_nothing_beyond_the_budget(tmp_path: Path, mode: Any) -> N
     resident = dataset.warm().bytes
     assert resident == (0 if mode == "off" else 20 * SAMPLE_BYTES)
     assert dataset.resident()[0] <= resident + SAMPLE_BYTES  # whose first sample is read for its small fields
-
-
-def test_a_file_that_a_smaller_copy_lacks_is_not_looked_at(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tensors_store(tmp_path, 5, CANVAS)
-    small = TensorDataset(path, fields=("image",), cache=CacheParams(mode="ram", budget=2 * IMAGE_BYTES))
-    small.warm()
-    walked: list[tuple[int, int]] = []
-    monkeypatch.setattr(Region, "walk", lambda _, offset, length: walked.append((offset, length)))
-    large = TensorDataset(path, fields=("image",), cache=CacheParams(mode="ram"))
-    os.truncate(large.store.chunk_file("image", 4), 0)  # to read it there would end this process
-    with pytest.raises(StoreError, match=r"00004\.jpg.* was written to"):
-        large.warm()
-    assert walked == [(0, 2 * IMAGE_BYTES)]
-
-
-def test_writing_into_a_batch_harms_no_shared_copy(tmp_path: Path) -> None:
-    path = tensors_store(tmp_path, 4, CANVAS)
-    first, second = (TensorDataset(path, cache=CacheParams(mode="ram")) for _ in range(2))
-    first.warm()
-    second.warm()
-    for batch in first.batches(2):
-        batch["images"].zero_()
-    assert_reads(second, 4)
 
 
 @pytest.mark.parametrize("verify", [True, False])
@@ -375,140 +256,6 @@ def test_only_files_that_are_still_mapped_may_not_be_cut(tmp_path: Path, cut: in
     os.truncate(dataset.store.chunk_file("image", cut), 4096)
     with pytest.raises(StoreError, match="written to") if harm else contextlib.nullcontext():
         assert_reads(dataset, 4)
-
-
-@pytest.mark.parametrize("method", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
-@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
-def test_workers_attach_to_the_copy_and_count_together(tmp_path: Path, method: str) -> None:
-    path = tensors_store(tmp_path, 6, CANVAS, codec="zstd")
-    dataset = TensorDataset(path, cache=CacheParams(mode="ram"))
-    dataset.warm()
-    loader = DataLoader(
-        dataset, batch_size=2, num_workers=2, collate_fn=as_collated, multiprocessing_context=method
-    )
-    for batch in loader:
-        for image, name in zip(batch["images"], batch["sample_id"], strict=True):
-            np.testing.assert_array_equal(image, sample(int(name[7:12]), *CANVAS)["image"])
-    assert (dataset.stats().hits, dataset.stats().misses) == (6, 0)
-
-
-# ------------------------------------------------------------------- one copy for all processes
-
-WARM = """
-import os, signal, sys
-from ocr.cache import CacheParams
-from ocr.codec_advice import codec_speeds
-from ocr.datasets import TensorDataset
-dataset = TensorDataset(sys.argv[1], cache=CacheParams(mode="ram"))
-if sys.argv[2] == "killed while filling":
-    dataset.cache._read_slot = lambda slot: os.kill(os.getpid(), signal.SIGKILL)
-dataset.warm()
-print(os.fstat(dataset.cache._shared.memory.descriptor).st_ino, flush=True)
-sys.stdin.read()
-"""
-
-
-def start(path: Path, how: str = "") -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", WARM, str(path), how],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-
-
-@pytest.mark.slow
-def test_processes_share_one_copy_that_a_kill_frees(tmp_path: Path) -> None:
-    path = tensors_store(tmp_path, 4, CANVAS)
-    names = set(Path("/dev/shm").iterdir())
-    with start(path) as other:
-        assert other.stdout is not None
-        inode = int(other.stdout.readline())
-        dataset = TensorDataset(path, cache=CacheParams(mode="ram"))
-        dataset.warm()
-        memory = memory_of(dataset)
-        assert os.fstat(memory.descriptor).st_ino == inode
-        other.send_signal(signal.SIGKILL)
-    assert_reads(dataset, 4)
-    assert set(Path("/dev/shm").iterdir()) <= names
-    name = str(Path(f"/proc/self/fd/{memory.descriptor}").readlink()).removeprefix("/memfd:").split()[0]
-    assert any(found.handle[2] == inode for found in SharedMemory.find(name))
-    del memory, dataset
-    assert list(SharedMemory.find(name)) == []
-
-
-@pytest.mark.slow
-def test_a_process_killed_while_it_fills_is_no_obstacle(tmp_path: Path) -> None:
-    path = tensors_store(tmp_path, 4, CANVAS)
-    with start(path, "killed while filling") as other:
-        assert other.wait(60) == -signal.SIGKILL
-    dataset = TensorDataset(path, cache=CacheParams(mode="ram"))
-    assert dataset.warm().resident == 4
-    assert_reads(dataset, 4)
-
-
-@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
-def test_a_child_forked_while_the_copy_is_filled_keeps_nobody_waiting(tmp_path: Path) -> None:
-    path = tensors_store(tmp_path, 1, CANVAS)
-    dataset = TensorDataset(path, ("image",), cache=CacheParams(mode="ram"))
-    read, children = dataset.cache._read_slot, []
-
-    def fork_and_read(slot: Any) -> None:
-        child = os.fork()
-        if not child:
-            time.sleep(20)
-            os._exit(0)
-        children.append(child)
-        read(slot)
-
-    dataset.cache._read_slot = fork_and_read  # type: ignore[method-assign]
-    dataset.warm()
-    try:
-        with (dataset.store.path / "zarr.json").open() as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    finally:
-        (child,) = children
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-
-
-def test_memory_that_nobody_has_sized_yet_is_no_copy(tmp_path: Path) -> None:
-    path = tensors_store(tmp_path, 2, CANVAS)
-    first = TensorDataset(path, cache=CacheParams(mode="ram"))
-    first.warm()
-    name = str(Path(f"/proc/self/fd/{memory_of(first).descriptor}").readlink()).removeprefix("/memfd:")
-    del first
-    other = SharedMemory.create(name.removesuffix(" (deleted)"), 0)
-    dataset = TensorDataset(path, cache=CacheParams(mode="ram"))
-    dataset.warm()
-    assert memory_of(dataset).size > other.size == 0
-    assert_reads(dataset, 2)
-
-
-def test_too_little_shared_memory_is_seen_before_and_read_around(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    dataset = TensorDataset(tensors_store(tmp_path, 3, CANVAS), cache=CacheParams(mode="ram"))
-    monkeypatch.setattr("pipeline.shared.available_memory", lambda: 1000)
-    dataset.warm()
-    assert "the RAM cache is not filled" in caplog.text
-    assert_reads(dataset, 3)
-
-
-def test_memory_that_runs_out_while_it_is_filled_is_read_around(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    dataset = TensorDataset(tensors_store(tmp_path, 5, (512, 512)), cache=CacheParams(mode="ram"))
-    left = iter(range(3))
-
-    def allocate(*_: int) -> None:
-        if next(left, None) is None:
-            raise OSError(errno.ENOMEM, "no memory")
-
-    monkeypatch.setattr("os.posix_fallocate", allocate)
-    dataset.warm()
-    assert "the RAM cache is not filled" in caplog.text
-    assert_reads(dataset, 5, (512, 512))
 
 
 def test_locking_more_than_is_allowed_is_said_and_no_error(
@@ -544,9 +291,6 @@ def mapped_sizes(address: int, length: int) -> Counter[str]:
         elif inside and line.endswith(" kB"):
             sizes[line.partition(":")[0]] += int(line.split()[1])
     return sizes
-
-
-# ------------------------------------------------------------------------------ configuration
 
 
 @pytest.mark.parametrize(
@@ -609,75 +353,6 @@ def test_statistics_are_logged_every_so_many_samples(
         "cache statistics after 8 samples",
     ]
     assert "8 hits, 0 misses (100.0% in memory)" in lines[1]
-
-
-def test_memory_for_a_device_is_mapped_shared_and_registered(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """CUDA itself is not needed to see which memory it would be given, and when it is taken back."""
-    calls: list[tuple[str, int]] = []
-
-    class Runtime:
-        def cudaHostRegister(self, address: int, length: int, flags: int) -> int:  # noqa: N802
-            calls.append(("register", length))
-            return 2 if len(calls) > 5 else 0
-
-        def cudaHostUnregister(self, address: int) -> int:  # noqa: N802
-            calls.append(("unregister", 0))
-            return 0
-
-    path = tensors_store(tmp_path, 3, CANVAS)
-    dataset = TensorDataset(path, cache=CacheParams(mode="ram"))
-    dataset.cache.warm(list(dataset._reader.arrays.values()), range(3), for_device=True)
-
-    def kernel(size: int, *, device: str) -> None:
-        kernels.append(device)
-        raise RuntimeError("CUDA error: out of memory")  # what CUDA keeps of a refusal
-
-    kernels: list[str] = []
-    monkeypatch.setattr("torch.cuda.cudart", Runtime)
-    monkeypatch.setattr("ocr.datasets.pinning.torch.zeros", kernel)
-    assert register_with_cuda(dataset.cache.shared_ranges())
-    assert sum(length for _, length in calls) == 3 * SAMPLE_BYTES
-    assert kernels == []
-    assert not register_with_cuda(dataset.cache.shared_ranges())
-    assert "error 2" in caplog.text and kernels == ["cuda"]
-    monkeypatch.undo()
-    assert_reads(dataset, 3)
-    del dataset
-    assert [name for name, _ in calls].count("unregister") == 5
-
-
-def test_warming_twice_registers_the_copy_once_and_leaves_it_in_place(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    calls: list[int] = []
-    runtime = SimpleNamespace(
-        cudaHostRegister=lambda address, *_: calls.append(address) or 0, cudaHostUnregister=lambda _: 0
-    )
-    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
-    monkeypatch.setattr("torch.cuda.cudart", lambda: runtime)
-    dataset = TensorDataset(tensors_store(tmp_path, 3, CANVAS), cache=CacheParams(mode="ram"))
-    dataset.warm()
-    memory, registered = memory_of(dataset), list(calls)
-    assert len(registered) == 5
-    assert dataset.warm().resident == 3
-    assert memory_of(dataset) is memory
-    assert calls == registered
-
-
-@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
-def test_a_forked_worker_leaves_cuda_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
-    dataset = TensorDataset(tensors_store(tmp_path, 4, CANVAS))
-    loader = DataLoader(
-        dataset, batch_sampler=[[2, 0]], num_workers=1, collate_fn=as_collated, multiprocessing_context="fork"
-    )
-    (batch,) = loader
-    np.testing.assert_array_equal(batch["images"][0], sample(2, *CANVAS)["image"])
-
-
-# ------------------------------------------------------------------- what the machine is asked
 
 
 def test_residency_of_any_store_is_told_by_folder(tmp_path: Path) -> None:

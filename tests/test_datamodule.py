@@ -22,8 +22,8 @@ from ocr.datasets import OcrDataModule, TensorDataset
 from ocr.datasets.loader import BatchLoader
 from ocr.datasets.normalise import Normaliser
 from pipeline.errors import ConfigError, StoreError
+from tests.reads import evict
 from tests.stores import sample, tensors_store
-from tests.test_cache import evict
 
 CANVAS = (64, 64)
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

@@ -1,0 +1,39 @@
+"""What tests of reading share: a canvas, cold files, and whether what is read is what was stored."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+
+from ocr.datasets import TensorDataset
+from pipeline.shared import SharedMemory
+from tests.stores import sample
+
+CANVAS = (64, 64)
+SAMPLE_BYTES = 64 * 64 * 8
+IMAGE_BYTES = 64 * 64 * 3
+
+
+def evict(dataset: TensorDataset) -> None:
+    """Drop the store's files from the page cache."""
+    for file in dataset.store.path.rglob("c.*"):
+        with file.open("rb") as open_file:
+            os.fsync(open_file.fileno())
+            os.posix_fadvise(open_file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def assert_reads(dataset: TensorDataset, count: int, canvas: tuple[int, int] = CANVAS) -> None:
+    for order in ("sequential", "shuffled"):
+        seen = 0
+        for batch in dataset.batches(3, order):  # type: ignore[arg-type]
+            for image, name in zip(batch["images"], batch["sample_id"], strict=True):
+                np.testing.assert_array_equal(image, sample(int(name[7:12]), *canvas)["image"])
+                seen += 1
+        assert seen == count
+
+
+def memory_of(dataset: TensorDataset) -> SharedMemory:
+    shared = dataset.cache._shared
+    assert shared is not None
+    return shared.memory
