@@ -56,7 +56,8 @@ def checked_store(config: RunConfig, split: str) -> Store:
         return store
     for name, found in preview(config.pipeline(split)):
         if not found.fresh:
-            raise PipelineError(
-                f"{name} of split {split} is {found.state} ({'; '.join(found.why)}); run `warmstore run`"
-            )
+            why = "; ".join(found.why)
+            if found.state == "damaged":  # of which the reason says what to do
+                raise PipelineError(f"{name} of split {split} is damaged: {why}")
+            raise PipelineError(f"{name} of split {split} is {found.state} ({why}); run `warmstore run`")
     return store

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, StoreError
 from pipeline.preview import Preview, preview
 from pipeline.preview import explain as explain_sample
 from warmstore import show
@@ -197,7 +197,10 @@ def _advise_codec(asked: Invocation) -> None:
     store = asked.config.workspace(asked.one_split()).open(asked.config.stages.tensors)
     if store is None or not len(store):
         return
-    speeds = codec_speeds(store)
+    try:
+        speeds = codec_speeds(store)
+    except StoreError:  # a damaged store, which the plan has told
+        return
     times = ", ".join(
         f"{s.codec} {show.duration(s.cold_seconds)} ({show.size(s.stored_bytes)})" for s in speeds
     )
