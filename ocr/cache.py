@@ -81,13 +81,13 @@ class CacheParams(Parameters):
 
 @dataclass(frozen=True)
 class Warmth:
-    """What warming did: samples and bytes that the kernel says are in memory, of how many."""
+    """What warming did: samples and bytes that the kernel says are in memory, of how many; `why` not all."""
 
     resident: int
     samples: int
     bytes: int
     seconds: float
-    budget: int
+    why: str
 
     def __str__(self) -> str:
         line = (
@@ -96,10 +96,7 @@ class Warmth:
         )
         rest = self.samples - self.resident
         if rest:
-            line += (
-                f"; the other {rest:,} are read from the store's files "
-                f"(the budget is {self.budget / 1e9:.2f} GB)"
-            )
+            line += f"; the other {rest:,} are read from the store's files ({self.why})"
         return line
 
 
@@ -140,6 +137,15 @@ class RamCache:
             self._shared = SharedChunks.attach(self._handle, arrays, _chunks(arrays, rows))
             if self._shared:
                 self._shared.place()
+
+    def why_not_all(self, copied: bool) -> str:
+        """Say why samples are not resident after warming, where batches are views or `copied`."""
+        budget = f"{self.budget / 1e9:.2f} GB"
+        if self.params.mode == "off":
+            return "cache.mode is off"
+        if copied and self._shared is None:
+            return f"copied or decoded for each batch, and in the page cache up to {budget}"
+        return f"the budget is {budget}"
 
     def shared_ranges(self) -> list[tuple[Region, int, int]]:
         """Where samples lie in shared memory: ranges of the arrays' regions."""

@@ -134,8 +134,17 @@ def test_what_exceeds_the_budget_is_read_from_the_files(
     warmth = dataset.warm()
     if codec == "none" or mode == "ram":
         assert 4 <= warmth.resident < 10
-        assert "are read from the store's files" in caplog.text
+        assert "are read from the store's files (the budget is 0.00 GB)" in caplog.text
+    else:
+        assert "read from the store's files (copied or decoded for each batch" in caplog.text
     assert_reads(dataset, 10)
+
+
+def test_a_cache_that_is_off_says_so(tmp_path: Path) -> None:
+    path = tensors_store(tmp_path, 3, CANVAS)
+    evict(TensorDataset(path))
+    told = str(TensorDataset(path, cache=CacheParams(mode="off")).warm())
+    assert told.endswith("; the other 3 are read from the store's files (cache.mode is off)")
 
 
 @pytest.mark.parametrize("mode", ["mmap", "ram"])

@@ -165,7 +165,8 @@ class TensorDataset(Dataset[Sample]):
         hits, misses, resident, _ = self._residency.ask(self._rows)
         if len(self._rows):
             self._rehearse()
-        warmth = Warmth(hits, hits + misses, resident, time.perf_counter() - began, self.cache.budget)
+        why = self.cache.why_not_all(self._reader.why_copied is not None)
+        warmth = Warmth(hits, hits + misses, resident, time.perf_counter() - began, why)
         log.info("%s", warmth)
         if self.cache.params.mode == "ram":
             self._say_why_copied()
