@@ -1,5 +1,6 @@
 """The first epoch from a cold disk, by codec: opening, warming and one touch of every page.
 
+    python -m benchmarks.cold                        # 100 synthetic receipts at 640 x 640
     python -m benchmarks.cold raw/tensors.zarr lz4/tensors.zarr zstd/tensors.zarr
 
 The stores hold the same samples with other codecs (`stages.tensors.codec`), the raw one first. A store is
@@ -11,11 +12,16 @@ from __future__ import annotations
 
 import argparse
 import json
+import subprocess
+import sys
+import tempfile
 from functools import partial
 from pathlib import Path
+from typing import get_args
 
 from benchmarks.read import first_epoch, read_files
 from benchmarks.turns import Epoch, compare, evict
+from pipeline.stage import Chunked, Codec
 from pipeline.store import open_store
 
 
@@ -23,24 +29,42 @@ def sides(stores: list[Path], batch: int) -> dict[str, Epoch]:
     """Readings of each store; the first side reads the first store's files and nothing else."""
     found: dict[str, Epoch] = {"read the raw files": partial(read_files, stores[0])}
     for path in stores:
-        codec = open_store(path).declared["image"].codec
+        image = open_store(path).declared["image"]
+        codec = image.codec if isinstance(image, Chunked) else "none"
         modes = ("mmap", "ram") if codec == "none" else ("ram",)
         found |= {f"{codec}, {mode}": partial(first_epoch, path, mode, batch) for mode in modes}
     return found
 
 
+def drawn(folder: Path) -> list[Path]:
+    """Draw receipts and store them with each codec, the raw one first."""
+    data = f"data.root={folder / 'receipts'}"
+    warmstore("data", "--train", "1", "--val", "100", data)
+    for codec in get_args(Codec):
+        warmstore(
+            "run", "--split", "val", data, f"work_dir={folder / codec}", f"stages.tensors.codec={codec}"
+        )
+    return [folder / codec / "val" / "tensors.zarr" for codec in get_args(Codec)]
+
+
+def warmstore(*arguments: str) -> None:
+    subprocess.run([sys.executable, "-m", "warmstore", *arguments], check=True, stdout=subprocess.DEVNULL)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("stores", type=Path, nargs="+", help="tensors.zarr of each codec, the raw one first")
+    parser.add_argument("stores", type=Path, nargs="*", help="tensors.zarr of each codec, the raw one first")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        stores = options.stores or drawn(Path(folder))
 
-    def drop() -> None:
-        for path in options.stores:
-            evict(path.resolve())
+        def drop() -> None:
+            for path in stores:
+                evict(path.resolve())
 
-    found = compare(sides(options.stores, options.batch), options.rounds, drop, warm_up=False)
+        found = compare(sides(stores, options.batch), options.rounds, drop, warm_up=False)
     print(json.dumps(found, indent=1))
 
 
