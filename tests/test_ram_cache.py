@@ -194,7 +194,7 @@ def test_a_child_forked_while_the_copy_is_filled_keeps_nobody_waiting(tmp_path: 
     dataset.warm()
     try:
         with (dataset.store.path / "zarr.json").open() as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # BlockingIOError where the child holds it
     finally:
         (child,) = children
         os.kill(child, signal.SIGKILL)

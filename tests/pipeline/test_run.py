@@ -177,22 +177,26 @@ def test_unforeseen_exception_is_a_verdict_that_names_it(raw: Path, tmp_path: Pa
     assert reason == "read failed with ValueError: the stage did not foresee this"
 
 
-def test_stage_alone_refuses_a_stale_or_missing_upstream(raw: Path, tmp_path: Path) -> None:
-    with pytest.raises(PipelineError, match="run `warmstore run read paint`"):
-        run(raw, tmp_path / "work", ["paint"])
+@pytest.mark.parametrize(
+    ("stage", "missing", "stale"),
+    [
+        ("paint", "run `warmstore run read paint`", r"stale read \(text changed\)"),
+        (
+            "pack",
+            r"read \(never built\), paint .*`warmstore run read paint pack`",
+            r"paint \(read is stale\); run `warmstore run read paint pack`",
+        ),
+    ],
+)
+def test_stage_alone_names_all_that_it_waits_for(
+    raw: Path, tmp_path: Path, stage: str, missing: str, stale: str
+) -> None:
+    with pytest.raises(PipelineError, match=missing):
+        run(raw, tmp_path / "work", [stage])
     run(raw, tmp_path / "work")
     write(raw, a="edited")
-    with pytest.raises(PipelineError, match=r"stale read \(text changed\)"):
-        run(raw, tmp_path / "work", ["paint"])
-
-
-def test_stage_alone_names_all_that_it_waits_for(raw: Path, tmp_path: Path) -> None:
-    with pytest.raises(PipelineError, match=r"read \(never built\), paint .*`warmstore run read paint pack`"):
-        run(raw, tmp_path / "work", ["pack"])
-    run(raw, tmp_path / "work")
-    write(raw, a="edited")
-    with pytest.raises(PipelineError, match=r"paint \(read is stale\); run `warmstore run read paint pack`"):
-        run(raw, tmp_path / "work", ["pack"])
+    with pytest.raises(PipelineError, match=stale):
+        run(raw, tmp_path / "work", [stage])
 
 
 def test_plan_after_part_of_a_run_is_a_plain_statement(raw: Path, tmp_path: Path) -> None:
