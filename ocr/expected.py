@@ -18,13 +18,13 @@ def check_expected(store: Store, expect: Mapping[str, Any]) -> None:
     """
     problems = []
     if "recipe" in expect:
-        stored = store.attributes.get("recipe", {})
-        problems += [*recipe_changes(stored, expect["recipe"]), *upstream_changes(stored, expect["recipe"])]
+        stored, wanted = store.info.recipe, expect["recipe"]
+        problems += [*recipe_changes(stored, wanted), *upstream_changes(stored, wanted)]
     if "canvas" in expect:
-        wanted = tuple(expect["canvas"])
+        canvas = tuple(expect["canvas"])
         image = store.declared.get("image")
-        found = tuple(image.shape[-2:]) if isinstance(image, Chunked) else wanted
-        problems += [f"canvas {list(found)} → {list(wanted)}"] if found != wanted else []
+        found = tuple(image.shape[-2:]) if isinstance(image, Chunked) else canvas
+        problems += [f"canvas {list(found)} → {list(canvas)}"] if found != canvas else []
     if problems:
         raise StoreError(
             f"{store.name} is not what the configuration asks for: {'; '.join(problems)}; "

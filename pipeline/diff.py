@@ -52,7 +52,7 @@ def diff_stores(a: Store, b: Store) -> StoreDiff:
             differs = np.ones(len(common), dtype=bool)
         for position in np.flatnonzero(differs):
             changed.setdefault(common[position], []).append(name)
-    old, new = a.attributes["recipe"], b.attributes["recipe"]
+    old, new = a.info.recipe, b.info.recipe
     return StoreDiff(
         added=[i for i in b.sample_ids if i not in a.rows],
         removed=[i for i in a.sample_ids if i not in b.rows],

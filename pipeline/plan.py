@@ -16,7 +16,8 @@ from pipeline.errors import PipelineError
 from pipeline.recipe import fingerprints, full_recipe, input_names, recipe_changes, recipe_of
 from pipeline.source import SourceSample
 from pipeline.stage import File, Stage, field_to_json
-from pipeline.store import FORMAT_VERSION, Store
+from pipeline.store import Store
+from pipeline.store_info import FORMAT_VERSION
 from pipeline.zarr_format import samples_per_chunk
 
 COMPUTE = -1
@@ -72,8 +73,7 @@ class StagePlan:
     @cached_property
     def rejected_before(self) -> dict[str, str]:
         """Codes of the verdicts in the old generation, by sample."""
-        before = self.old.attributes["quarantined"] if self.old else []
-        return {verdict["sample_id"]: verdict["code"] for verdict in before}
+        return self.old.info.codes if self.old else {}
 
     @property
     def listed(self) -> int:
@@ -113,7 +113,7 @@ class StagePlan:
         same_order = [self.candidates.sample_ids[i] for i in kept] == list(self.old.sample_ids)
         # Every sample may be found in the old generation, and yet under another's name.
         same_rows = np.array_equal(self.fingerprints[kept], self.old.fingerprints)
-        attributes = self.attributes(self.verdicts({}), self.old.attributes["tallies"])
+        attributes = self.attributes(self.verdicts({}), self.old.info.tallies)
         return same_order and same_rows and attributes == self.old.attributes
 
 
@@ -143,7 +143,7 @@ def from_stores(stores: Mapping[str, Store], stage: Stage) -> Candidates:
     """
     verdicts: dict[str, Verdict] = {}
     for store in stores.values():
-        for verdict in store.attributes["quarantined"]:
+        for verdict in store.info.quarantined:
             kept = {key: value for key, value in verdict.items() if key != "fingerprint"}
             verdicts.setdefault(verdict["sample_id"], kept)
     first, *others = stores.values()
@@ -226,7 +226,7 @@ def _known_verdicts(old: Store, stage: Stage, ids: list[str], keys: list[bytes])
     """Find the samples that the stage has quarantined before, for the very same inputs."""
     before = {
         (verdict["sample_id"], verdict["fingerprint"]): verdict
-        for verdict in old.attributes["quarantined"]
+        for verdict in old.info.quarantined
         if verdict["stage"] == stage.name
     }
     if not before:
@@ -240,13 +240,13 @@ def why_stale(plan: StagePlan, index: int, changes: Sequence[str] | None = None)
     if plan.old is None:
         return ["never built"]
     if changes is None:
-        changes = recipe_changes(plan.old.attributes["recipe"], recipe_of(plan.stage))
+        changes = recipe_changes(plan.old.info.recipe, recipe_of(plan.stage))
     sample_id = plan.candidates.sample_ids[index]
     row = plan.old.rows.get(sample_id)
     if row is None:
         code = plan.rejected_before.get(sample_id)
         return [*changes, f"quarantined before ({code})" if code else "new"]
-    if list(plan.candidates.names) != plan.old.attributes["inputs"]:
+    if plan.candidates.names != plan.old.info.inputs:
         return [*changes, "it reads other fields than before"]
     differs = (plan.old.inputs[row] != plan.candidates.inputs[index]).any(axis=1)
     named = [name for name, other in zip(plan.candidates.names, differs, strict=True) if other]
@@ -257,7 +257,7 @@ def _reasons(plan: StagePlan) -> dict[str, int]:
     """Count the reasons over all stale samples, and say what changed besides them."""
     if plan.old is None:
         return {"never built": len(plan.candidates.sample_ids)}
-    changes = recipe_changes(plan.old.attributes["recipe"], recipe_of(plan.stage))
+    changes = recipe_changes(plan.old.info.recipe, recipe_of(plan.stage))
     counts: Counter[str] = Counter()
     for index in plan.stale:
         counts.update(why_stale(plan, int(index), changes))

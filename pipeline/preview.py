@@ -21,6 +21,7 @@ from pipeline.recipe import recipe_changes, recipe_of
 from pipeline.runner import Pipeline, StageResult
 from pipeline.stage import Stage
 from pipeline.store import Store
+from pipeline.store_info import Counts
 
 State = Literal["fresh", "stale", "damaged"]
 
@@ -172,7 +173,7 @@ def _explain(plan: StagePlan, index: int) -> dict[str, Any]:
     row = plan.old.rows.get(candidates.sample_ids[index]) if plan.old else None
     stale = int(plan.reuse[index]) < 0 and int(plan.reuse[index]) != REJECTED
     stored: list[str | None] = [None] * len(candidates.names)
-    if plan.old is not None and row is not None and plan.old.attributes["inputs"] == list(candidates.names):
+    if plan.old is not None and row is not None and plan.old.info.inputs == candidates.names:
         stored = [part.tobytes().hex() for part in plan.old.inputs[row]]
     return {
         "stage": stage.name,
@@ -183,7 +184,7 @@ def _explain(plan: StagePlan, index: int) -> dict[str, Any]:
         if plan.old is None or row is None
         else plan.old.fingerprints[row].tobytes().hex(),
         "recipe": recipe_of(stage),
-        "recipe_changes": recipe_changes(plan.old.attributes["recipe"], recipe_of(stage)) if plan.old else [],
+        "recipe_changes": recipe_changes(plan.old.info.recipe, recipe_of(stage)) if plan.old else [],
         "inputs": {
             name: {"now": now.tobytes().hex(), "stored": before}
             for name, now, before in zip(candidates.names, candidates.inputs[index], stored, strict=True)
@@ -209,15 +210,13 @@ def _describe(
     work: _Work,
     rates: dict[str, float],
 ) -> Preview:
-    counts = (
-        store.attributes["counts"] if store is not None else {"listed": 0, "accepted": 0, "quarantined": 0}
-    )
+    counts = store.info.counts if store is not None else Counts()
     return Preview(
         generation=store.generation if store is not None else 0,
         digest=store.digest if store is not None else "",
-        samples=counts["listed"],
-        accepted=counts["accepted"],
-        quarantined=counts["quarantined"],
+        samples=counts.listed,
+        accepted=counts.accepted,
+        quarantined=counts.quarantined,
         bytes=store.manifest.size if store is not None else 0,
         age_seconds=time.time() - store.path.stat().st_mtime if store is not None else None,
         state=state,
@@ -227,7 +226,7 @@ def _describe(
         finished=work.finished,
         predicted_bytes=_bytes_a_sample(stage, store) * work.written,
         predicted_seconds=rates[stage.name] * work.compute if stage.name in rates else None,
-        tallies=store.attributes["tallies"] if store is not None else {},
+        tallies=store.info.tallies if store is not None else {},
     )
 
 

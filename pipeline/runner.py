@@ -146,11 +146,11 @@ def run_stage(pipeline: Pipeline, stage: Stage, config: ExecutorConfig, reporter
     store = workspace.open(stage)
     if store is None:
         raise PipelineError(f"{workspace.store_path(stage)} has vanished under the run; run again")
-    counts = store.attributes["counts"]
+    counts = store.info.counts
     return StageResult(
         samples=plan.listed,
-        accepted=counts["accepted"],
-        quarantined=counts["quarantined"],
+        accepted=counts.accepted,
+        quarantined=counts.quarantined,
         computed=computed,
         reused=len(plan.candidates.sample_ids) - computed,
         seconds=time.perf_counter() - began,

@@ -35,9 +35,8 @@ def salvage(generation: Path, lost: Set[str], plan: StagePlan) -> Store | None:
         return None
     try:
         store = Store(generation)
-        rejected = {verdict["sample_id"] for verdict in store.attributes["quarantined"]}
         ids = plan.candidates.sample_ids
-        kept = [index for index, sample_id in enumerate(ids) if sample_id not in rejected]
+        kept = [index for index, sample_id in enumerate(ids) if sample_id not in store.info.codes]
         if len(kept) != len(store):
             return None
         known = {

@@ -30,12 +30,10 @@ from pipeline.stage import (
     Row,
     Text,
     describe_field,
-    field_from_json,
 )
+from pipeline.store_info import StoreInfo
 from pipeline.values import Parts, value_digest
 from pipeline.zarr_format import chunk_key, decode_text
-
-FORMAT_VERSION = 1
 
 
 def open_store(path: str | os.PathLike[str], *, hold: bool = True) -> Store:
@@ -64,22 +62,15 @@ class Store:
             self.close()
         self.metadata = metadata or self._metadata()
         self.attributes: dict[str, Any] = self.metadata["attributes"]
-        version = self.attributes.get("format_version")
-        if version != FORMAT_VERSION:
-            raise StoreError(
-                f"{path} has format version {version} where this warmstore reads {FORMAT_VERSION}; "
-                "rerun the stages that wrote it"
-            )
-        self.declared: dict[str, Field] = {
-            spelled["name"]: field_from_json(spelled) for spelled in self.attributes["fields"]
-        }
-        self.samples_per_chunk: int = self.attributes["samples_per_chunk"]
+        self.info = StoreInfo.read(self.attributes, path)
+        self.declared: dict[str, Field] = {field.name: field for field in self.info.fields}
+        self.samples_per_chunk = self.info.samples_per_chunk
         self._small: dict[str, Any] = {}
         self._codecs: dict[str, Codec] = {}
         self._last_chunk: dict[str, tuple[int, NDArray[Any]]] = {}
 
     def __len__(self) -> int:
-        return int(self.attributes["counts"]["accepted"])
+        return self.info.counts.accepted
 
     def __repr__(self) -> str:
         try:
@@ -115,7 +106,7 @@ class Store:
     @property
     def stage(self) -> str:
         """Name of the stage that wrote the store."""
-        return str(self.attributes["stage"])
+        return self.info.stage
 
     @property
     def generation(self) -> int:

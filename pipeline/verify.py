@@ -123,7 +123,7 @@ def compare_with_source(
         raise unknown_sample(f"split {pipeline.workspace.split}", min(only - known), sorted(known))
     results = {name: Verification(recomputed=len(chosen)) for name in names}
     for name, store in stores.items():
-        wanted, stored = full_recipe(pipeline.stage(name), pipeline.stages), store.attributes["recipe"]
+        wanted, stored = full_recipe(pipeline.stage(name), pipeline.stages), store.info.recipe
         changes = [*recipe_changes(stored, wanted), *upstream_changes(stored, wanted)]
         if changes:
             raise StoreError(
@@ -146,7 +146,7 @@ def compare_with_source(
 
 def names_in(store: Store) -> set[str]:
     """Give the names of the samples that a store speaks of: accepted and quarantined."""
-    return {*store.sample_ids, *(verdict["sample_id"] for verdict in store.attributes["quarantined"])}
+    return {*store.sample_ids, *store.info.codes}
 
 
 def compute_chain(stages: Sequence[Stage], sample: SourceSample) -> Mapping[str, dict[str, Any] | Quarantine]:
@@ -179,10 +179,9 @@ def _differences(
     """Say what is stored otherwise than it was just computed."""
     computed, row = outcome[stage.name], store.rows.get(sample_id)
     if isinstance(computed, Quarantine):
-        verdicts = {v["sample_id"]: v["code"] for v in store.attributes["quarantined"]}
-        if verdicts.get(sample_id) != computed.code:
-            stored = verdicts.get(sample_id, "accepted" if row is not None else "not there")
-            yield f"is stored as {stored} and the source gives {computed}"
+        code = store.info.codes.get(sample_id, "accepted" if row is not None else "not there")
+        if code != computed.code:
+            yield f"is stored as {code} and the source gives {computed}"
         return
     if row is None:
         yield "is not stored, and the source gives it"

@@ -11,7 +11,7 @@ import numpy as np
 from pipeline.codec import encode
 from pipeline.manifest import MANIFEST, Manifest, checksum
 from pipeline.stage import Chunked, Field, Ragged, Row, field_to_json
-from pipeline.store import FORMAT_VERSION
+from pipeline.store_info import FORMAT_VERSION
 from pipeline.values import Parts, value_digest
 from pipeline.zarr_format import array_metadata, chunk_key, dump, encode_text, group_metadata
 
@@ -113,6 +113,7 @@ def write_store(
         "stage": "tensors",
         "recipe": {"stage": "tensors", "version": 1, "parameters": {}, "libraries": {}, "upstream": {}},
         "fields": [field_to_json(field) for field in declared],
+        "inputs": [],
         "samples_per_chunk": samples_per_chunk,
         "counts": {"listed": len(samples), "accepted": len(samples), "quarantined": 0},
         "quarantined": [],

@@ -19,7 +19,7 @@ def gather(config: RunConfig, previews: Mapping[str, Mapping[str, Preview]]) -> 
         for stage in config.stages.in_order():
             store = config.workspace(split).open(stage)
             if store is not None:
-                quarantined[split] = store.attributes["quarantined"]
+                quarantined[split] = list(store.info.quarantined)
     summaries = sorted((config.work_dir / "runs").glob("*/summary.json"))
     return {
         "stores": {s: {n: p.to_json() for n, p in stages.items()} for s, stages in previews.items()},

@@ -190,12 +190,11 @@ def refuse_interrupted(trainer: L.Trainer) -> None:
 
 
 def _summary(store: Store, metrics: Any, epochs: list[dict[str, Any]], trainer: L.Trainer) -> dict[str, Any]:
-    counts = store.attributes["counts"]
     return {
         "val": {
             **{name: float(metrics[f"val/{name}"]) for name in _RATES},
             "samples": int(metrics["val/samples"]),
-            "quarantined": counts["quarantined"],
+            "quarantined": store.info.counts.quarantined,
         },
         "cleval": {name: float(metrics[f"val/cleval_{name}"]) for name in _RATES},
         "epochs": epochs,

@@ -56,7 +56,7 @@ class StoredMaps:
                 yield f"there is no {name}"
             elif field.shape[-2:] != tuple(canvas):
                 yield f"canvas of {name} {list(field.shape[-2:])} → {list(canvas)}"
-        drawn = self._store.attributes.get("recipe", {}).get("parameters", {})
+        drawn = self._store.info.recipe.get("parameters", {})
         for key, value in params.model_dump(mode="json").items():
             if drawn.get(key, value) != value:
                 yield f"stages.maps.{key} {drawn[key]} → {value}"

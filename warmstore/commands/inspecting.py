@@ -80,8 +80,8 @@ def _stores(asked: Invocation) -> int:
                     "path": str(store.name),
                     "generation": store.generation,
                     "digest": store.digest,
-                    "counts": store.attributes["counts"],
-                    "tallies": store.attributes["tallies"],
+                    "counts": store.info.counts.model_dump(),
+                    "tallies": store.info.tallies,
                     "repairs": _repairs(store),
                     "arrays": {
                         name: {
@@ -121,7 +121,7 @@ def _samples(asked: Invocation) -> int:
         if store is None:
             click.echo(f"{split}: nothing is stored yet; run `warmstore run`", err=True)
         else:
-            quarantined = store.attributes["quarantined"]
+            quarantined = store.info.quarantined
             found[split] = {"accepted": list(store.sample_ids), "quarantined": quarantined}
     if asked.json:
         show.as_json(found)

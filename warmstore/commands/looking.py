@@ -91,7 +91,7 @@ def status(asked: Invocation, rehash: bool) -> int:
     show.table(f"{asked.composed.name} in {asked.config.work_dir}", columns, rows)
     for split in found:
         store = asked.furthest_store(split)
-        for verdict in store.attributes["quarantined"] if store is not None else []:
+        for verdict in store.info.quarantined if store is not None else ():
             click.echo(f"{split}: quarantined {show.verdict(verdict)}")
     return 0
 

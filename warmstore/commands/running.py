@@ -214,7 +214,7 @@ def _print(asked: Invocation, results: dict[str, dict[str, StageResult]]) -> Non
         store = Workspace(asked.config.work_dir, split).open(
             next(s for s in asked.config.stages.in_order() if s.name == list(stages)[-1])
         )
-        verdicts = store.attributes["quarantined"] if store is not None else []
+        verdicts = store.info.quarantined if store is not None else ()
         if any(verdict["code"] in MACHINE_CODES for verdict in verdicts):
             click.echo(
                 f"{split}: some were refused by what happened here; `warmstore run --retry` tries again"
