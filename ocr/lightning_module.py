@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-import lightning as L
 import numpy as np
+import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 _ON_DEVICE = ("images", "prob_maps", "prob_masks", "thresh_maps", "thresh_masks")
 
 
-class DetectorModule(L.LightningModule):  # type: ignore[misc]  # Lightning is untyped here
+class DetectorModule(pl.LightningModule):  # type: ignore[misc]  # Lightning is untyped here
     """DBNet with its loss, box decoder and metrics; batches are dicts and may come from anywhere.
 
     Per batch it reads `images` (uint8, or floating and then normalised already), the four maps,
@@ -220,7 +220,7 @@ class DetectorModule(L.LightningModule):  # type: ignore[misc]  # Lightning is u
         if stage in ("fit", "validate"):
             self.scoring.prepare()
 
-    def configure_callbacks(self) -> list[L.Callback]:
+    def configure_callbacks(self) -> list[pl.Callback]:
         """End the pool of an epoch that fails; Lightning does not tear a module down then."""
         known = any(isinstance(callback, _EndPool) for callback in self.trainer.callbacks)
         return [] if known else [_EndPool()]
@@ -286,9 +286,9 @@ def detector_identity(
     }
 
 
-class _EndPool(L.Callback):  # type: ignore[misc]  # Lightning is untyped here
+class _EndPool(pl.Callback):  # type: ignore[misc]  # Lightning is untyped here
     def on_exception(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
     ) -> None:
         if isinstance(pl_module, DetectorModule):
             pl_module.scoring.close()

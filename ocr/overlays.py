@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import lightning as L
 import numpy as np
-from lightning.pytorch.loggers import TensorBoardLogger
+import pytorch_lightning as pl
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageDraw
+from pytorch_lightning.loggers import TensorBoardLogger
 
 from ocr.geometry import transform_points
 from ocr.metrics import IouHmean
@@ -91,7 +91,7 @@ def draw_worst(worst: Sequence[ScoredSample], dataset: Any, columns: int = 4, si
     return sheet
 
 
-class WorstImages(L.Callback):  # type: ignore[misc]  # Lightning is untyped here
+class WorstImages(pl.Callback):  # type: ignore[misc]  # Lightning is untyped here
     """Draws the worst images of each validation epoch into `folder`/worst.png, and to TensorBoard.
 
     Its samples are read again from the `OcrDataModule`; without one nothing is drawn. With several
@@ -101,7 +101,7 @@ class WorstImages(L.Callback):  # type: ignore[misc]  # Lightning is untyped her
     def __init__(self, folder: Path, most: int = 16) -> None:
         self.folder, self.most = folder, most
 
-    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Draw, now that the metric is known."""
         dataset = getattr(trainer.datamodule, "datasets", {}).get("val")
         worst = pl_module.scoring.worst[: self.most]

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import lightning as L
+import pytorch_lightning as pl
 import torch
 
 from ocr.datasets.statistics import Statistics
@@ -31,7 +31,7 @@ PARTS = {
 """The parts of an epoch, by their key in a row. Their sum is the wall time."""
 
 
-class EpochProfile(L.Callback):  # type: ignore[misc]  # Lightning is untyped here
+class EpochProfile(pl.Callback):  # type: ignore[misc]  # Lightning is untyped here
     """Collects, logs and sends to the loggers a row per validation epoch; the sanity check is left out.
 
     `epochs` is a list of `{"epoch", "samples", "wall_s", each of PARTS, "samples_per_s", "hits",
@@ -55,7 +55,7 @@ class EpochProfile(L.Callback):  # type: ignore[misc]  # Lightning is untyped he
         self._samples = 0
         self._read = Statistics()
 
-    def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+    def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clock."""
         self._samples, self._read = 0, _statistics(trainer)
         _forget_peaks()
@@ -64,8 +64,8 @@ class EpochProfile(L.Callback):  # type: ignore[misc]  # Lightning is untyped he
 
     def on_validation_batch_end(
         self,
-        trainer: L.Trainer,
-        pl_module: L.LightningModule,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
         outputs: Any,
         batch: Any,
         batch_idx: int,
@@ -75,7 +75,7 @@ class EpochProfile(L.Callback):  # type: ignore[misc]  # Lightning is untyped he
         self._samples += len(batch["sample_id"])
         pl_module.laps.lap("other")
 
-    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the epoch's row: by now the metrics are computed and logged."""
         pl_module.laps.stop("other")
         wall = time.perf_counter() - self._began
@@ -157,7 +157,7 @@ def _parts(laps: Laps, waited_s: float | None) -> dict[str, float]:
     }
 
 
-def _statistics(trainer: L.Trainer) -> Statistics:
+def _statistics(trainer: pl.Trainer) -> Statistics:
     """What the validation data has counted so far; nothing where it does not count."""
     dataset = getattr(trainer.datamodule, "datasets", {}).get("val")
     return dataset.stats() if dataset is not None else Statistics()

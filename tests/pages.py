@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import lightning as L
 import numpy as np
+import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
 
@@ -80,9 +80,9 @@ def module(side: int = 96, **settings: Any) -> DetectorModule:
     return DetectorModule(TINY, **{"canvas": (side, side), "mean": MEAN, "std": STD, **settings})
 
 
-def trainer(folder: Path, **settings: Any) -> L.Trainer:
+def trainer(folder: Path, **settings: Any) -> pl.Trainer:
     quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
-    return L.Trainer(
+    return pl.Trainer(
         **{
             "accelerator": "cpu",
             "default_root_dir": folder,

@@ -12,9 +12,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import lightning as L
 import numpy as np
 import pytest
+import pytorch_lightning as pl
 import torch
 
 from ocr.cache import CacheParams
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.filterwarnings(
 )
 
 
-class Recorder(L.LightningModule):  # type: ignore[misc]
+class Recorder(pl.LightningModule):  # type: ignore[misc]
     """Remembers what it is given, phase by phase."""
 
     def __init__(self) -> None:
@@ -57,9 +57,9 @@ class Recorder(L.LightningModule):  # type: ignore[misc]
         self.types[phase] = batch["images"].dtype
 
 
-def trainer(**arguments: Any) -> L.Trainer:
+def trainer(**arguments: Any) -> pl.Trainer:
     quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
-    return L.Trainer(accelerator="cpu", devices=1, enable_model_summary=False, **quiet, **arguments)
+    return pl.Trainer(accelerator="cpu", devices=1, enable_model_summary=False, **quiet, **arguments)
 
 
 @pytest.fixture(scope="module")
@@ -171,17 +171,23 @@ def test_fewer_samples_than_ranks_are_refused(path: Path, split: str) -> None:
         getattr(data, f"{split}_dataloader")()
 
 
+def test_a_trainer_of_the_other_lightning_is_refused_with_what_to_write(path: Path) -> None:
+    other = type("Trainer", (), {"__module__": "lightning.pytorch.trainer.trainer"})()
+    with pytest.raises(ConfigError, match="write `import pytorch_lightning as pl`"):
+        OcrDataModule(path).trainer = other
+
+
 RANK = """
 import json, os, sys
 from pathlib import Path
 import torch
 from ocr.cache import CacheParams
 from ocr.datasets import OcrDataModule
-from tests.test_datamodule import Recorder, L
+from tests.test_datamodule import Recorder, pl
 out = Path(sys.argv[2])
 data = OcrDataModule(sys.argv[1], sys.argv[1], batch_size=2, cache=CacheParams(mode="ram"))
 module = Recorder()
-trainer = L.Trainer(accelerator="cpu", devices=2, strategy="ddp", max_epochs=1, num_sanity_val_steps=1,
+trainer = pl.Trainer(accelerator="cpu", devices=2, strategy="ddp", max_epochs=1, num_sanity_val_steps=1,
     logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False)
 trainer.fit(module, data)
 inode = os.fstat(data.datasets["val"].cache._shared.memory.descriptor).st_ino

@@ -9,8 +9,8 @@ from concurrent.futures import Executor
 from types import SimpleNamespace
 from typing import Any
 
-import lightning as L
 import pytest
+import pytorch_lightning as pl
 
 from ocr.datasets import ladder
 from tests.test_cli import Shell
@@ -127,7 +127,7 @@ class Inline(Executor):
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::lightning.fabric.utilities.warnings.PossibleUserWarning")
+@pytest.mark.filterwarnings("ignore::lightning_fabric.utilities.warnings.PossibleUserWarning")
 def test_epochs_are_the_same_on_every_rung(
     shell: Small, learnt: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -155,8 +155,8 @@ def test_epochs_are_the_same_on_every_rung(
         (metrics,) = validate(self, *rest, **named)
         return ({**metrics, "val/hmean": time.perf_counter()},)
 
-    validate = L.Trainer.validate
-    monkeypatch.setattr(L.Trainer, "validate", moved)
+    validate = pl.Trainer.validate
+    monkeypatch.setattr(pl.Trainer, "validate", moved)
     done = shell.bench(*arguments, "--samples", "1", "--epochs", "1")
     assert done.returncode == 1
     assert "32-true: the metrics are NOT the same on every rung" in done.stdout

@@ -9,9 +9,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import lightning as L
 import numpy as np
 import pytest
+import pytorch_lightning as pl
 import torch
 
 from ocr.augment import AugmentParams
@@ -27,7 +27,7 @@ from warmstore.training import trained_detector
 
 pytestmark = [
     # Lightning's advice: few workers, a training without validation.
-    pytest.mark.filterwarnings("ignore::lightning.fabric.utilities.warnings.PossibleUserWarning"),
+    pytest.mark.filterwarnings("ignore::lightning_fabric.utilities.warnings.PossibleUserWarning"),
     # Lightning's own use of torch's pytrees.
     pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning"),
 ]
@@ -52,7 +52,7 @@ def small() -> list[Batch]:
     return [sample_of(seed, side=96) for seed in (1, 2, 3)]
 
 
-class Seen(L.Callback):  # type: ignore[misc]  # Lightning is untyped here
+class Seen(pl.Callback):  # type: ignore[misc]  # Lightning is untyped here
     """Keeps the batches as the steps see them."""
 
     def __init__(self) -> None:

@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from lightning.pytorch.loggers import TensorBoardLogger
 from PIL import Image
+from pytorch_lightning.loggers import TensorBoardLogger
 
 from ocr.datasets import OcrDataModule, TensorDataset
 from ocr.datasets.collate import DEFAULT_FIELDS
@@ -20,7 +20,7 @@ from tests.pages import module, trainer
 from tests.stores import tensors_store
 
 pytestmark = [
-    pytest.mark.filterwarnings("ignore::lightning.fabric.utilities.warnings.PossibleUserWarning"),
+    pytest.mark.filterwarnings("ignore::lightning_fabric.utilities.warnings.PossibleUserWarning"),
     pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning"),
     # The module's hooks are the ones that count, as Lightning says.
     pytest.mark.filterwarnings("ignore:You have overridden:UserWarning"),

@@ -11,7 +11,7 @@ import pytest
 
 from tests.test_cli import PROJECT, Shell
 
-HEAVY = {"torch", "transformers", "lightning", "dask", "distributed", "zarr", "numba", "matplotlib"}
+HEAVY = {"torch", "transformers", "pytorch_lightning", "dask", "distributed", "zarr", "numba", "matplotlib"}
 
 
 @pytest.fixture(scope="module")

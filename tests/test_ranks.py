@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import lightning as L
 import pytest
+import pytorch_lightning as pl
 import torch
 
 from ocr.model import DetectorOutput
@@ -18,7 +18,7 @@ from ocr.overlap import OverlapParams
 from tests.pages import MEAN, SIDE, STD, Batch, loader, module, sample_of, trainer
 
 pytestmark = [
-    pytest.mark.filterwarnings("ignore::lightning.fabric.utilities.warnings.PossibleUserWarning"),
+    pytest.mark.filterwarnings("ignore::lightning_fabric.utilities.warnings.PossibleUserWarning"),
     pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning"),
 ]
 SHARES = {1: [range(5)], 2: [range(2), range(2, 5)]}
@@ -49,13 +49,13 @@ def forward(images: torch.Tensor) -> DetectorOutput:
     return DetectorOutput(12 * (seen - 0.5), 4 * seen)
 
 
-class Record(L.Callback):  # type: ignore[misc]  # Lightning is untyped here
+class Record(pl.Callback):  # type: ignore[misc]  # Lightning is untyped here
     """Writes what each rank has found."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def on_validation_end(self, trainer: L.Trainer, pl_module: Any) -> None:
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
         metrics = (pl_module.metric, pl_module.cleval, pl_module.losses)
         found = {type(metric).__name__: metric.compute() for metric in metrics}
         found["logged"] = {name: float(value) for name, value in trainer.callback_metrics.items()}

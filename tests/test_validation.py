@@ -8,9 +8,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import lightning as L
 import numpy as np
 import pytest
+import pytorch_lightning as pl
 import torch
 
 import ocr.scoring
@@ -25,7 +25,7 @@ from pipeline.errors import PipelineError
 from tests.pages import MEAN, SIDE, STD, Batch, collate, loader, module, sample_of, trainer
 
 pytestmark = [
-    pytest.mark.filterwarnings("ignore::lightning.fabric.utilities.warnings.PossibleUserWarning"),
+    pytest.mark.filterwarnings("ignore::lightning_fabric.utilities.warnings.PossibleUserWarning"),
     pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning"),
 ]
 POOLS = [
@@ -268,7 +268,7 @@ def spin(seconds: float) -> None:
         pass
 
 
-class Spins(L.Callback):  # type: ignore[misc]  # Lightning is untyped here
+class Spins(pl.Callback):  # type: ignore[misc]  # Lightning is untyped here
     """Does something else after each batch."""
 
     def __init__(self, seconds: float) -> None:

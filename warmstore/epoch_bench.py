@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import lightning as L
+import pytorch_lightning as pl
 import torch
 
 from ocr.cache import CacheParams
@@ -156,7 +156,7 @@ def measure_rung(rung: EpochRung, job: EpochJob) -> list[EpochMeasurement]:
     data = OcrDataModule(val=_open(rung, job), batch_size=job.model.batch_size)
     opened, profile, found = time.perf_counter() - began, EpochProfile(), []
     with quiet():
-        trainer = L.Trainer(
+        trainer = pl.Trainer(
             precision=rung.precision,
             devices=1,
             callbacks=[profile],

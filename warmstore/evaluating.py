@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from itertools import islice
 from typing import Any
 
-import lightning as L
+import pytorch_lightning as pl
 import torch
-from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
 
 from ocr.augment import AugmentParams
 from ocr.ceiling import Ceiling, find_ceiling, labelled_images
@@ -105,7 +105,7 @@ def overfit_detector(
     )
     asked = asked.model_copy(update={"model": model, "trainer": trainer_config})
     with quiet(), run_folder(config, "overfit") as folder:
-        L.seed_everything(config.seed, workers=True, verbose=False)
+        pl.seed_everything(config.seed, workers=True, verbose=False)
         data = OcrDataModule(
             train=store.name,
             val=store.name,

@@ -12,7 +12,15 @@ from typing import Any
 from ocr.images.libraries import describe
 from warmstore import show
 
-_PACKAGES = ("lightning", "zarr", "numcodecs", "PyTurboJPEG", "opencv-python-headless", "pyclipper", "numba")
+_PACKAGES = (
+    "pytorch-lightning",
+    "zarr",
+    "numcodecs",
+    "PyTurboJPEG",
+    "opencv-python-headless",
+    "pyclipper",
+    "numba",
+)
 
 
 def examine() -> dict[str, Any]:

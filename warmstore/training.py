@@ -11,9 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-import lightning as L
-from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, TQDMProgressBar
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+import pytorch_lightning as pl
+from lightning_fabric.utilities.exceptions import MisconfigurationException
+from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint, TQDMProgressBar
+from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 
 from ocr.checkpoints import check_identity
 from ocr.datasets import OcrDataModule
@@ -42,7 +43,7 @@ _RATES = ("hmean", "precision", "recall")
 def train_detector(config: RunConfig, asked: TrainingConfig, stores: Mapping[str, Store]) -> dict[str, Any]:
     """Train on split `train`, validate the best checkpoint on `val`; gives the summary that it writes."""
     with quiet(), run_folder(config, "train") as folder:
-        L.seed_everything(config.seed, workers=True, verbose=False)
+        pl.seed_everything(config.seed, workers=True, verbose=False)
         data = OcrDataModule(
             train=stores["train"].name,
             val=stores["val"].name,
@@ -151,7 +152,7 @@ def normalised_when_read(asked: TrainingConfig) -> tuple[Literal["val"], ...]:
     return () if asked.trainer.own_val_precision() else ("val",)
 
 
-def lightning_trainer(asked: TrainingConfig, folder: Path, callbacks: list[Any]) -> L.Trainer:
+def lightning_trainer(asked: TrainingConfig, folder: Path, callbacks: list[Any]) -> pl.Trainer:
     """Build Lightning's trainer; its logs go into `folder`. Raises ConfigError where it refuses."""
     import sys
 
@@ -162,7 +163,7 @@ def lightning_trainer(asked: TrainingConfig, folder: Path, callbacks: list[Any])
     if arguments["enable_progress_bar"]:
         callbacks = [*callbacks, TQDMProgressBar(leave=False)]
     try:
-        return L.Trainer(
+        return pl.Trainer(
             **arguments,
             default_root_dir=folder,
             logger=[
@@ -172,24 +173,24 @@ def lightning_trainer(asked: TrainingConfig, folder: Path, callbacks: list[Any])
             callbacks=callbacks,
             enable_model_summary=False,
         )
-    except (ValueError, TypeError, L.fabric.utilities.exceptions.MisconfigurationException) as error:
+    except (ValueError, TypeError, MisconfigurationException) as error:
         raise ConfigError(f"Lightning refuses the trainer's settings: {error}") from None
 
 
-def advise_threads(trainer: L.Trainer) -> None:
+def advise_threads(trainer: pl.Trainer) -> None:
     """Log what helps a training on a processor that has other work to do."""
     advice = busy()
     if advice and trainer.strategy.root_device.type == "cpu":
         log.info("this machine's load is %s", advice)
 
 
-def refuse_interrupted(trainer: L.Trainer) -> None:
+def refuse_interrupted(trainer: pl.Trainer) -> None:
     """Raise KeyboardInterrupt where Lightning has swallowed one."""
     if trainer.interrupted:
         raise KeyboardInterrupt
 
 
-def _summary(store: Store, metrics: Any, epochs: list[dict[str, Any]], trainer: L.Trainer) -> dict[str, Any]:
+def _summary(store: Store, metrics: Any, epochs: list[dict[str, Any]], trainer: pl.Trainer) -> dict[str, Any]:
     return {
         "val": {
             **{name: float(metrics[f"val/{name}"]) for name in _RATES},
@@ -213,11 +214,11 @@ def _write(folder: Path, summary: dict[str, Any]) -> dict[str, Any]:
 def quiet() -> Iterator[None]:
     """Keep Lightning's advertisements and its advice on workers out of the way; errors pass."""
     for name in (
-        "lightning.pytorch.utilities.rank_zero",
-        "lightning.pytorch.accelerators.cuda",
-        "lightning.fabric",
+        "pytorch_lightning.utilities.rank_zero",
+        "pytorch_lightning.accelerators.cuda",
+        "lightning_fabric",
     ):
         logging.getLogger(name).setLevel(logging.WARNING)
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="lightning")
+        warnings.filterwarnings("ignore", module="(pytorch_lightning|lightning_fabric)")
         yield

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
-import lightning as L
+import pytorch_lightning as pl
 import torch
 
 from ocr.cache import CacheParams
@@ -35,7 +35,7 @@ _STAGES: dict[str | None, tuple[Split, ...]] = {
 }
 
 
-class OcrDataModule(L.LightningDataModule):  # type: ignore[misc]  # Lightning is untyped here
+class OcrDataModule(pl.LightningDataModule):  # type: ignore[misc]  # Lightning is untyped here
     """Batches for training (shuffled), validation and testing (in dataset order).
 
     A store is read in the training process, without workers: its batches are views, and sending them
@@ -78,6 +78,20 @@ class OcrDataModule(L.LightningDataModule):  # type: ignore[misc]  # Lightning i
         self.normalise, self.augment = tuple(normalise), augment
         self.datasets: dict[Split, TensorDataset | OnlineDataset] = {}
         self.loaders: dict[Split, BatchLoader] = {}
+
+    @property
+    def trainer(self) -> Any:
+        """The trainer that asked for the data. Raises ConfigError for one of the package `lightning`."""
+        return self._trainer
+
+    @trainer.setter
+    def trainer(self, trainer: Any) -> None:
+        if type(trainer).__module__.startswith("lightning."):
+            raise ConfigError(
+                "this trainer is one of the package lightning, which knows no class of pytorch_lightning, on "
+                "which warmstore is built: write `import pytorch_lightning as pl` in your own code as well"
+            )
+        self._trainer = trainer
 
     def setup(self, stage: str | None = None) -> None:
         """Open the stage's datasets and warm them; later calls find them warm."""
