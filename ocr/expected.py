@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.errors import StoreError
+from pipeline.errors import REBUILD, StoreError
 from pipeline.recipe import recipe_changes, upstream_changes
 from pipeline.stage import Chunked
 from pipeline.store import Store
@@ -27,6 +27,5 @@ def check_expected(store: Store, expect: Mapping[str, Any]) -> None:
         problems += [f"canvas {list(found)} → {list(canvas)}"] if found != canvas else []
     if problems:
         raise StoreError(
-            f"{store.name} is not what the configuration asks for: {'; '.join(problems)}; "
-            "run `warmstore run` to rebuild it, or set the configuration back"
+            f"{store.name} is not what the configuration asks for: {'; '.join(problems)}", REBUILD
         )

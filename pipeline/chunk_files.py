@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pipeline.codec import decoded_size
 from pipeline.direct import read_direct
-from pipeline.errors import StoreError
+from pipeline.errors import REPAIR, Remedy, StoreError
 from pipeline.stage import Chunked
 from pipeline.store import Store
 
@@ -43,7 +43,8 @@ class ChunkFiles:
         if stored != (str(self.dtype), self.shape):
             raise StoreError(
                 f"{name} in {store.name} is {stored[0]} {stored[1]} where the store declares "
-                f"{field.dtype} {self.shape}; run `warmstore repair`"
+                f"{field.dtype} {self.shape}",
+                REPAIR,
             )
         self.sample_bytes: int = self.dtype.itemsize * math.prod(field.shape)
         self.samples_per_chunk, self.not_raw, self._read = self._layout()
@@ -142,12 +143,12 @@ def _read_metadata(store: Store, name: str) -> dict[str, Any]:
     try:
         own: dict[str, Any] = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
-        raise StoreError(f"{path} cannot be read ({error}); run `warmstore repair`") from None
+        raise StoreError(f"{path} cannot be read ({error})", REPAIR) from None
     group = (store.metadata.get("consolidated_metadata") or {}).get("metadata", {}).get(name, own)
     for key in ("shape", "data_type", "chunk_grid", "chunk_key_encoding", "codecs"):
         if own.get(key) != group.get(key):
             raise StoreError(
-                f"{name} in {store.name} was rewritten: its {key} is not what the group's metadata says; "
-                "run `zarr.consolidate_metadata` on the store, or `warmstore repair`"
+                f"{name} in {store.name} was rewritten: its {key} is not what the group's metadata says",
+                Remedy("repair", otherwise=", or zarr.consolidate_metadata on the store"),
             )
     return own

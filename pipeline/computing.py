@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from pipeline.errors import PipelineError, Quarantine, WorkerLost
+from pipeline.errors import PipelineError, Quarantine, Remedy, WorkerLost
 from pipeline.executors import ExecutorConfig, open_executor
 from pipeline.files import free_bytes, sweep
 from pipeline.plan import REJECTED, StagePlan, packed_samples
@@ -100,8 +100,8 @@ def _check_space(workspace: Workspace, plan: StagePlan, todo: Sequence[Group]) -
         if needed > free:
             raise PipelineError(
                 f"{plan.stage.name} of split {workspace.split} needs about {needed / 1e6:.1f} MB and "
-                f"{workspace.folder} has {free / 1e6:.1f} MB free; make room, run `warmstore gc`, "
-                "or set work_dir=… to another disk"
+                f"{workspace.folder} has {free / 1e6:.1f} MB free",
+                Remedy("gc", otherwise=", make room, or set work_dir=… to another disk"),
             )
 
 

@@ -115,7 +115,7 @@ def without_damage(plan: StagePlan) -> StagePlan:
             if not isinstance(field, Chunked):
                 old.small(name)
     except StoreError as error:
-        log.warning("%s; all of its samples are computed again", error)
+        log.warning("%s; all of its samples are computed again", error.problem)
         return replace(plan, old=None, reuse=np.where(plan.reuse == REJECTED, REJECTED, COMPUTE))
     damaged = misfits(old)
     if damaged:

@@ -2,13 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import islice
 
 
+@dataclass(frozen=True)
+class Remedy:
+    """What mends it: a command, the stages or options that it is given, and what else there is to do.
+
+    `str` spells the plain command, for whoever reads an error in a notebook. The command line spells it
+    with the options that the user gave, so that it works as pasted. Nothing else spells commands here.
+    """
+
+    command: str
+    words: tuple[str, ...] = ()
+    otherwise: str = ""
+
+    def __str__(self) -> str:
+        return " ".join(("warmstore", self.command, *self.words))
+
+    def told(self, spell: Callable[[Remedy], str] = str) -> str:
+        """Say what to do, with the command as `spell` writes it."""
+        return f"run `{spell(self)}`{self.otherwise}"
+
+
+REPAIR = Remedy("repair")
+RUN = Remedy("run")
+BUILD = Remedy("run", otherwise=", or the stage that writes it")
+REBUILD = Remedy("run", otherwise=" to rebuild it, or set the configuration back")
+
+
 class PipelineError(Exception):
-    """The work failed, or a check found something: exit code 1."""
+    """The work failed, or a check found something: exit code 1.
+
+    `problem` says what and where, `remedy` what to do next where a command does it. `spell` writes
+    that command in the error's text: the command line sets its own.
+    """
+
+    def __init__(self, problem: str, remedy: Remedy | None = None) -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.remedy = remedy
+        self.spell: Callable[[Remedy], str] = str
+
+    def __str__(self) -> str:
+        return f"{self.problem}; {self.remedy.told(self.spell)}" if self.remedy else self.problem
 
 
 class ConfigError(PipelineError):
@@ -20,8 +60,8 @@ def unknown_sample(where: str, sample_id: str, known: Collection[str]) -> Config
     near = list(islice((name for name in known if sample_id in name), 3))
     near = near or get_close_matches(sample_id, list(islice(known, 10_000)), 3)  # more would take seconds
     return ConfigError(
-        f"{where} has no sample {sample_id}{', but ' if near else ''}{', '.join(near)}; "
-        "`warmstore inspect --samples` lists what is stored"
+        f"{where} has no sample {sample_id}{', but ' if near else ''}{', '.join(near)}",
+        Remedy("inspect", ("--samples",), " for what is stored"),
     )
 
 

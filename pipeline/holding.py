@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipeline.errors import StoreError
+from pipeline.errors import BUILD, StoreError
 
 
 def hold_current(path: Path) -> tuple[int, Path]:
@@ -18,10 +18,7 @@ def hold_current(path: Path) -> tuple[int, Path]:
             resolved = path.resolve(strict=True)
             descriptor = os.open(resolved, os.O_RDONLY | os.O_DIRECTORY)
         except OSError as error:
-            raise StoreError(
-                f"there is no store at {path} ({error.strerror}); run the stage that writes it, "
-                "for instance `warmstore run`"
-            ) from None
+            raise StoreError(f"there is no store at {path} ({error.strerror})", BUILD) from None
         # Without locks `gc` refuses to run, so there is none to fear on this host.
         with contextlib.suppress(OSError):
             fcntl.flock(descriptor, fcntl.LOCK_SH)

@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 
 from pipeline.digest import canonical_json, digest
-from pipeline.errors import StoreError
+from pipeline.errors import REPAIR, StoreError
 
 MANIFEST = "manifest.json"
 _PIECE = 1 << 18  # stays in the cache between reading and hashing
@@ -57,13 +57,11 @@ def read_manifest(generation: Path) -> Manifest:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise StoreError(
-            f"{path} cannot be read ({error.strerror}): no complete store; run `warmstore repair`"
-        ) from None
+        raise StoreError(f"{path} cannot be read ({error.strerror}): no complete store", REPAIR) from None
     # What the digest is of stands in the file as it was spelled, so nothing has to be spelled again.
     spelled = _SPELLING.fullmatch(data)
     if not spelled or digest(spelled["files"]).hex() != spelled["digest"].decode():
-        raise StoreError(f"{path} is damaged: it does not match its own digest; run `warmstore repair`")
+        raise StoreError(f"{path} is damaged: it does not match its own digest", REPAIR)
     return Manifest({name: (size, check) for name, (size, check) in json.loads(spelled["files"]).items()})
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.digest import DIGEST_BYTES, canonical_json, digest
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, Remedy
 from pipeline.recipe import fingerprints, full_recipe, input_names, recipe_changes, recipe_of
 from pipeline.source import SourceSample
 from pipeline.stage import File, Stage, field_to_json
@@ -153,7 +153,8 @@ def from_stores(stores: Mapping[str, Store], stage: Stage) -> Candidates:
         if missing:
             raise PipelineError(
                 f"{first.stage} and {store.stage} do not hold the same samples ({len(missing)} differ, "
-                f"{min(missing)} for one); run `warmstore run {first.stage} {store.stage} {stage.name}`"
+                f"{min(missing)} for one)",
+                Remedy("run", (first.stage, store.stage, stage.name)),
             )
     rows = np.array([[store.rows[i] for store in stores.values()] for i in ids], dtype=np.int64)
     rows = rows.reshape(len(ids), len(stores))

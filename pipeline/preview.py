@@ -106,8 +106,7 @@ def preview(pipeline: Pipeline) -> Iterator[tuple[str, Preview]]:
         finished: frozenset[str] = frozenset()
         if store is not None and damaged:
             changing |= kept.intersection(lost_samples(store, damaged))
-            mendable = plan is not None and (plan.old is None or not why)  # what is stale has to be run
-            why.append(in_words(store, damaged) + ("; run `warmstore repair`" if mendable else ""))
+            why.append(in_words(store, damaged))
         elif plan is not None and stale.isdisjoint(stage.reads):  # else a run may group samples otherwise
             finished = finished_samples(pipeline.workspace, plan)
             why += [f"{len(finished)} finished by an interrupted run"] if finished else []
@@ -199,7 +198,7 @@ def _try_plan(pipeline: Pipeline, stage: Stage) -> tuple[StagePlan | None, str]:
     except PipelineError as error:
         if not stage.reads:
             raise
-        return None, str(error)
+        return None, error.problem
 
 
 def _describe(

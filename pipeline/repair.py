@@ -10,7 +10,7 @@ from pathlib import Path
 from pipeline.assemble import assemble
 from pipeline.computing import Reporter, compute_plan
 from pipeline.damage import spare
-from pipeline.errors import PipelineError, StoreError
+from pipeline.errors import RUN, PipelineError, Remedy, StoreError
 from pipeline.executors import ExecutorConfig
 from pipeline.files import sync, write_aside
 from pipeline.manifest import MANIFEST, Manifest, checksum, read_manifest, scan
@@ -18,7 +18,9 @@ from pipeline.plan import StagePlan, plan_stage
 from pipeline.runner import Pipeline
 from pipeline.salvage import salvage
 from pipeline.stage import Stage
-from pipeline.verify import RUN, Damage, verify_store
+from pipeline.verify import Damage, verify_store
+
+_RUN_ANEW = Remedy("run", otherwise=" for a new generation")
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,8 @@ def repair_stage(pipeline: Pipeline, stage: Stage, config: ExecutorConfig, repor
     if edited:
         raise PipelineError(
             f"{stage.name} of split {pipeline.workspace.split} cannot be repaired: the raw file linked to "
-            f"{edited} was edited in place; run `{RUN}` for a new generation"
+            f"{edited} was edited in place",
+            _RUN_ANEW,
         )
     if [damage.file for damage in damaged] == [MANIFEST]:
         manifest = _manifest_from_files(generation)
@@ -74,7 +77,8 @@ def _rebuild(
         if not generation.name.endswith(f"-{manifest.digest[:16]}"):
             raise PipelineError(
                 f"{stage.name} of split {workspace.split} cannot be repaired: its source or its recipe has "
-                f"changed since it was written; run `{RUN}` for a new generation"
+                "changed since it was written",
+                _RUN_ANEW,
             )
         replaced = _replace(building, generation, manifest)
     finally:

@@ -13,7 +13,7 @@ from typing import Any
 from pipeline.assemble import assemble
 from pipeline.computing import Reporter, compute_plan
 from pipeline.damage import misfits, without_damage
-from pipeline.errors import PipelineError, StoreError
+from pipeline.errors import PipelineError, Remedy, StoreError
 from pipeline.executors import ExecutorConfig
 from pipeline.plan import (
     Candidates,
@@ -81,7 +81,7 @@ class Pipeline:
                 _ = store.sample_ids, store.fingerprints, store.inputs, store.all_checksums
             return store
         except StoreError as error:
-            log.warning("%s; it is not reused", error)
+            log.warning("%s; it is not reused", error.problem)
             return None
 
     def candidates(self, stage: Stage) -> Candidates:
@@ -104,8 +104,8 @@ class Pipeline:
             store = self.workspace.open(self.stage(name))
             if store is None:
                 raise PipelineError(
-                    f"{stage.name} of split {self.workspace.split} reads {name}, which has not been built; "
-                    f"run `warmstore run {name} {stage.name}`"
+                    f"{stage.name} of split {self.workspace.split} reads {name}, which has not been built",
+                    Remedy("run", (name, stage.name)),
                 )
             stores[name] = store
         return stores
@@ -167,8 +167,8 @@ def _refuse_stale(pipeline: Pipeline, stage: Stage, names: Sequence[str]) -> Non
     if stale:
         reasons = ", ".join(f"{name} ({why})" for name, why in stale.items())
         raise PipelineError(
-            f"{stage.name} of split {pipeline.workspace.split} would stand on stale {reasons}; "
-            f"run `warmstore run {' '.join(stale)} {stage.name}`"
+            f"{stage.name} of split {pipeline.workspace.split} would stand on stale {reasons}",
+            Remedy("run", (*stale, stage.name)),
         )
 
 

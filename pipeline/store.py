@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from pipeline.codec import codec_of, decode
 from pipeline.digest import digest
-from pipeline.errors import StoreError
+from pipeline.errors import REPAIR, RUN, Remedy, StoreError
 from pipeline.files import linked_outside
 from pipeline.holding import hold_current
 from pipeline.manifest import Manifest, read_manifest
@@ -35,12 +35,14 @@ from pipeline.store_info import StoreInfo
 from pipeline.values import Parts, value_digest
 from pipeline.zarr_format import chunk_key, decode_text
 
+_MADE_ANEW = Remedy("repair", otherwise=", or the stage that writes it")
+
 
 def open_store(path: str | os.PathLike[str], *, hold: bool = True) -> Store:
     """Open a store by its name (`work/val/tensors.zarr`) or a generation's directory.
 
     The generation that is current now is held: publishing another one does not disturb the reader,
-    and `warmstore gc` spares it while it is open (not with `hold=False`, for who is safe from `gc`).
+    and `gc` spares it while it is open (not with `hold=False`, for who is safe from `gc`).
 
     Raises StoreError where there is no store, or one of another format version.
     """
@@ -179,14 +181,14 @@ class Store:
         if found != self.checksums(name)[row].tobytes():
             if isinstance(field, File) and linked_outside(self.path, f"{field.directory}/{value.path}"):
                 problem = f"the raw file linked to {name} was edited in place"
-                raise self.damaged(row, problem, "warmstore run")
+                raise self.damaged(row, problem, RUN)
             raise self.damaged(row, f"{name} does not match its checksum")
         return value, found
 
-    def damaged(self, row: int, problem: str, remedy: str = "warmstore repair") -> StoreError:
+    def damaged(self, row: int, problem: str, remedy: Remedy = REPAIR) -> StoreError:
         """Build the error for a sample that the store no longer holds whole."""
         return StoreError(
-            f"{self.stage} of {self.sample_ids[row]} in {self.name} is damaged: {problem}; run `{remedy}`"
+            f"{self.stage} of {self.sample_ids[row]} in {self.name} is damaged: {problem}", remedy
         )
 
     def chunk_file(self, name: str, index: int) -> Path:
@@ -210,10 +212,8 @@ class Store:
             return dict(json.loads(data))
         except (OSError, ValueError, KeyError, StoreError) as error:
             self.close()
-            raise StoreError(
-                f"{self.name} is no whole store (zarr.json: {error}); run `warmstore repair`, "
-                "or the stage that writes it"
-            ) from None
+            what = error.problem if isinstance(error, StoreError) else error
+            raise StoreError(f"{self.name} is no whole store (zarr.json: {what})", _MADE_ANEW) from None
 
     def _field(self, name: str) -> Field:
         try:
@@ -230,7 +230,7 @@ class Store:
         try:
             return dict(self.metadata["consolidated_metadata"]["metadata"][array])
         except KeyError:
-            raise StoreError(f"{self.name} has no array {array}; run `warmstore repair`") from None
+            raise StoreError(f"{self.name} has no array {array}", REPAIR) from None
 
     def _read_small(self, array: str) -> NDArray[Any]:
         if array not in self._small:
@@ -247,7 +247,7 @@ class Store:
             data = self._read_chunk(array, 1) if len(self) else b"\0\0\0\0"
             self._small[array] = self._parse(array, lambda: decode_text(data))
             if len(self._small[array]) != len(self):
-                raise StoreError(f"{array} in {self.name} is damaged; run `warmstore repair`")
+                raise StoreError(f"{array} in {self.name} is damaged", REPAIR)
         return self._small[array]  # type: ignore[no-any-return]
 
     def _read_chunk(self, array: str, dimensions: int) -> bytes:
@@ -255,18 +255,16 @@ class Store:
         try:
             data = (self.path / name).read_bytes()
         except OSError as error:
-            raise StoreError(
-                f"{self.path / name} cannot be read ({error.strerror}); run `warmstore repair`"
-            ) from None
+            raise StoreError(f"{self.path / name} cannot be read ({error.strerror})", REPAIR) from None
         if self.manifest.files.get(name, (0, ""))[1] != digest(data).hex():
-            raise StoreError(f"{self.path / name} does not match its checksum; run `warmstore repair`")
+            raise StoreError(f"{self.path / name} does not match its checksum", REPAIR)
         return data
 
     def _parse(self, array: str, parse: Any) -> Any:
         try:
             return parse()
         except ValueError as error:
-            raise StoreError(f"{array} in {self.name} is damaged ({error}); run `warmstore repair`") from None
+            raise StoreError(f"{array} in {self.name} is damaged ({error})", REPAIR) from None
 
     def _chunk(self, field: Chunked, index: int) -> NDArray[Any]:
         last = self._last_chunk.get(field.name)

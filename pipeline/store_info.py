@@ -8,10 +8,11 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from pipeline.errors import StoreError
+from pipeline.errors import Remedy, StoreError
 from pipeline.stage import Field, field_from_json
 
 FORMAT_VERSION = 1
+_REWRITE = Remedy("run", otherwise=" where it was made, to write it anew")
 
 
 class Counts(BaseModel):
@@ -48,16 +49,16 @@ class StoreInfo(BaseModel):
         version = attributes.get("format_version")
         if version != FORMAT_VERSION:
             raise StoreError(
-                f"{where} has format version {version} where this warmstore reads {FORMAT_VERSION}; "
-                "rerun the stages that wrote it"
+                f"{where} has format version {version}, and {FORMAT_VERSION} is what is read here",
+                _REWRITE,
             )
         try:
             fields = tuple(field_from_json(spelled) for spelled in attributes["fields"])
             return cls.model_validate({**attributes, "fields": fields})
         except (LookupError, TypeError, ValidationError) as error:
             raise StoreError(
-                f"the attributes of {where} are not those of a store ({' '.join(str(error).split())}); "
-                "rerun the stages that wrote it"
+                f"the attributes of {where} are not those of a store ({' '.join(str(error).split())})",
+                _REWRITE,
             ) from None
 
     @cached_property

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pipeline.damage import Owners
-from pipeline.errors import Quarantine, StoreError, unknown_sample
+from pipeline.errors import BUILD, REBUILD, REPAIR, RUN, Quarantine, Remedy, StoreError, unknown_sample
 from pipeline.files import linked_outside
 from pipeline.manifest import MANIFEST, Manifest, checksum, read_manifest, scan
 from pipeline.recipe import full_recipe, recipe_changes, upstream_changes
@@ -20,7 +20,6 @@ from pipeline.store import Store, open_store
 from pipeline.task import compute_sample
 from pipeline.values import check_values, value_digest
 
-REPAIR, RUN = "warmstore repair", "warmstore run"
 _MISSING = "is missing"
 _STRANGER = "is not in the manifest"
 
@@ -29,22 +28,22 @@ _STRANGER = "is not in the manifest"
 class Damage:
     """A file that is not what was written; `samples` is empty where it serves all of them.
 
-    `remedy` is the command that makes it whole: a run where there is nothing to restore it from.
+    `remedy` makes it whole: a run where there is nothing to restore it from; None for a store of elsewhere.
     """
 
     file: str
     problem: str
     samples: tuple[str, ...] = ()
-    remedy: str = REPAIR
+    remedy: Remedy | None = REPAIR
 
     @property
     def stranger(self) -> bool:
         """Whether the file does not belong there at all."""
         return self.problem == _STRANGER
 
-    def to_json(self) -> dict[str, Any]:
-        """Give the damage as JSON values."""
-        return {**asdict(self), "samples": list(self.samples)}
+    def to_json(self, spell: Callable[[Remedy], str] = str) -> dict[str, Any]:
+        """Give the damage as JSON values; `spell` writes the command that mends it."""
+        return {**asdict(self), "samples": list(self.samples), "remedy": self.remedy and spell(self.remedy)}
 
 
 @dataclass
@@ -62,12 +61,12 @@ class Verification:
         """Whether everything is as it should be."""
         return not self.damaged and not self.differs
 
-    def to_json(self) -> dict[str, Any]:
-        """Give the result as JSON values."""
+    def to_json(self, spell: Callable[[Remedy], str] = str) -> dict[str, Any]:
+        """Give the result as JSON values; `spell` writes the commands that mend it."""
         return {
             "checked": self.checked,
             "bytes": self.bytes,
-            "damaged": [damage.to_json() for damage in self.damaged],
+            "damaged": [damage.to_json(spell) for damage in self.damaged],
             "recomputed": self.recomputed,
             "differs_from_source": self.differs,
         }
@@ -82,9 +81,7 @@ def verify_store(path: Path, workers: int = 4, only: Set[str] = frozenset()) -> 
     try:
         generation = path.resolve(strict=True)
     except OSError as error:
-        raise StoreError(
-            f"there is no store at {path} ({error.strerror}); run the stage that writes it"
-        ) from None
+        raise StoreError(f"there is no store at {path} ({error.strerror})", BUILD) from None
     try:
         manifest = read_manifest(generation)
     except StoreError:
@@ -127,8 +124,8 @@ def compare_with_source(
         changes = [*recipe_changes(stored, wanted), *upstream_changes(stored, wanted)]
         if changes:
             raise StoreError(
-                f"{store.name} was made by another recipe than the configuration's: {'; '.join(changes)}; "
-                "run `warmstore run` to rebuild it, or set the configuration back"
+                f"{store.name} was made by another recipe than the configuration's: {'; '.join(changes)}",
+                REBUILD,
             )
     for sample in chosen:
         outcome = compute_chain(pipeline.stages, sample)
@@ -190,7 +187,7 @@ def _differences(
         try:
             stored = value_digest(declared, store.value(declared.name, row))
         except StoreError as error:
-            yield str(error)
+            yield error.problem
             continue
         if stored != value_digest(declared, computed[declared.name]):
             yield f"{declared.name} differs"

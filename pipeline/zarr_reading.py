@@ -12,7 +12,7 @@ from zarr.storage import LocalStore
 
 from pipeline.damage import Owners
 from pipeline.digest import digest
-from pipeline.errors import StoreError
+from pipeline.errors import REPAIR, StoreError
 
 if TYPE_CHECKING:
     from pipeline.store import Store
@@ -41,9 +41,9 @@ class _WholeStore(LocalStore):
         if entry is None:
             return value
         if value is None:
-            raise StoreError(f"{self.root / key}{self.of(key)} is missing; run `warmstore repair`")
+            raise StoreError(f"{self.root / key}{self.of(key)} is missing", REPAIR)
         if byte_range is None and (len(value) != entry[0] or digest(value.to_bytes()).hex() != entry[1]):
-            raise StoreError(f"{self.root / key}{self.of(key)} is damaged; run `warmstore repair`")
+            raise StoreError(f"{self.root / key}{self.of(key)} is damaged", REPAIR)
         return value
 
 

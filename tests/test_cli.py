@@ -169,7 +169,8 @@ def test_verify_finds_and_repair_mends(built: Shell) -> None:
 def test_a_lost_chunk_is_told_by_whoever_looks(built: Shell) -> None:
     chunk = built.folder / "work/tiny/val/decode.zarr/image/c.3.0.0.0"
     chunk.unlink()
-    why = "1 file is missing or of another size (receipt-00003.jpg); run `warmstore repair`"
+    remedy = "run `warmstore repair --config tiny --split val`"
+    why = f"1 file is missing or of another size (receipt-00003.jpg); {remedy}"
     status = built.json("status", "--split", "val")["val"]["decode"]
     assert (status["fresh"], status["state"], status["why"]) == (False, "damaged", [why])
     told = {
@@ -267,7 +268,10 @@ def test_a_lost_generation_is_told_and_built_again(tmp_path: Path) -> None:
     digest = shell.json("run", "--split", "val")["val"]["maps"]["digest"]
     shutil.rmtree(tmp_path / "work/tiny/val/.generations/maps")
     assert shell("verify", "--split", "val").returncode == 1
-    assert "is lost; run `warmstore run maps`\n" in shell("verify", "--split", "val").stdout
+    assert (
+        "is lost; run `warmstore run maps --config tiny --split val`\n"
+        in shell("verify", "--split", "val").stdout
+    )
     assert shell.json("status", "--split", "val")["val"]["maps"]["fresh"] is False
     again = shell.json("run", "--split", "val")["val"]
     assert (again["maps"]["computed"], again["maps"]["digest"]) == (6, digest)
@@ -338,7 +342,7 @@ def test_quarantined_image_is_told_and_the_run_goes_on(built: Shell, tmp_path: P
         (("maps",), 2, "No such command"),
         (("plan", "typo"), 2, "typo is no override"),
         (("explain", "nobody.jpg"), 2, "split val has no sample nobody.jpg"),
-        (("explain", "00003"), 2, "no sample 00003, but receipt-00003.jpg; `warmstore inspect --samples`"),
+        (("explain", "00003"), 2, "no sample 00003, but receipt-00003.jpg; run `warmstore inspect --samples"),
         (("explain", "reciept-00003.jpg"), 2, "no sample reciept-00003.jpg, but receipt-00003.jpg"),
         (
             ("verify", "--sample", "00007"),

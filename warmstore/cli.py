@@ -11,7 +11,16 @@ import sys
 import click
 
 from pipeline.errors import ConfigError, PipelineError
-from warmstore.commands import benching, evaluating, inspecting, looking, mending, running, training
+from warmstore.commands import (
+    benching,
+    evaluating,
+    inspecting,
+    looking,
+    mending,
+    running,
+    training,
+    verifying,
+)
 
 COMMANDS = (
     running.run,
@@ -23,7 +32,7 @@ COMMANDS = (
     looking.config,
     looking.doctor,
     looking.report,
-    mending.verify,
+    verifying.verify,
     mending.repair,
     mending.diff,
     mending.gc,

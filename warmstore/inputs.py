@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ocr.checkpoints import existing_checkpoint
 from ocr.expected import check_expected
-from pipeline.errors import PipelineError
+from pipeline.errors import REPAIR, RUN, PipelineError
 from pipeline.preview import preview
 from pipeline.recipe import full_recipe
 from pipeline.store import Store, open_store
@@ -57,7 +57,7 @@ def checked_store(config: RunConfig, split: str) -> Store:
     for name, found in preview(config.pipeline(split)):
         if not found.fresh:
             why = "; ".join(found.why)
-            if found.state == "damaged":  # of which the reason says what to do
-                raise PipelineError(f"{name} of split {split} is damaged: {why}")
-            raise PipelineError(f"{name} of split {split} is {found.state} ({why}); run `warmstore run`")
+            if found.state == "damaged":
+                raise PipelineError(f"{name} of split {split} is damaged: {why}", REPAIR)
+            raise PipelineError(f"{name} of split {split} is {found.state} ({why})", RUN)
     return store

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import functools
+import shlex
+import shutil
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +13,8 @@ from typing import Any
 
 import click
 
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, PipelineError, Remedy
+from pipeline.manifest import MANIFEST
 from pipeline.store import Store
 from warmstore.compose import Composed
 from warmstore.config import DEFAULT_RUN, RunConfig, load_config
@@ -18,13 +22,21 @@ from warmstore.config import DEFAULT_RUN, RunConfig, load_config
 
 @dataclass(frozen=True)
 class Invocation:
-    """What a command was asked: its run, its splits, its words that are no override, how to print."""
+    """What a command was asked: its run, its splits, its words that are no override, how to print.
+
+    `typed` is what of it decides the run, as it was typed: --config, --split, overrides.
+    """
 
     config: RunConfig
     composed: Composed
     splits: tuple[str, ...]
     words: tuple[str, ...]
     json: bool
+    typed: tuple[str, ...] = ()
+
+    def spell(self, remedy: Remedy) -> str:
+        """Write a command that works as pasted: for the same run and splits, with the same overrides."""
+        return shlex.join((*_program(), remedy.command, *remedy.words, *self.typed))
 
     def one_split(self) -> str:
         """Give the split where a command speaks of one: the one asked for, else `val`, else the first."""
@@ -52,7 +64,11 @@ def run_options(*, words: str = "") -> Callable[[Callable[..., Any]], Callable[.
             **options: Any,
         ) -> Any:
             invocation = _invocation(config_name, splits, as_json, arguments, takes_words=bool(words))
-            return function(invocation, **options)
+            try:
+                return function(invocation, **options)
+            except PipelineError as error:
+                error.spell = invocation.spell
+                raise
 
         metavar = f"[{words}]… [KEY=VALUE]…" if words else "[KEY=VALUE]…"
         for decorator in (
@@ -94,6 +110,13 @@ def writable(path: Path, *suffixes: str) -> Path:
     return path
 
 
+def typed_store(path: Path) -> Path:
+    """Give the path of a store that a user typed. Raises ConfigError where there is none."""
+    if not (path / "zarr.json").exists() and not (path / MANIFEST).exists():
+        raise ConfigError(f"there is no store at {path}; give a store's folder, such as work/val/maps.zarr")
+    return path
+
+
 def _invocation(
     name: str, splits: Sequence[str], as_json: bool, arguments: Sequence[str], takes_words: bool
 ) -> Invocation:
@@ -105,4 +128,16 @@ def _invocation(
     for split in splits:
         if split not in config.data.splits:
             raise ConfigError(f"there is no split {split}; data.splits has {', '.join(config.data.splits)}")
-    return Invocation(config, composed, tuple(splits) or tuple(config.data.splits), rest, as_json)
+    typed = [] if name == DEFAULT_RUN else ["--config", name]
+    typed += [word for split in splits for word in ("--split", split)] + overrides
+    return Invocation(
+        config, composed, tuple(splits) or tuple(config.data.splits), rest, as_json, tuple(typed)
+    )
+
+
+def _program() -> tuple[str, ...]:
+    """Give the words that call this program again, as this call of it did."""
+    called = Path(sys.argv[0])
+    if called.parts[-2:] == ("warmstore", "__main__.py"):
+        return (sys.orig_argv[0], "-m", "warmstore")
+    return (sys.argv[0],) if called.name == "warmstore" and not shutil.which("warmstore") else ("warmstore",)

@@ -37,6 +37,11 @@ log = logging.getLogger(__name__)
 _TRAIN_FIELDS = ("image", "inverse_matrix", "size", "polygons", "ignore", "sample_id")
 # CLEval counts the characters of what is written.
 VAL_FIELDS = (*DEFAULT_FIELDS, "text")
+_TALKATIVE = (
+    "pytorch_lightning.utilities.rank_zero",
+    "pytorch_lightning.accelerators.cuda",
+    "lightning_fabric",
+)
 _RATES = ("hmean", "precision", "recall")
 
 
@@ -213,12 +218,14 @@ def _write(folder: Path, summary: dict[str, Any]) -> dict[str, Any]:
 @contextmanager
 def quiet() -> Iterator[None]:
     """Keep Lightning's advertisements and its advice on workers out of the way; errors pass."""
-    for name in (
-        "pytorch_lightning.utilities.rank_zero",
-        "pytorch_lightning.accelerators.cuda",
-        "lightning_fabric",
-    ):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="(pytorch_lightning|lightning_fabric)")
-        yield
+    loggers = [logging.getLogger(name) for name in _TALKATIVE]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.WARNING)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="(pytorch_lightning|lightning_fabric)")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

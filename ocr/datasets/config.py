@@ -64,7 +64,7 @@ class DatasetConfig(Parameters):
         if self.preload_maps and not self.load_maps:
             raise ValueError("preload_maps reads maps from a store ahead of time, so it needs load_maps=true")
         if self.load_maps and self.maps_path is None:
-            raise ValueError("load_maps needs maps_path, the store that `warmstore run maps` writes")
+            raise ValueError("load_maps needs maps_path, the store that the stage maps writes")
         if self.preload_images and cache.cache_images:
             raise ValueError("preload_images keeps every image already: leave cache_images off")
         if self.preload_maps and cache.cache_maps:

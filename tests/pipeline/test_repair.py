@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.errors import PipelineError, Quarantine
+from pipeline.errors import REPAIR, RUN, PipelineError, Quarantine
 from pipeline.executors import ExecutorConfig
 from pipeline.preview import preview
 from pipeline.repair import repair_stage
@@ -138,7 +138,7 @@ def test_a_store_that_lacks_a_file_is_not_fresh(
         target.write_bytes(data[:-1])
     previews = dict(preview(make_pipeline(raw, work)))
     assert [found.state for found in previews.values() if not found.fresh] == ["damaged"]
-    assert previews[name].why == [f"1 file is missing or of another size ({named}); run `warmstore repair`"]
+    assert previews[name].why == [f"1 file is missing or of another size ({named})"]
     expected = [computed if stage == name else 0 for stage in STAGES]
     assert [found.compute for found in previews.values()] == expected
     healed = run(raw, work)
@@ -204,7 +204,7 @@ def test_raw_file_edited_in_place_is_told_and_healed_by_a_run(
         run(raw, work)
     (raw / "a.txt").write_text("edited in place")
     (damage,) = verify_store(work / "val/read.zarr").damaged
-    assert (damage.samples, damage.remedy) == (("a.txt",), "warmstore run")
+    assert (damage.samples, damage.remedy) == (("a.txt",), RUN)
     with pytest.raises(PipelineError, match=r"copy was edited in place; run `warmstore run`"):
         open_store(work / "val/read.zarr").value("copy", 0)
     pipeline = make_pipeline(raw, work)
@@ -225,7 +225,7 @@ def test_damage_of_a_file_that_is_no_link_to_a_raw_one_is_repaired(raw: Path, tm
     run(raw, work)
     (work / "val/copies/a.txt").write_text("damaged")
     (damage,) = verify_store(work / "val/read.zarr").damaged
-    assert damage.remedy == "warmstore repair"
+    assert damage.remedy == REPAIR
     pipeline = make_pipeline(raw, work)
     repair_stage(pipeline, pipeline.stage("read"), ExecutorConfig(kind="serial"), Silent())
     assert_published_is_whole(work)

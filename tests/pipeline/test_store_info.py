@@ -35,7 +35,7 @@ def test_what_a_store_says_of_itself(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"format_version": 2}, "format version 2 where this warmstore reads 1"),
+        ({"format_version": 2}, "format version 2, and 1 is what is read"),
         ({"format_version": None}, "format version None"),
         ({"fields": None}, "fields"),
         ({"fields": [{"name": "image"}]}, "kind"),

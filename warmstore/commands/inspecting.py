@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from pipeline.errors import ConfigError, PipelineError
+from pipeline.errors import RUN, ConfigError, PipelineError, Remedy
 from pipeline.source import FileHashes
 from pipeline.store import Store
 from warmstore import show
@@ -119,7 +119,7 @@ def _samples(asked: Invocation) -> int:
     for split in asked.splits:
         store = asked.furthest_store(split)
         if store is None:
-            click.echo(f"{split}: nothing is stored yet; run `warmstore run`", err=True)
+            click.echo(f"{split}: nothing is stored yet; {RUN.told(asked.spell)}", err=True)
         else:
             quarantined = store.info.quarantined
             found[split] = {"accepted": list(store.sample_ids), "quarantined": quarantined}
@@ -237,7 +237,7 @@ def _maps(asked: Invocation, canvases: str | None, output: Path | None) -> int:
     for split in asked.splits:
         store = config.workspace(split).open(config.stages.canonicalize)
         if store is None:
-            raise PipelineError(f"canonicalize of split {split} has not been built; run `warmstore run`")
+            raise PipelineError(f"canonicalize of split {split} has not been built", RUN)
         rows = zip(*(store.small(name) for name in ("size", "points", "ignore")), strict=True)
         samples = [UprightSample((int(s[0]), int(s[1])), points, ignore) for s, points, ignore in rows]
         tallies = compare_canvases(samples, wanted, config.stages.maps, config.stages.decode.padding)
@@ -267,7 +267,7 @@ def _draw_maps(asked: Invocation, split: str, folder: Path, most: int = 4) -> No
     workspace, stages = asked.config.workspace(split), asked.config.stages
     decoded, canonical = workspace.open(stages.decode), workspace.open(stages.canonicalize)
     if decoded is None or canonical is None:
-        raise PipelineError(f"decode of split {split} has not been built; run `warmstore run decode`")
+        raise PipelineError(f"decode of split {split} has not been built", Remedy("run", ("decode",)))
     folder.mkdir(parents=True, exist_ok=True)
     for row, sample_id in enumerate(decoded.sample_ids[:most]):
         matrix, source = decoded.value("matrix", row), canonical.rows[sample_id]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import click
 
-from pipeline.errors import ConfigError, StoreError
+from pipeline.errors import REPAIR, ConfigError, StoreError
 from pipeline.preview import Preview, preview
 from pipeline.preview import explain as explain_sample
 from warmstore import show
@@ -211,7 +212,18 @@ def _advise_codec(asked: Invocation) -> None:
 
 
 def _previews(asked: Invocation, rehash: bool) -> dict[str, dict[str, Preview]]:
-    return {split: dict(preview(asked.config.pipeline(split, rehash=rehash))) for split in asked.splits}
+    pipelines = {split: asked.config.pipeline(split, rehash=rehash) for split in asked.splits}
+    return {
+        split: {name: _with_remedy(asked, found) for name, found in preview(pipeline)}
+        for split, pipeline in pipelines.items()
+    }
+
+
+def _with_remedy(asked: Invocation, found: Preview) -> Preview:
+    """Say of what is damaged what mends it; what is stale is healed by a run."""
+    if found.state != "damaged":
+        return found
+    return replace(found, why=[f"{'; '.join(found.why)}; {REPAIR.told(asked.spell)}"])
 
 
 def _flatten(values: Any, prefix: str = "") -> list[tuple[str, Any]]:

@@ -13,7 +13,7 @@ import click
 
 from ocr.part import Part
 from ocr.source import AnnotatedSplit
-from pipeline.errors import ConfigError, PipelineError
+from pipeline.errors import ConfigError, PipelineError, Remedy
 from pipeline.manifest import checksum
 from pipeline.preview import remember_rate
 from pipeline.runner import StageResult, run_stages
@@ -27,6 +27,7 @@ from warmstore.options import Invocation, run_options
 
 _STAMP = ".generated.json"
 """In the root of the synthetic receipts: what they were drawn with, and whether that came to its end."""
+_RETRY = Remedy("run", ("--retry",), " to try again")
 
 
 @click.command()
@@ -63,7 +64,8 @@ def run(asked: Invocation, strict: bool, rehash: bool, retry: bool) -> int:
     quarantined = sum(max((r.quarantined for r in stages.values()), default=0) for stages in results.values())
     if strict and quarantined:
         raise PipelineError(
-            f"{quarantined} samples are quarantined, which --strict forbids; `warmstore status` lists them"
+            f"{quarantined} samples are quarantined, which --strict forbids",
+            Remedy("status", otherwise=" to list them"),
         )
     return 0
 
@@ -216,8 +218,6 @@ def _print(asked: Invocation, results: dict[str, dict[str, StageResult]]) -> Non
         )
         verdicts = store.info.quarantined if store is not None else ()
         if any(verdict["code"] in MACHINE_CODES for verdict in verdicts):
-            click.echo(
-                f"{split}: some were refused by what happened here; `warmstore run --retry` tries again"
-            )
+            click.echo(f"{split}: some were refused by what happened here; {_RETRY.told(asked.spell)}")
         for verdict in verdicts[:5]:
             click.echo(f"{split}: quarantined {show.verdict(verdict)}")
