@@ -1,9 +1,9 @@
-"""Assembling a generation: chunks linked or moved where they exist, packed where not, metadata last.
+"""Assembling a generation: chunks linked where they exist, packed where not, metadata last.
 
 A generation is laid out by its content alone: samples in dataset order, as many a chunk as their
 number asks for. So a rerun that computed one sample and a clean build give the same bytes; what a
 rerun saves is computing and writing, since a chunk whose samples are all unchanged is a hard link,
-and one that this run has finished only moves here from the staging folder.
+and so is one that this run has finished: the staging folder goes once the generation is published.
 """
 
 from __future__ import annotations
@@ -103,7 +103,6 @@ def assemble(plan: StagePlan, records: Mapping[str, Record], staging: Path, targ
     _write_array(build, "fingerprint", plan.fingerprints[kept], ("sample", "byte"))
     _write_array(build, "input", plan.candidates.inputs[kept], ("sample", "input", "byte"))
     _write_array(build, "checksum", checksums, ("sample", "field", "byte"))
-    build.move_staged()  # before others make the folders that could move whole
     for name, metadata in build.arrays.items():
         build.write(f"{name}/zarr.json", dump(metadata))
     build.write("zarr.json", dump(group_metadata(plan.attributes(build.verdicts, tallies), build.arrays)))
@@ -130,7 +129,7 @@ def _checksums(build: Assembly) -> NDArray[np.uint8]:
                 checksums[rows, position] = build.old.checksums(declared.name)[old_rows]
     computed = [row for row, index in enumerate(build.indices) if index in build.staged]
     found = [build.staged[build.indices[row]].sample["checksums"] for row in computed]
-    flat = np.frombuffer(b"".join(found), dtype=np.uint8)
+    flat = np.frombuffer(bytes.fromhex("".join(found)), dtype=np.uint8)
     checksums[computed] = flat.reshape(len(computed), len(fields), DIGEST_BYTES)
     return checksums
 
@@ -155,8 +154,8 @@ def _write_chunked(build: Assembly, declared: Chunked, checksums: NDArray[np.uin
         if old:
             build.link(name, build.old.path / old, build.old.manifest.files[old])
         elif group:
-            staged, size, check = group.chunks[declared.name]
-            build.move(name, staged, (size, check))
+            size, check = group.chunks[declared.name]
+            build.take(name, f"{group.key}.{declared.name}", (size, check))
         else:
             build.write(name, _pack(build, declared, rows, count))
 
@@ -184,7 +183,7 @@ def _pack(build: Assembly, declared: Chunked, rows: range, count: int) -> Any:
         if index in build.staged:
             staged = build.staged[index]
             if staged.key != key:  # neighbours share a group: each is read and decoded once
-                key, data = staged.key, (build.staging / staged.chunks[declared.name][0]).read_bytes()
+                key, data = staged.key, (build.staging / f"{staged.key}.{declared.name}").read_bytes()
                 group = decode(declared.codec, data, declared.dtype, (staged.size, *declared.shape))
             chunk[slot] = group[staged.slot]
         else:
@@ -201,7 +200,7 @@ def _write_files(build: Assembly, declared: File, position: int, checksums: NDAr
             entry = staged.sample["files"][declared.name]
             paths.append(entry["path"])
             source = f"{staged.key}.{staged.slot}.{declared.name}"
-            build.move(f"{declared.directory}/{paths[-1]}", source, (entry["size"], check))
+            build.take(f"{declared.directory}/{paths[-1]}", source, (entry["size"], check))
         else:
             paths.append(build.old.small(declared.name)[int(build.plan.reuse[index])])
             name = f"{declared.directory}/{paths[-1]}"
@@ -213,7 +212,7 @@ def _parts(build: Assembly, declared: SmallField) -> Iterator[Sequence[Bytes]]:
     """Give the parts of a small field's value, row by row."""
     for index in build.indices:
         if index in build.staged:
-            yield build.staged[index].sample["values"][declared.name]
+            yield list(map(bytes.fromhex, build.staged[index].sample["values"][declared.name]))
         else:
             row = int(build.plan.reuse[index])
             yield value_parts(declared, build.old.stored(declared, row))

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +12,6 @@ from typing import Any
 
 from pipeline.digest import digest
 from pipeline.files import link_or_copy, write_new
-from pipeline.moving import move_all
 from pipeline.plan import StagePlan, Verdict
 from pipeline.store import Store
 from pipeline.zarr_format import samples_per_chunk
@@ -23,22 +21,19 @@ from pipeline.zarr_format import samples_per_chunk
 class Staged:
     """A sample that this run computed: its group's key, its slot in the group's chunks, its record.
 
-    `chunks` maps fields to names in the staging folder, sizes and checksums.
+    `chunks` maps fields to sizes and checksums.
     """
 
     key: str
     slot: int
     size: int
     sample: Mapping[str, Any]
-    chunks: Mapping[str, tuple[str, int, str]]
+    chunks: Mapping[str, tuple[int, str]]
 
 
 @dataclass
 class Assembly:
-    """One generation in the making: where each row comes from, and the files that it has so far.
-
-    `moves` maps files of the staging folder to their names in the generation.
-    """
+    """One generation in the making: where each row comes from, and the files that it has so far."""
 
     plan: StagePlan
     staging: Path
@@ -48,7 +43,6 @@ class Assembly:
     verdicts: list[Verdict]
     files: dict[str, tuple[int, str]] = field(default_factory=dict)
     fresh: list[str] = field(default_factory=list)
-    moves: dict[str, str] = field(default_factory=dict)
     folders: set[str] = field(default_factory=lambda: {""})
     arrays: dict[str, Any] = field(default_factory=dict)
 
@@ -82,51 +76,18 @@ class Assembly:
             self.fresh.append(name)
         self.files[name] = entry
 
-    def move(self, name: str, staged: str, entry: tuple[int, str]) -> None:
-        """Take a file of the staging folder, once all are known."""
-        self._only(name)
-        self.moves[staged] = name
-        self.files[name] = entry
+    def take(self, name: str, staged: str, entry: tuple[int, str]) -> None:
+        """Take a file of the staging folder, which keeps it until the generation is published."""
+        self._place(name)
+        link_or_copy(self.staging / staged, self.target / name)
         self.fresh.append(name)
-
-    def move_staged(self) -> None:
-        """Move what was taken of the staging folder: a folder at once where all of it is wanted as it is."""
-        if self.moves:
-            move_all(self.staging, self.target, dict(self._planned_moves()))
-
-    def _planned_moves(self) -> Iterator[tuple[str, str]]:
-        by_folders: dict[tuple[str, str], dict[str, str]] = {}
-        for staged, name in self.moves.items():
-            source, _, file = staged.rpartition("/")
-            folder, _, wanted = name.rpartition("/")
-            by_folders.setdefault((source, folder), {})[file] = wanted
-        sources = Counter(folder for _, folder in by_folders)
-        for (source, folder), files in by_folders.items():
-            alone = source and sources[folder] == 1 and folder not in self.folders
-            if alone and self._is_all_of(source, files):
-                self.folders.add(folder)
-                yield source, folder
-            else:
-                self._make_folder(folder)
-                yield from ((f"{source}/{file}".lstrip("/"), f"{folder}/{files[file]}") for file in files)
-
-    def _is_all_of(self, source: str, files: Mapping[str, str]) -> bool:
-        """Tell whether files are all that is in a folder of the staging folder, and keep their names."""
-        if any(file != wanted for file, wanted in files.items()):
-            return False
-        return {path.name for path in (self.staging / source).iterdir()} == set(files)
+        self.files[name] = entry
 
     def _place(self, name: str) -> None:
-        """Make the folder that a new file will lie in."""
-        self._only(name)
-        self._make_folder(name.rpartition("/")[0])
-
-    def _only(self, name: str) -> None:
-        """See that a file is the only one of its name."""
+        """Make the folder that a new file will lie in, the only one of its name."""
         if name in self.files:
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(self.target / name))
-
-    def _make_folder(self, folder: str) -> None:
+        folder = name.rpartition("/")[0]
         if folder not in self.folders:
             (self.target / folder).mkdir(parents=True, exist_ok=True)
             while folder:

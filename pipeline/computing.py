@@ -64,9 +64,6 @@ def compute_plan(
     advance(earlier)
     seconds = 0.0
     if todo:
-        for field in stage.fields():
-            if isinstance(field, Chunked):
-                (staging / plan.key / field.name).mkdir(parents=True, exist_ok=True)
         with _isolated_after_a_crash(staging, config) as chosen:
             seconds, computed = _compute(_task_maker(staging, plan), chosen, todo, advance)
         records |= computed
@@ -118,7 +115,7 @@ def _groups(plan: StagePlan) -> list[Group]:
             tuple(candidates.rows[index].tolist()),
         )
         groups.setdefault(index // count, []).append(item)
-    return [Group(tuple(items), number) for number, items in groups.items()]
+    return [Group(tuple(items)) for items in groups.values()]
 
 
 @contextmanager
@@ -143,7 +140,7 @@ def _task_maker(staging: Path, plan: StagePlan) -> Callable[[tuple[Group, ...]],
     """Give what makes a task of groups: everything else is the same for all tasks of a plan."""
     recipe = recipe_digest(recipe_of(plan.stage))
     paths = tuple(store.path for store in plan.candidates.stores)
-    return lambda groups: Task(plan.stage, staging.absolute(), plan.key, paths, groups, recipe)
+    return lambda groups: Task(plan.stage, staging.absolute(), paths, groups, recipe)
 
 
 def _compute(

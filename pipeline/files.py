@@ -33,13 +33,13 @@ def write_new(path: Path, data: Buffer, point: str = "chunk") -> None:
         os.close(descriptor)
 
 
-def write_aside(path: Path, data: Buffer, point: str = "chunk", aside: Path | None = None) -> None:
-    """Write `data` under a temporary name, in the folder `aside` if there is one, and rename it to `path`.
+def write_aside(path: Path, data: Buffer, point: str = "chunk") -> None:
+    """Write `data` under a temporary name beside `path` and rename it.
 
     Nobody sees half of it. Not synced: what must outlive a power cut is synced at publish. Safe when two
     tasks write the same file at once, since temporary names differ and renaming is atomic.
     """
-    temporary = _beside(aside / path.name if aside else path)
+    temporary = _beside(path)
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
         try:

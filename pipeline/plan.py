@@ -65,12 +65,6 @@ class StagePlan:
         return np.flatnonzero(self.reuse == COMPUTE)
 
     @cached_property
-    def key(self) -> str:
-        """The same for plans that compute the same samples at the same places."""
-        ids = canonical_json(self.candidates.sample_ids)
-        return digest(ids, self.fingerprints.tobytes(), (self.reuse == COMPUTE).tobytes()).hex()
-
-    @cached_property
     def rejected_before(self) -> dict[str, str]:
         """Codes of the verdicts in the old generation, by sample."""
         return self.old.info.codes if self.old else {}

@@ -1,21 +1,20 @@
 """A task: samples of one stage, computed and left in the staging folder as finished chunks.
 
-    <plan>/<field>/c.7.0.0   the chunk of a Chunked field, under its name in the generation
-    <key>.<slot>.<field>     the file of a File field
-    <any>.records            a line per group: verdicts, checksums, small values; written last
+    <key>.<field>           the chunk of a Chunked field
+    <key>.<slot>.<field>    the file of a File field
+    <key>.records           what the task has finished: verdicts, checksums, small values; written last
 
 A group whose record is there is complete. Names come from what is computed, so a task that runs
 twice, in a killed run and in its successor or on two workers at once, writes the same files.
-A plan has a folder of its own, since in another plan the same chunk holds other samples.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property, lru_cache, partial
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +26,10 @@ from pipeline.errors import PipelineError, Quarantine
 from pipeline.files import link_or_copy, write_aside
 from pipeline.manifest import checksum
 from pipeline.recipe import recipe_digest, recipe_of
-from pipeline.records import Record, record_file, verdict_record
+from pipeline.records import Record, sample_record, verdict_record, write_records
 from pipeline.stage import Chunked, Field, File, FileContent, Inputs, Stage
 from pipeline.store import Store, open_store
-from pipeline.values import check_names, check_values, value_digest, value_parts
-from pipeline.zarr_format import chunk_key
+from pipeline.values import check_names, check_values, value_digest
 
 # Verdicts that may be the machine's fault; they are remembered like the others, until `--retry`.
 MACHINE_CODES = frozenset({"crashed", "timed_out", "out_of_memory", "stage_error"})
@@ -49,13 +47,9 @@ class Item:
 
 @dataclass(frozen=True)
 class Group:
-    """Samples that share a chunk: the `number`th of the generation, were no sample quarantined.
-
-    Half a group, in search of the sample that its worker is lost over, has no number.
-    """
+    """Samples that share a chunk."""
 
     items: tuple[Item, ...]
-    number: int | None = None
 
     @cached_property
     def key(self) -> str:
@@ -63,22 +57,17 @@ class Group:
         parts = [part for item in self.items for part in (item.sample_id.encode(), b"\0", item.fingerprint)]
         return digest(*parts).hex()
 
-    def chunk_file(self, field: Chunked) -> str:
-        """Name of its chunk in the field's folder."""
-        return self.key if self.number is None else chunk_key(self.number, 1 + len(field.shape))
-
 
 @dataclass(frozen=True)
 class Task:
     """Work as plain data: a stage, where to read and write, and groups of samples.
 
-    `folder` is the plan's in the staging folder. `recipe` is the digest of the stage's recipe where
-    the plan was made: a worker with other libraries must not write under it.
+    `recipe` is the digest of the stage's recipe where the plan was made: a worker with other
+    libraries must not write under it.
     """
 
     stage: Stage
     staging: Path
-    folder: str
     upstream: tuple[Path, ...]
     groups: tuple[Group, ...]
     recipe: str
@@ -93,16 +82,6 @@ class Task:
         """The stage's fields."""
         return self.stage.fields()
 
-    @cached_property
-    def large(self) -> list[Field]:
-        """Fields whose values are files, or in chunk files."""
-        return [field for field in self.fields if isinstance(field, Chunked | File)]
-
-    @cached_property
-    def small(self) -> list[Field]:
-        """Fields whose values are in the records."""
-        return [field for field in self.fields if not isinstance(field, Chunked | File)]
-
 
 def run_task(task: Task) -> tuple[float, dict[str, Record]]:
     """Compute a task and leave its groups in the staging folder.
@@ -115,13 +94,14 @@ def run_task(task: Task) -> tuple[float, dict[str, Record]]:
             f"(it has {dict(task.stage.libraries())}); install the same versions on all workers"
         )
     stores = {store.stage: store for store in map(_shared_store, task.upstream)}
-    seconds = 0.0
-    with record_file(task.staging) as records:
+    seconds, records = 0.0, dict[str, Record]()
+    try:
         for group in task.groups:
-            spent, make_record = _run_group(task, group, stores)
-            records.add(group.key, make_record)
+            spent, records[group.key] = _run_group(task, group, stores)
             seconds += spent
-    return seconds, records.written
+    finally:  # an error costs nothing that was finished before it
+        write_records(task.staging, records)
+    return seconds, records
 
 
 def read_inputs(stage: Stage, stores: Mapping[str, Store], item: Item) -> tuple[Inputs, dict[int, bytes]]:
@@ -166,11 +146,10 @@ def compute_sample(stage: Stage, fields: Sequence[Field], inputs: Inputs) -> Map
 
 def write_verdict(staging: Path, item: Item, verdict: Quarantine) -> dict[str, Record]:
     """Record a verdict on a sample that no worker survived; gives the record by its group's key."""
-    key = Group((item,)).key
-    record = {"samples": [verdict_record(item.sample_id, item.fingerprint, verdict)], "chunks": {}}
-    with record_file(staging) as records:
-        records.add(key, lambda: record)
-    return records.written
+    sample = verdict_record(item.sample_id, item.fingerprint, verdict)
+    records: dict[str, Record] = {Group((item,)).key: {"samples": [sample], "chunks": {}}}
+    write_records(staging, records)
+    return records
 
 
 @lru_cache(maxsize=16)
@@ -184,23 +163,11 @@ def _shared_store(path: Path) -> Store:
     return open_store(path, hold=False)  # the run excludes `gc`; a worker may outlive the run
 
 
-@dataclass(frozen=True)
-class _Computed:
-    """A sample whose chunks and files are written: its small values, and digests of the others by field."""
-
-    item: Item
-    small: Mapping[str, Any]
-    files: Mapping[str, Any]
-    checks: dict[str, bytes]
-
-
-def _run_group(task: Task, group: Group, stores: Mapping[str, Store]) -> tuple[float, Callable[[], Record]]:
-    """Compute a group and write its chunks and files; gives seconds spent, and what makes its record."""
-    stage = task.stage
-    samples: list[_Computed | dict[str, Any]] = []
-    computed: list[tuple[dict[str, Any], dict[str, bytes]]] = []
-    stem = f"{task.staging}/{group.key}"
-    seconds = 0.0
+def _run_group(task: Task, group: Group, stores: Mapping[str, Store]) -> tuple[float, Record]:
+    """Compute a group and write its chunks and files; gives seconds spent in the stage, and its record."""
+    stage, seconds = task.stage, 0.0
+    samples: list[dict[str, Any]] = []
+    computed: list[dict[str, Any]] = []
     for item in group.items:
         inputs, digests = read_inputs(stage, stores, item)
         began = time.perf_counter()
@@ -211,75 +178,42 @@ def _run_group(task: Task, group: Group, stores: Mapping[str, Store]) -> tuple[f
             continue
         finally:
             seconds += time.perf_counter() - began
-        checks = {name: digests[id(value)] for name, value in outputs.items() if id(value) in digests}
-        values = check_values(stage, task.large, item.sample_id, outputs)
-        files = _write_files(task.large, values, checks, f"{stem}.{len(computed)}")
-        small = {field.name: outputs[field.name] for field in task.small}
-        samples.append(_Computed(item, small, files, checks))
-        computed.append((values, checks))
-    chunks = _write_chunks(task, group, computed) if computed else {}
-    return seconds, partial(_record, task, samples, chunks)
-
-
-def _record(task: Task, samples: Sequence[_Computed | dict[str, Any]], chunks: Mapping[str, Any]) -> Record:
-    described = (_describe(task, sample) if isinstance(sample, _Computed) else sample for sample in samples)
-    return {"samples": list(described), "chunks": chunks}
-
-
-def _describe(task: Task, sample: _Computed) -> dict[str, Any]:
-    """Check a sample's small values, and give what the record says of it; the values are in it."""
-    values = {}
-    checked = check_values(task.stage, task.small, sample.item.sample_id, sample.small)
-    for field in task.small:
-        parts = value_parts(field, checked[field.name])
-        values[field.name] = list(map(bytes, parts))
-        if field.name not in sample.checks:
-            sample.checks[field.name] = digest(*parts)
-    return {
-        "id": sample.item.sample_id,
-        "fingerprint": sample.item.fingerprint.hex(),
-        "verdict": None,
-        "values": values,
-        "files": sample.files,
-        "checksums": b"".join(sample.checks[field.name] for field in task.fields),
-    }
+        values = check_values(stage, task.fields, item.sample_id, outputs)
+        checks = {
+            field.name: digests.get(id(outputs[field.name])) or value_digest(field, values[field.name])
+            for field in task.fields
+        }
+        files = _write_files(task, values, checks, f"{group.key}.{len(computed)}")
+        samples.append(sample_record(task.fields, item.sample_id, item.fingerprint, values, checks, files))
+        computed.append(values)
+    return seconds, {"samples": samples, "chunks": _write_chunks(task, group, computed) if computed else {}}
 
 
 def _write_chunks(
-    task: Task, group: Group, computed: Sequence[tuple[Mapping[str, Any], dict[str, bytes]]]
-) -> dict[str, Any]:
-    """Write the chunks of samples, given their values; gives names, sizes and checksums of files.
-
-    Adds the values' digests to those of each sample.
-    """
+    task: Task, group: Group, computed: Sequence[Mapping[str, Any]]
+) -> dict[str, tuple[int, str]]:
+    """Write the chunks of samples, given their values; gives sizes and checksums of the files."""
     chunks = {}
-    for field in task.large:
+    for field in task.fields:
         if isinstance(field, Chunked):
-            values = [outputs[field.name] for outputs, _ in computed]
-            stacked = np.stack(values) if len(values) > 1 else values[0][None]  # one needs no copy
-            data = encode(field.codec, stacked)
-            for outputs, checks in computed:  # now that what was encoded lies in the processor's cache
-                if field.name not in checks:
-                    checks[field.name] = value_digest(field, outputs[field.name])
-            name = f"{task.folder}/{field.name}/{group.chunk_file(field)}"
-            write_aside(task.staging / name, data, aside=task.staging)
-            as_it_is = field.codec == "none" and len(values) == 1
-            check = computed[0][1][field.name] if as_it_is else digest(data)
-            chunks[field.name] = (name, len(data), check.hex())
+            values = [outputs[field.name] for outputs in computed]
+            data = encode(field.codec, np.stack(values) if len(values) > 1 else values[0])  # one needs no copy
+            write_aside(task.staging / f"{group.key}.{field.name}", data)
+            chunks[field.name] = (len(data), digest(data).hex())
     return chunks
 
 
 def _write_files(
-    fields: Sequence[Field], values: Mapping[str, Any], checks: dict[str, bytes], stem: str
+    task: Task, values: Mapping[str, Any], checks: Mapping[str, bytes], stem: str
 ) -> dict[str, Any]:
-    """Write a sample's files; gives what the record says of them, and adds their digests to `checks`."""
+    """Write a sample's files; gives what the record says of them."""
     files = {}
-    for field in fields:
+    for field in task.fields:
         if isinstance(field, File):
             value: FileContent = values[field.name]
-            check = checks[field.name] = checks.get(field.name) or value_digest(field, value)
-            files[field.name] = {"path": value.path, "size": len(value.data), "checksum": check.hex()}
-            _write_content(Path(f"{stem}.{field.name}"), value, check.hex())
+            check = checks[field.name].hex()
+            files[field.name] = {"path": value.path, "size": len(value.data), "checksum": check}
+            _write_content(task.staging / f"{stem}.{field.name}", value, check)
     return files
 
 

@@ -22,7 +22,6 @@ from pipeline.errors import PipelineError
 from pipeline.failpoints import reach
 from pipeline.files import bytes_freed, sweep, sync
 from pipeline.holding import unused
-from pipeline.moving import moved_any, take_back
 from pipeline.stage import File, Stage
 from pipeline.store import Store, open_store
 
@@ -110,23 +109,14 @@ class Workspace:
         return sorted(path for path in folder.iterdir() if _GENERATION.fullmatch(path.name))
 
     def resume(self, stage: Stage) -> Path:
-        """Give the staging folder, with all the chunks that a killed run has finished.
-
-        Those it had moved into the generation that it was building come back, also from one that it
-        did not come to publish.
-        """
-        staging, building = self.staging(stage), self.generations(stage) / BUILDING
+        """Give the staging folder, with all the chunks that a killed run has finished."""
+        staging = self.staging(stage)
         staging.mkdir(parents=True, exist_ok=True)
         sweep(staging)
-        if moved_any(staging):
-            newest = self.listed(stage)[-1:]
-            if newest and not building.exists() and newest[0].resolve() != self.store_path(stage).resolve():
-                newest[0].rename(building)
-            take_back(staging, building)
         return staging
 
     def drop(self, stage: Stage) -> None:
-        """Remove what a killed run left, staged or moved: what is published needs none of it."""
+        """Remove what is staged, and what a killed run was building: what is published needs none of it."""
         for folder in (self.staging(stage), self.generations(stage) / BUILDING):
             shutil.rmtree(folder, ignore_errors=True)
 
