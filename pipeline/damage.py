@@ -118,18 +118,25 @@ def without_damage(plan: StagePlan) -> StagePlan:
         log.warning("%s; all of its samples are computed again", error.problem)
         return replace(plan, old=None, reuse=np.where(plan.reuse == REJECTED, REJECTED, COMPUTE))
     damaged = misfits(old)
-    if damaged:
-        reused = {old.sample_ids[row] for row in plan.reuse[plan.reuse >= 0]}
-        unexpected = serving(old, damaged, reused)  # what was edited is computed for that reason
-        if unexpected:
-            log.warning("%s in %s; what they held is computed again", in_words(old, unexpected), old.name)
-        spare(plan, damaged, set(lost_samples(old, damaged)))
-    return plan
+    if not damaged:
+        return plan
+    reused = {old.sample_ids[row] for row in plan.reuse[plan.reuse >= 0]}
+    unexpected = serving(old, damaged, reused)  # what was edited is computed for that reason
+    if unexpected:
+        log.warning("%s in %s; what they held is computed again", in_words(old, unexpected), old.name)
+    return spare(plan, damaged)
 
 
-def spare(plan: StagePlan, damaged: frozenset[str], lost: Set[str]) -> None:
-    """Take nothing from `damaged` files of the old generation, nor from the rows of the samples `lost`."""
-    plan.damaged = damaged
-    for index, row in enumerate(plan.reuse.tolist()):
-        if row >= 0 and plan.old is not None and plan.old.sample_ids[row] in lost:
-            plan.reuse[index] = COMPUTE
+def spare(plan: StagePlan, damaged: Set[str]) -> StagePlan:
+    """Plan to take nothing from damaged files of the old generation; one that serves all spoils all."""
+    old = plan.old
+    if old is None:
+        return plan
+    lost = set(lost_samples(old, damaged))
+    rows = [COMPUTE if row >= 0 and old.sample_ids[row] in lost else row for row in plan.reuse.tolist()]
+    return replace(
+        plan,
+        old=old if len(lost) < len(old) else None,
+        reuse=np.array(rows, dtype=np.int64),
+        damaged=frozenset(damaged),
+    )

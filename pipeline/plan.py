@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.digest import DIGEST_BYTES, canonical_json, digest
+from pipeline.digest import DIGEST_BYTES
 from pipeline.errors import PipelineError, Remedy
 from pipeline.recipe import fingerprints, full_recipe, input_names, recipe_changes, recipe_of
 from pipeline.source import SourceSample

@@ -27,6 +27,8 @@ from pipeline.stage import Stage
 from pipeline.store import Store
 from pipeline.workspace import Workspace
 
+RUN_ANEW = Remedy("run", otherwise=" for a new generation")
+
 log = logging.getLogger(__name__)
 
 
@@ -51,6 +53,15 @@ class StageResult:
     def to_json(self) -> dict[str, Any]:
         """Give the result as JSON values."""
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class Built:
+    """Samples computed for a generation, seconds inside the stage's function, the generation's digest."""
+
+    computed: int
+    seconds: float
+    digest: str
 
 
 @dataclass
@@ -136,7 +147,8 @@ def run_stage(pipeline: Pipeline, stage: Stage, config: ExecutorConfig, reporter
             workspace.drop(stage)
         else:
             plan = without_damage(plan)
-            computed, compute_seconds = _build(pipeline, plan, config, reporter)
+            built = build(pipeline, plan, config, reporter)
+            computed, compute_seconds = built.computed, built.seconds
     except OSError as error:
         raise PipelineError(
             f"{stage.name} of split {workspace.split} stopped: {error.strerror or error} "
@@ -189,17 +201,24 @@ def _stale_upstream(pipeline: Pipeline, stage: Stage, names: Sequence[str]) -> d
     return found
 
 
-def _build(
-    pipeline: Pipeline, plan: StagePlan, config: ExecutorConfig, reporter: Reporter
-) -> tuple[int, float]:
-    """Compute, assemble and publish; gives samples computed and seconds spent inside the stage's function."""
+def build(
+    pipeline: Pipeline, plan: StagePlan, config: ExecutorConfig, reporter: Reporter, only: str = ""
+) -> Built:
+    """Compute, assemble and publish; with `only`, nothing but a generation whose digest begins so."""
     workspace, stage = pipeline.workspace, plan.stage
     records, earlier, seconds = compute_plan(workspace, plan, config, reporter)
     building = workspace.begin(stage)
     manifest = assemble(plan, records, workspace.staging(stage), building)
-    if plan.old is not None and manifest.digest == plan.old.digest and not plan.damaged:
+    if not manifest.digest.startswith(only):
+        shutil.rmtree(building)
+        raise PipelineError(
+            f"{stage.name} of split {workspace.split} cannot be repaired: its source or its recipe has "
+            "changed since it was written",
+            RUN_ANEW,
+        )
+    if plan.old is not None and manifest.digest == plan.old.digest and not only and not plan.damaged:
         shutil.rmtree(building)
     else:
         workspace.publish(stage, building, manifest.digest)
     shutil.rmtree(workspace.staging(stage))
-    return len(plan.stale) - earlier, seconds
+    return Built(len(plan.stale) - earlier, seconds, manifest.digest)

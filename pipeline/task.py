@@ -197,7 +197,9 @@ def _write_chunks(
     for field in task.fields:
         if isinstance(field, Chunked):
             values = [outputs[field.name] for outputs in computed]
-            data = encode(field.codec, np.stack(values) if len(values) > 1 else values[0])  # one needs no copy
+            data = encode(
+                field.codec, np.stack(values) if len(values) > 1 else values[0]
+            )  # one needs no copy
             write_aside(task.staging / f"{group.key}.{field.name}", data)
             chunks[field.name] = (len(data), digest(data).hex())
     return chunks

@@ -123,7 +123,7 @@ def test_broken_disk_is_one_error_and_the_rerun_finishes(
     ("script", "left"),
     [
         ("record.write:3:eio", 6),  # the memory of file hashes is the first record, that of a task the next
-        ("assemble.link:4:eio", 7),  # each raw file is linked when it is computed, and moved later
+        ("assemble.link:4:eio", 7),  # each raw file is linked when it is computed, and once more later
         ("assemble.link:14:eio", 0),
         ("manifest.write:1:eio", 0),
         ("fsync:1:eio", 0),
@@ -150,13 +150,14 @@ def test_finished_chunks_are_kept(
     found = run(raw, tmp_path / "work", ["read"])
     assert len(computed) == left
     assert found["read"].digest == run(raw, tmp_path / "clean", ["read"])["read"].digest
-    assert found["read"].generation == 1
+    assert_published_is_whole(tmp_path / "work")
 
 
 @pytest.mark.parametrize(
     ("script", "place"),
     [
-        ("chunk.write:4:eio", ".staging/paint/*/picture/c.*"),
+        ("chunk.write:4:eio", ".staging/paint/*.picture"),
+        ("chunk.write:4:eio", ".staging/paint/*.records"),
         ("manifest.write:1:eio", ".generations/paint/.building/picture/c.*"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Chunks on their way from the staging folder into a generation: whole folders, or one by one."""
+"""Chunks on their way from the staging folder into a generation."""
 
 from __future__ import annotations
 
@@ -37,13 +37,6 @@ def _disarm() -> Iterator[None]:
     failpoints.arm("")
 
 
-def _renames(raw: Path, work: Path) -> int:
-    """Build `paint`, which has two fields in chunks, and count what was moved into the generation."""
-    failpoints.arm("assemble.link:1000:eio")
-    run(raw, work, ["paint"])
-    return failpoints.visits()
-
-
 def _break_off(raw: Path, work: Path, script: str) -> None:
     run(raw, work, ["read"])
     failpoints.arm(script)
@@ -64,18 +57,11 @@ def _count_computed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return computed
 
 
-def test_a_folder_of_finished_chunks_moves_at_once(raw: Path, tmp_path: Path) -> None:
-    run(raw, tmp_path / "work", ["read"])
-    assert _renames(raw, tmp_path / "work") == 2
-
-
-@pytest.mark.parametrize("script", ["chunk.write:4:eio", "manifest.write:1:eio"])
-def test_a_stray_file_beside_finished_chunks_stays_behind(raw: Path, tmp_path: Path, script: str) -> None:
+def test_a_stray_file_beside_finished_chunks_stays_behind(raw: Path, tmp_path: Path) -> None:
     """What a worker that was given up left in the staging folder is no part of the generation."""
     work = tmp_path / "work"
-    _break_off(raw, work, script)
-    (folder,) = (work / "val").glob(".*/paint/*/picture")  # staged, or moved already
-    (folder / "c.99.0.0.0").write_bytes(b"stray")
+    _break_off(raw, work, "chunk.write:4:eio")
+    (work / "val/.staging/paint/stray.picture").write_bytes(b"stray")
     run(raw, work)
     assert clean_digests(raw, tmp_path / "clean") == clean_digests(raw, work)
     assert tree(work / "val/paint.zarr") == tree(tmp_path / "clean/val/paint.zarr")
@@ -85,7 +71,7 @@ def test_a_stray_file_beside_finished_chunks_stays_behind(raw: Path, tmp_path: P
     ("script", "finished"),
     [
         ("chunk.write:5:eio", 2),  # two chunks a sample
-        ("manifest.write:1:eio", 4),  # all are moved into the generation in the making
+        ("manifest.write:1:eio", 4),
         ("publish.rename:1:eio", 4),
     ],
 )
