@@ -352,7 +352,6 @@ def test_quarantined_image_is_told_and_the_run_goes_on(built: Shell, tmp_path: P
         (("verify", "--sample", "nobody.jpg", "--split", "val"), 2, "split val has no sample nobody.jpg"),
         (("verify", "none.zarr"), 2, "there is no store at none.zarr"),
         (("verify", "work/tiny/val/maps.zarr", "--against-source"), 2, "--against-source goes with splits"),
-        (("inspect", "--maps", "--canvas", "0"), 2, "--canvas 0 is no list of sides"),
         (("inspect", "--annotations", "--output", "none/a.json"), 2, "has no folder none"),
         (("inspect", "--frames", "--output", "sheet.txt"), 2, "sheet.txt is to be a picture"),
         (("inspect", "--frames", "--output", "work"), 2, "work is a folder"),

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from pipeline.errors import RUN, ConfigError, PipelineError, Remedy
+from pipeline.errors import RUN, ConfigError
 from pipeline.source import FileHashes
 from pipeline.store import Store
 from warmstore import show
@@ -21,12 +21,6 @@ from warmstore.options import Invocation, run_options, writable
 @click.option(
     "--frames", is_flag=True, help="Audit the labels' frame; draw doubtful images to --output (PNG)."
 )
-@click.option(
-    "--maps", is_flag=True, help="Say what the maps cost in recall; draw overlays into --output (a folder)."
-)
-@click.option(
-    "--canvas", "canvases", metavar="N,N,…", help="Canvases to compare with --maps, for instance 640,1024."
-)
 @click.option("--residency", is_flag=True, help="Say how much of each store is in memory.")
 @click.option("--output", type=click.Path(path_type=Path), help="A file to write.")
 def inspect(
@@ -34,8 +28,6 @@ def inspect(
     names: bool,
     annotations: bool,
     frames: bool,
-    maps: bool,
-    canvases: str | None,
     residency: bool,
     output: Path | None,
 ) -> int:
@@ -47,24 +39,19 @@ def inspect(
       warmstore inspect --samples --split val
       warmstore inspect --annotations --split val --output val.json
       warmstore inspect --frames --split val --output frames.png
-      warmstore inspect --maps --split val --canvas 640,1024 --output overlays
     """
-    if names + annotations + frames + maps + residency > 1:
+    if names + annotations + frames + residency > 1:
         raise ConfigError(
-            "inspect looks at one thing at a time: --samples, --annotations, --frames, --maps or --residency"
+            "inspect looks at one thing at a time: --samples, --annotations, --frames or --residency"
         )
     if output and (annotations or frames):
         writable(output, *((".png", ".jpg", ".jpeg") if frames else ()))
-    if canvases and not maps:
-        raise ConfigError("--canvas goes with --maps; the run's own canvas is set by canvas=…")
     if annotations:
         return _annotations(asked, output)
     if frames:
         return _frames(asked, output)
-    if maps:
-        return _maps(asked, canvases, output)
     if output:
-        raise ConfigError("--output goes with --annotations, --frames or --maps")
+        raise ConfigError("--output goes with --annotations or --frames")
     if names:
         return _samples(asked)
     return _residency(asked) if residency else _stores(asked)
@@ -219,63 +206,6 @@ def _frames(asked: Invocation, output: Path | None) -> int:
     )
     click.echo(f"{len(doubtful)} doubtful of {len(rows)}" + (f"; drawn in {output}" if output else ""))
     return 0
-
-
-def _maps(asked: Invocation, canvases: str | None, output: Path | None) -> int:
-    """Count what becomes of every polygon on one or more canvases, and draw some."""
-    from ocr.map_audit import UprightSample, compare_canvases
-
-    config = asked.config
-    try:
-        sides = [int(side) for side in canvases.split(",")] if canvases else []
-        if min(sides, default=1) < 1:
-            raise ValueError
-    except ValueError:
-        raise ConfigError(f"--canvas {canvases} is no list of sides in pixels; write 640,1024") from None
-    wanted = [(side, side) for side in sides] or [config.canvas]
-    found = {}
-    for split in asked.splits:
-        store = config.workspace(split).open(config.stages.canonicalize)
-        if store is None:
-            raise PipelineError(f"canonicalize of split {split} has not been built", RUN)
-        rows = zip(*(store.small(name) for name in ("size", "points", "ignore")), strict=True)
-        samples = [UprightSample((int(s[0]), int(s[1])), points, ignore) for s, points, ignore in rows]
-        tallies = compare_canvases(samples, wanted, config.stages.maps, config.stages.decode.padding)
-        found[split] = {f"{h}x{w}": tally.as_json() for (h, w), tally in tallies.items()}
-        if output:
-            _draw_maps(asked, split, output / split)
-    if asked.json:
-        show.as_json(found)
-        return 0
-    columns = ("split", "canvas", *next(iter(next(iter(found.values())).values())))
-    lines = [
-        (split, canvas, *(f"{v:.1%}" if isinstance(v, float) else v for v in counts.values()))
-        for split, by_canvas in found.items()
-        for canvas, counts in by_canvas.items()
-    ]
-    show.table("what the maps cost in recall: polygons by what becomes of them", columns, lines)
-    if output:
-        click.echo(f"overlays of the first samples are in {output}")
-    return 0
-
-
-def _draw_maps(asked: Invocation, split: str, folder: Path, most: int = 4) -> None:
-    """Draw the first samples of a split with their polygons and kernels."""
-    from ocr.geometry import transform_points
-    from ocr.map_audit import write_overlay
-
-    workspace, stages = asked.config.workspace(split), asked.config.stages
-    decoded, canonical = workspace.open(stages.decode), workspace.open(stages.canonicalize)
-    if decoded is None or canonical is None:
-        raise PipelineError(f"decode of split {split} has not been built", Remedy("run", ("decode",)))
-    folder.mkdir(parents=True, exist_ok=True)
-    for row, sample_id in enumerate(decoded.sample_ids[:most]):
-        matrix, source = decoded.value("matrix", row), canonical.rows[sample_id]
-        polygons = [transform_points(matrix, p) for p in canonical.value("points", source)]
-        path = folder / f"{Path(sample_id).stem}.png"
-        write_overlay(
-            path, decoded.value("image", row), polygons, canonical.value("ignore", source), stages.maps
-        )
 
 
 def _residency(asked: Invocation) -> int:
