@@ -19,11 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ocr.ceiling import LabelledImage, find_ceiling
-from ocr.geometry import letterbox, transform_points
+from ocr.geometry import letterbox
 from ocr.maps import MapParams, build_maps
 from ocr.metrics import CLEval, IouHmean
 from ocr.postprocess import BoxDecoder, BoxParams
-from tests.receipt_labels import labelled_receipts
+from tests.receipt_labels import labelled_receipts, on_canvas
 
 CANVASES = (640, 800, 1024, 1280)
 REFERENCE = BoxParams(unclip_ratio=1.5, min_size=3.0)
@@ -81,12 +81,10 @@ def decode_imperfect(
     maps = MapParams(min_text_size=3, shrink_ratio=shrink_ratio)
     decoder, metrics = BoxDecoder(boxes), (IouHmean(), IouHmean(iou_threshold=0.7), CLEval())
     for image in images:
-        fitted = letterbox(image.size, (640, 640))
-        on_canvas = [transform_points(fitted.matrix, polygon) for polygon in image.polygons]
-        prob_map = build_maps(on_canvas, image.ignore, 640, 640, maps).prob_map[0].astype(np.float32)
-        found = decoder.decode_one(
-            np.float32(imperfect(prob_map)), np.linalg.inv(fitted.matrix), image.size
-        ).polygons
+        polygons = on_canvas(image, (640, 640))
+        prob_map = build_maps(polygons, image.ignore, 640, 640, maps).prob_map[0].astype(np.float32)
+        inverse = np.linalg.inv(letterbox(image.size, (640, 640)).matrix)
+        found = decoder.decode_one(np.float32(imperfect(prob_map)), inverse, image.size).polygons
         for metric in metrics:
             metric.update([found], [image.polygons], texts=[image.texts], ignore=[image.ignore])
     return " ".join(f"{metric.compute()['hmean']:.3f}" for metric in metrics)

@@ -1,6 +1,6 @@
-"""Time the maps against the plain loop that everyone uses, on the same polygons, in turns.
+"""Time the maps against the plain loop that everyone uses and the toolkits that are installed, in turns.
 
-    python -m benchmarks.maps [--receipts FOLDER]
+    OMP_NUM_THREADS=1 python -m benchmarks.maps [--receipts FOLDER]
 
 Without a folder (one with img/NNN.jpg and box/NNN.csv) the polygons are generated. Each figure is the best
 of several rounds, in which the sides take turns, as CPU time of the thread; the ratio is what to look at.
@@ -9,23 +9,20 @@ of several rounds, in which the sides take turns, as CPU time of the thread; the
 from __future__ import annotations
 
 import argparse
-import os
 import time
+import warnings
 from collections.abc import Callable
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 
 import cv2
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
-from benchmarks.map_reference import reference_maps
-from ocr.geometry import letterbox, transform_points
-from ocr.map_backends import compiled_backend
 from ocr.maps import MapParams, build_maps
+from tests.map_referees import INSTALLED
+from tests.map_reference import reference_maps
+from tests.receipt_labels import curve, receipt_polygons
 
 Polygons = list[npt.NDArray[np.float64]]
 LINES = 52
@@ -39,21 +36,18 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     arguments = parser.parse_args()
     cv2.setNumThreads(1)
-
+    warnings.simplefilter("ignore")  # the toolkits divide by zero
     started = time.perf_counter()
-    compiled_backend()
+    build_maps([], [], 32, 32)
     print(f"load or compile the loops, once for each process: {time.perf_counter() - started:.2f} s")
-    print(f"load average before: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
-    print(f"{'polygons':34}{'canvas':>8}{'loop ms':>10}{'plain ms':>10}{'maps ms':>10}{'loop/maps':>11}")
     for side in (640, 1024):
         for name, polygons in cases(side, arguments.receipts).items():
-            loop, plain, ours = compare(polygons, side, arguments.rounds)
-            print(f"{name:34}{side:8}{loop:10.2f}{plain:10.2f}{ours:10.2f}{loop / ours:11.1f}")
+            times = compare(polygons, side, arguments.rounds)
+            ours = times.pop("maps")
+            others = ", ".join(f"{other} {ms:.1f} ({ms / ours:.0f} ×)" for other, ms in times.items())
+            print(f"{name} at {side}: maps {ours:.2f} ms, {others}")
     for name, polygons in cases(640, arguments.receipts).items():
         print(f"{name}: {differences(polygons, 640)}")
-    for name, polygons in cases(640, arguments.receipts).items():
-        threads, processes = two_over_one(polygons, 640, arguments.rounds)
-        print(f"two over one, {name}: {threads:.2f} x as threads, {processes:.2f} x as processes")
 
 
 def cases(side: int, receipts: Path | None) -> dict[str, Polygons]:
@@ -87,45 +81,22 @@ def generated_lines(side: int) -> Polygons:
     return lines
 
 
-def curve(box: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Bend an upright box into an arc of 14 points."""
-    (left, top), (right, bottom) = box[0], box[2]
-    xs = np.linspace(left, right, 7)
-    sag = 0.6 * (bottom - top) * np.sin(np.pi * np.linspace(0, 1, 7))
-    upper = np.stack([xs, top + sag], axis=1)
-    lower = np.stack([xs, bottom + sag], axis=1)
-    return np.concatenate([upper, lower[::-1]])
-
-
-def receipt_polygons(folder: Path, canvas: tuple[int, int]) -> dict[str, Polygons]:
-    """Read the quadrilaterals of box/NNN.csv (x1,y1,…,x4,y4,text) and put them on the canvas."""
-    samples = {}
-    for path in sorted((folder / "box").glob("*.csv")):
-        with Image.open(folder / "img" / f"{path.stem}.jpg") as image:
-            matrix = letterbox((image.height, image.width), canvas).matrix
-        rows = [
-            line.split(",")[:8] for line in path.read_text("utf-8", errors="replace").splitlines() if line
-        ]
-        samples[path.stem] = [transform_points(matrix, np.array(row, float).reshape(4, 2)) for row in rows]
-    return samples
-
-
-def compare(polygons: Polygons, side: int, rounds: int) -> tuple[float, float, float]:
-    """Time the loop, the plain and the compiled maps in turns; give the best of each in milliseconds."""
+def compare(polygons: Polygons, side: int, rounds: int) -> dict[str, float]:
+    """Time all sides in turns; give the best of each in milliseconds."""
     ignore = [False] * len(polygons)
-    best = [np.inf] * 3
+    sides: dict[str, Callable[[], object]] = {
+        "maps": lambda: build_maps(polygons, ignore, side, side),
+        "the plain loop": lambda: reference_maps(polygons, ignore, side, side),
+    }
+    sides |= {name: partial(draw, polygons, side, side) for name, draw in INSTALLED.items()}
+    best = dict.fromkeys(sides, np.inf)
     for _ in range(rounds):
-        sides: tuple[tuple[Callable[[], object], int], ...] = (
-            (lambda: reference_maps(polygons, ignore, side, side), 1),
-            (lambda: build_maps(polygons, ignore, side, side, compiled=False), 2),
-            (lambda: build_maps(polygons, ignore, side, side), 10),
-        )
-        for which, (function, repeats) in enumerate(sides):
-            for _ in range(repeats):
+        for name, function in sides.items():
+            for _ in range(10 if name == "maps" else 1):
                 started = time.thread_time()
                 function()
-                best[which] = min(best[which], 1e3 * (time.thread_time() - started))
-    return best[0], best[1], best[2]
+                best[name] = min(best[name], 1e3 * (time.thread_time() - started))
+    return best
 
 
 def differences(polygons: Polygons, side: int) -> str:
@@ -138,27 +109,6 @@ def differences(polygons: Polygons, side: int) -> str:
     holes = int((np.abs(holed - ours) > 1e-6).sum())
     most = np.abs(true - ours).max()
     return f"euclidean differs by at most {most:.3f}, on {share:.2f} % of pixels; {holes} holes"
-
-
-def two_over_one(polygons: Polygons, side: int, rounds: int) -> tuple[float, float]:
-    """Compare the throughput of two threads, and of two processes, with that of one; best rounds."""
-    best = [np.inf] * 3
-    work = partial(build_samples, polygons, side)
-    with ThreadPoolExecutor(2) as threads, ProcessPoolExecutor(2, get_context("spawn")) as processes:
-        wait([processes.submit(work) for _ in range(4)])  # each has loaded its loops
-        for _ in range(2 * rounds):
-            turns: tuple[tuple[Executor, int], ...] = ((threads, 1), (threads, 2), (processes, 2))
-            for which, (pool, count) in enumerate(turns):
-                started = time.perf_counter()
-                wait([pool.submit(work) for _ in range(count)])
-                best[which] = min(best[which], time.perf_counter() - started)
-    return 2 * best[0] / best[1], 2 * best[0] / best[2]
-
-
-def build_samples(polygons: Polygons, side: int, samples: int = 150) -> None:
-    """Build the maps of one sample many times."""
-    for _ in range(samples):
-        build_maps(polygons, [False] * len(polygons), side, side)
 
 
 if __name__ == "__main__":

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ocr.geometry import Padding, Size, letterbox, transform_points
-from ocr.map_shapes import Verdict
-from ocr.maps import MapParams, build_maps, shape_maps
+from ocr.map_shapes import Verdict, shape_polygons
+from ocr.maps import MapParams, build_maps
 from ocr.metrics import CLEval, IouHmean
 from ocr.metrics.areas import Polygons, points_inside
 from ocr.postprocess import BoxDecoder, BoxParams
@@ -134,7 +134,7 @@ def find_ceiling(
         truth = (image.polygons, image.texts, image.ignore)
         iou.add(iou.measure(detections.polygons, truth[0], ignore=truth[2]))
         cleval.add(cleval.measure(detections.polygons, truth[0], texts=truth[1], ignore=truth[2]))
-        verdicts = shape_maps(on_canvas, image.ignore, *canvas, maps).verdicts
+        verdicts = shape_polygons(on_canvas, image.ignore, *canvas, maps).verdicts
         lost.update(_losses(iou, detections.polygons, image, verdicts))
 
     counts: dict[str, float] = iou.compute() if iou.update_called else {"targets": 0}

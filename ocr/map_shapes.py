@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from itertools import accumulate, chain, pairwise
-from typing import Literal
+from itertools import accumulate, pairwise
 
 import numpy as np
 import numpy.typing as npt
 import pyclipper
 
-from ocr.map_backends import Backend
+from ocr.map_loops import clean, measure
+from ocr.params import MapParams
 
-Path = list[list[int]]
-"""A closed polygon as Clipper gives and takes it: [[x, y], …]."""
+Polygons = Sequence[npt.ArrayLike]
+Flags = Sequence[bool] | Sequence[int] | npt.NDArray[np.generic]
+
+Outline = npt.NDArray[np.int32]
+"""A closed polygon (P, 2) in whole pixels, x and y."""
 
 
 class Verdict(Enum):
@@ -29,115 +32,68 @@ class Verdict(Enum):
 
 
 @dataclass(frozen=True)
-class Outlines:
-    """Closed integer polygons end to end: the i-th is `points[bounds[i]:bounds[i + 1]]`, int32 (P, 2).
-
-    `owner` int64 (N,) is the index of the annotated polygon that each comes from.
-    """
-
-    points: npt.NDArray[np.int32]
-    bounds: npt.NDArray[np.int64]
-    owner: npt.NDArray[np.int64]
-
-    @classmethod
-    def of(cls, paths: Sequence[Path], owner: Sequence[int]) -> Outlines:
-        """Lay paths end to end."""
-        flat = np.fromiter(chain.from_iterable(chain.from_iterable(paths)), np.int32)
-        bounds = np.cumsum([0, *map(len, paths)])
-        return cls(flat.reshape(-1, 2), bounds, np.array(owner, np.int64))
-
-    @classmethod
-    def but_empty(cls, points: npt.NDArray[np.int32], bounds: npt.NDArray[np.int64]) -> Outlines:
-        """Take those outlines that have points; each is owned by the polygon of its index."""
-        owner = np.flatnonzero(np.diff(bounds))
-        return cls(points, np.append(0, bounds[1:][owner]), owner)
-
-    def __iter__(self) -> Iterator[npt.NDArray[np.int32]]:
-        bounds = self.bounds.tolist()
-        return (self.points[start:stop] for start, stop in pairwise(bounds))
-
-    def join(self, other: Outlines) -> Outlines:
-        """Put the other outlines after these."""
-        if not len(other.owner):
-            return self
-        return Outlines(
-            np.concatenate([self.points, other.points]),
-            np.concatenate([self.bounds, other.bounds[1:] + self.bounds[-1]]),
-            np.concatenate([self.owner, other.owner]),
-        )
-
-
-NO_OUTLINES = Outlines.of([], [])
-
-
-@dataclass(frozen=True)
 class Shapes:
     """The N polygons of one sample as the maps draw them.
 
-    `verdicts` has an entry per polygon. `rings` float64 (M, 2) with `bounds` int64 (N + 1,) are the
-    polygons cleaned and clamped, those without an interior empty. `distance` float64 (N,) is D in
-    pixels. `masked` are the outlines that the probability mask loses; `kernels` the shrunk parts, and
-    `grown` the grown outlines, of the polygons that are kept.
+    `verdicts` has an entry per polygon. `rings` float64 (M, 2) are the polygons cleaned and clamped, end to
+    end: the i-th is `rings[bounds[i]:bounds[i + 1]]`, empty where it has no interior. `distance` float64 (N,)
+    is D in pixels. `masked` are the outlines that the probability mask loses. `kernels` are the shrunk parts
+    of the polygons that are kept, and `grown` their grown outlines, by the polygon's index.
     """
 
     verdicts: tuple[Verdict, ...]
     rings: npt.NDArray[np.float64]
     bounds: npt.NDArray[np.int64]
     distance: npt.NDArray[np.float64]
-    masked: Outlines
-    kernels: Outlines
-    grown: Outlines
+    masked: Sequence[Outline]
+    kernels: Sequence[Outline]
+    grown: Mapping[int, Outline]
 
 
 def shape_polygons(
-    polygons: Sequence[npt.ArrayLike],
-    ignore: Sequence[bool] | Sequence[int] | npt.NDArray[np.generic],
-    height: int,
-    width: int,
-    *,
-    shrink_ratio: float,
-    min_text_size: float,
-    parts: Literal["first", "all"],
-    backend: Backend,
+    polygons: Polygons, ignore: Flags, height: int, width: int, params: MapParams | None = None
 ) -> Shapes:
     """Judge the polygons, each (P, 2) as x, y in canvas pixels, and offset those that are kept.
 
     The offset distance is D = A (1 − r²) / L (Liao et al., "Real-time Scene Text Detection with
     Differentiable Binarization", 2020, equation 10), area A and perimeter L of the clamped float64
-    polygon. `ValueError` names a polygon whose points are malformed or not finite.
+    polygon. Raises what `ocr.maps.build_maps` raises.
     """
+    params = params or MapParams()
+    if height < 1 or width < 1:
+        raise ValueError(f"the canvas must have pixels, got height {height} and width {width}")
     ignored = np.asarray(ignore, dtype=bool)
     if ignored.shape != (len(polygons),):
         raise ValueError(
             f"{len(polygons)} polygons have ignore flags of shape {ignored.shape}; each needs one"
         )
-    rings, bounds = backend.clean(*_gather(polygons), height, width)
-    area, perimeter, side = backend.measure(rings, bounds).T
-    valid = ~ignored & (area >= 1)
-    wanted = valid & (side >= min_text_size)
-    distance = np.divide(area * (1 - shrink_ratio**2), perimeter, out=np.zeros_like(area), where=wanted)
-
-    # The original truncates here: Clipper takes integers, and what is masked is filled as int32.
-    whole = rings.astype(np.int32)
-    points, starts, grown_points, grown_starts = backend.offset_outlines(whole, bounds, wanted, distance)
-    kernels, grown = Outlines.but_empty(points, starts), Outlines.but_empty(grown_points, grown_starts)
-    kept = np.zeros(len(polygons), bool)
-    kept[grown.owner] = True
-    clipped_kernels, clipped_grown = _offset_by_clipper(whole, bounds, wanted & ~kept, distance, parts)
-    kept[clipped_grown.owner] = True
-
-    # How many of the tests, in the order of the verdicts, a polygon has passed.
-    codes = np.where(kept, 4, np.where(wanted, 3, np.where(valid, 2, np.where(ignored, 0, 1))))
-    order = tuple(Verdict)
-    return Shapes(
-        verdicts=tuple(order[code] for code in codes.tolist()),
-        rings=rings,
-        bounds=bounds,
-        distance=distance,
-        masked=_select(whole, bounds, ~kept),
-        kernels=kernels.join(clipped_kernels),
-        grown=grown.join(clipped_grown),
-    )
+    rings, bounds = clean(*_gather(polygons), height, width)
+    sizes = measure(rings, bounds).tolist()
+    whole = rings.astype(np.int32)  # the original truncates as well, for Clipper and for what is masked
+    distance = np.zeros(len(polygons))
+    verdicts: list[Verdict] = []
+    masked: list[Outline] = []
+    kernels: list[Outline] = []
+    grown: dict[int, Outline] = {}
+    for index, (start, stop) in enumerate(pairwise(bounds.tolist())):
+        outline, (area, perimeter, side) = whole[start:stop], sizes[index]
+        if ignored[index]:
+            verdict = Verdict.IGNORED
+        elif area < 1:
+            verdict = Verdict.INVALID
+        elif side < params.min_text_size:
+            verdict = Verdict.TOO_SMALL
+        else:
+            distance[index] = area * (1 - params.shrink_ratio**2) / perimeter
+            shrunk, around = _shrink_and_grow(outline, distance[index])
+            verdict = Verdict.KEPT if shrunk else Verdict.VANISHED
+        verdicts.append(verdict)
+        if verdict is Verdict.KEPT:
+            kernels += shrunk[:1] if params.parts == "first" else shrunk
+            grown[index] = around
+        elif len(outline):
+            masked.append(outline)
+    return Shapes(tuple(verdicts), rings, bounds, distance, masked, kernels, grown)
 
 
 def _gather(polygons: Sequence[npt.ArrayLike]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
@@ -159,39 +115,12 @@ def _gather(polygons: Sequence[npt.ArrayLike]) -> tuple[npt.NDArray[np.float64],
     return points, bounds
 
 
-def _select(
-    points: npt.NDArray[np.int32], bounds: npt.NDArray[np.int64], chosen: npt.NDArray[np.bool_]
-) -> Outlines:
-    """Take the chosen polygons that have points."""
-    counts = np.diff(bounds)
-    owner = np.flatnonzero(chosen & (counts > 0))
-    taken = points if chosen.all() else points[np.repeat(chosen, counts)]
-    return Outlines(taken, np.append(0, np.cumsum(counts[owner])), owner)
-
-
-def _offset_by_clipper(
-    whole: npt.NDArray[np.int32],
-    bounds: npt.NDArray[np.int64],
-    wanted: npt.NDArray[np.bool_],
-    distance: npt.NDArray[np.float64],
-    parts: Literal["first", "all"],
-) -> tuple[Outlines, Outlines]:
-    if not wanted.any():
-        return NO_OUTLINES, NO_OUTLINES
-    vertices, starts, distances = whole.tolist(), bounds.tolist(), distance.tolist()
-    kernels: list[Path] = []
-    kernel_owner: list[int] = []
-    grown: list[Path] = []
-    grown_owner: list[int] = []
-    for index in np.flatnonzero(wanted).tolist():
-        path = vertices[starts[index] : starts[index + 1]]
-        clipper = pyclipper.PyclipperOffset()
-        clipper.AddPath(path, pyclipper.JT_ROUND, pyclipper.ET_CLOSEDPOLYGON)
-        shrunk = clipper.Execute(-distances[index])
-        if shrunk:
-            drawn = shrunk[:1] if parts == "first" else shrunk
-            kernels += drawn
-            kernel_owner += [index] * len(drawn)
-            grown.append((clipper.Execute(distances[index]) or [path])[0])
-            grown_owner.append(index)
-    return Outlines.of(kernels, kernel_owner), Outlines.of(grown, grown_owner)
+def _shrink_and_grow(outline: Outline, distance: float) -> tuple[list[Outline], Outline]:
+    """Give the parts that Clipper shrinks an outline to, and, where there are any, the outline grown."""
+    clipper = pyclipper.PyclipperOffset()
+    clipper.AddPath(outline.tolist(), pyclipper.JT_ROUND, pyclipper.ET_CLOSEDPOLYGON)
+    shrunk = [np.array(part, np.int32) for part in clipper.Execute(-distance)]
+    if not shrunk:
+        return [], outline
+    grown = clipper.Execute(distance)
+    return shrunk, np.array(grown[0], np.int32) if grown else outline

@@ -1,4 +1,4 @@
-"""The parameters of the detector: its network, how it learns, how maps become boxes, and where.
+"""The parameters of the detector: its maps, its network, how it learns, how maps become boxes, and where.
 
 They stand apart from what they configure because that loads torch and transformers, which takes
 seconds, and a configuration is checked in a fraction of one.
@@ -6,7 +6,7 @@ seconds, and a configuration is checked in a fraction of one.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -16,6 +16,29 @@ BackboneName = Literal["tiny", "resnet18", "resnet50"]
 
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 """Names of Lightning's: float32, and float32 weights that compute in bfloat16 or float16."""
+
+
+class MapParams(Parameters):
+    """How the maps are drawn; the defaults are the authors'.
+
+    `shrink_ratio` r in (0, 1): polygons shrink and grow by D = A (1 − r²) / L. `min_text_size`, in
+    canvas pixels: a polygon whose bounding box is lower or narrower is masked. The threshold map runs
+    from `thresh_min` to `thresh_max`. `parts`: which parts of a polygon that falls apart when it
+    shrinks become kernels. `distance`: the authors' distance to an edge, or the true one.
+    """
+
+    shrink_ratio: float = Field(default=0.4, gt=0, lt=1)
+    min_text_size: float = Field(default=8, ge=0)
+    thresh_min: float = Field(default=0.3, ge=0, le=1)
+    thresh_max: float = Field(default=0.7, ge=0, le=1)
+    parts: Literal["first", "all"] = "first"
+    distance: Literal["db", "euclidean"] = "db"
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.thresh_min >= self.thresh_max:
+            raise ValueError(f"thresh_min {self.thresh_min} must be below thresh_max {self.thresh_max}")
+        return self
 
 
 class DetectorParams(Parameters):

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from ocr.geometry import transform_points
-from ocr.maps import MapParams, build_maps
+from ocr.params import MapParams
 from ocr.tensors import MAP_DTYPES
 from pipeline.stage import Chunked, Field, Inputs, Stage
 
@@ -33,11 +33,15 @@ class Maps(Stage, MapParams):
         return tuple(Chunked(name, dtype, (1, *self.canvas)) for name, dtype in MAP_DTYPES.items())
 
     def libraries(self) -> Mapping[str, str]:
-        """OpenCV fills outlines and Clipper offsets them, or loops that are seen to do just as they do."""
+        """OpenCV fills outlines, Clipper offsets them."""
         return {"opencv": cv2.__version__, "pyclipper": version("pyclipper")}
 
     def compute(self, inputs: Inputs) -> Mapping[str, Any]:
         """Bring the polygons onto the canvas, in float64, and draw their maps."""
+        from ocr.maps import (
+            build_maps,
+        )  # here: numba takes longer to load than a command that only looks takes
+
         truth, matrix = inputs.values["canonicalize"], inputs.values["decode"]["matrix"]
         polygons = [transform_points(matrix, points) for points in truth["points"]]
         maps = build_maps(polygons, truth["ignore"], *self.canvas, self)

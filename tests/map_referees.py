@@ -42,6 +42,14 @@ def paddleocr_maps(polygons: Polygons, height: int, width: int) -> Maps:
     return _maps(data["shrink_map"], data["shrink_mask"], data["threshold_map"], data["threshold_mask"])
 
 
+INSTALLED = {
+    name: draw
+    for name, draw in {"MindOCR": mindocr_maps, "PaddleOCR": paddleocr_maps}.items()
+    if find_spec(name.lower())
+}
+"""Those of them that are there to compare with."""
+
+
 def _data(polygons: Polygons, height: int, width: int) -> dict[str, Any]:
     copies = [polygon.copy() for polygon in polygons]
     image = np.zeros((height, width, 3), np.uint8)

@@ -11,8 +11,10 @@ from PIL import Image
 
 from ocr.annotations import icdar
 from ocr.ceiling import LabelledImage
-from ocr.geometry import letterbox, transform_points
+from ocr.geometry import Size, letterbox, transform_points
 from ocr.maps import MapParams, build_maps
+
+Points = NDArray[np.float64]
 
 
 def labelled_receipts(folder: Path, step: int = 1) -> list[LabelledImage]:
@@ -27,11 +29,30 @@ def labelled_receipts(folder: Path, step: int = 1) -> list[LabelledImage]:
     return images
 
 
+def receipt_polygons(folder: Path, canvas: Size) -> dict[str, list[Points]]:
+    """The receipts' polygons on a canvas (height, width), by the image's name."""
+    return {image.sample_id: on_canvas(image, canvas) for image in labelled_receipts(folder)}
+
+
+def on_canvas(image: LabelledImage, canvas: Size) -> list[Points]:
+    """An image's polygons in pixels of a canvas (height, width)."""
+    matrix = letterbox(image.size, canvas).matrix
+    return [transform_points(matrix, polygon) for polygon in image.polygons]
+
+
+def curve(box: Points) -> Points:
+    """Bend an upright box into an arc of 14 points."""
+    (left, top), (right, bottom) = box[0], box[2]
+    xs = np.linspace(left, right, 7)
+    sag = 0.6 * (bottom - top) * np.sin(np.pi * np.linspace(0, 1, 7))
+    upper = np.stack([xs, top + sag], axis=1)
+    lower = np.stack([xs, bottom + sag], axis=1)
+    return np.concatenate([upper, lower[::-1]])
+
+
 def soft_map(image: LabelledImage, side: int = 640, blur: float = 0.7) -> NDArray[np.float32]:
     """What a good detector might see: the image's probability map on a square canvas, with soft edges."""
-    fitted = letterbox(image.size, (side, side))
-    on_canvas = [transform_points(fitted.matrix, polygon) for polygon in image.polygons]
     params = MapParams(min_text_size=0, shrink_ratio=0.6)
-    prob_map = build_maps(on_canvas, image.ignore, side, side, params).prob_map[0]
+    prob_map = build_maps(on_canvas(image, (side, side)), image.ignore, side, side, params).prob_map[0]
     soft: NDArray[np.float32] = cv2.GaussianBlur(prob_map.astype(np.float32), (0, 0), blur)
     return soft

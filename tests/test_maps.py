@@ -1,12 +1,11 @@
-"""The maps, against values worked out by hand; every test runs compiled and plain."""
+"""The maps, against values worked out by hand."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -15,35 +14,20 @@ import numpy.typing as npt
 import pytest
 from pydantic import ValidationError
 
-from ocr import map_backends, map_loops
-from ocr.map_backends import PLAIN, choose_backend, compiled_backend
-from ocr.map_shapes import Verdict
-from ocr.maps import MapParams, Maps, build_maps, shape_maps
+from ocr.map_shapes import Verdict, shape_polygons
+from ocr.maps import MapParams, Maps, build_maps
 
 HEIGHT, WIDTH = 160, 240
 LOW, HIGH = np.float32(0.3), np.float32(0.7)
 Points = npt.NDArray[np.float64]
-Draw = Callable[..., Maps]
 
 
-@pytest.fixture(params=["compiled", "plain"])
-def compiled(request: pytest.FixtureRequest) -> bool:
-    if request.param == "compiled" and compiled_backend() is None:
-        pytest.skip("numba is not installed")
-    return bool(request.param == "compiled")
-
-
-@pytest.fixture
-def draw(compiled: bool) -> Draw:
+def draw(
+    *polygons: Any, ignore: Any = None, canvas: tuple[int, int] = (HEIGHT, WIDTH), **params: Any
+) -> Maps:
     """Draw polygons, none ignored unless told, on a canvas of 160 × 240 unless told."""
-
-    def drawn(
-        *polygons: Any, ignore: Any = None, canvas: tuple[int, int] = (HEIGHT, WIDTH), **params: Any
-    ) -> Maps:
-        flags = [False] * len(polygons) if ignore is None else ignore
-        return build_maps(list(polygons), flags, *canvas, MapParams(**params), compiled=compiled)
-
-    return drawn
+    flags = [False] * len(polygons) if ignore is None else ignore
+    return build_maps(list(polygons), flags, *canvas, MapParams(**params))
 
 
 def box(left: float, top: float, right: float, bottom: float) -> Points:
@@ -76,7 +60,7 @@ def assert_only_masked(maps: Maps, region: Any) -> None:
     assert not maps.thresh_mask.any()
 
 
-def test_no_polygons(draw: Draw) -> None:
+def test_no_polygons() -> None:
     maps = draw()
     assert_nothing_drawn(maps)
     shapes = {plane.shape for plane in (maps.prob_map, maps.prob_mask, maps.thresh_map, maps.thresh_mask)}
@@ -85,7 +69,7 @@ def test_no_polygons(draw: Draw) -> None:
     assert maps.thresh_map.dtype == np.float32
 
 
-def test_rectangle_of_100_by_40(draw: Draw) -> None:
+def test_rectangle_of_100_by_40() -> None:
     # A = 4000, L = 280, D = 4000 · 0.84 / 280 = 12.
     maps = draw(box(100, 60, 200, 100))
     np.testing.assert_array_equal(maps.prob_map, pixels(112, 72, 188, 88))
@@ -130,23 +114,21 @@ SLANTED = np.array([[40, 40], [140, 60], [140, 100], [40, 80]], float)
     ],
 )
 def test_drawn_otherwise_the_same_polygon_gives_the_same_maps(
-    draw: Draw, polygon: Points, redraw: Callable[[Points], Any]
+    polygon: Points, redraw: Callable[[Points], Any]
 ) -> None:
     assert_same(draw(redraw(polygon)), draw(polygon))
 
 
 @pytest.mark.parametrize("redraw", [lambda p: p, lambda p: p[::-1]], ids=["as is", "reversed"])
-def test_shapes_run_clockwise_even_of_closed_rings_far_out(
-    compiled: bool, redraw: Callable[[Points], Points]
-) -> None:
+def test_shapes_run_clockwise_even_of_closed_rings_far_out(redraw: Callable[[Points], Points]) -> None:
     small = np.roll(SLANTED, 2, axis=0) / 2 + (80, 60)
     closed = np.concatenate([small, small[:1]])
-    shapes = shape_maps([redraw(closed)], [False], HEIGHT, WIDTH, compiled=compiled)
-    assert len(shapes.rings) == 4
-    assert map_loops.twice_area(shapes.rings) == 2 * 1000
+    rings = shape_polygons([redraw(closed)], [False], HEIGHT, WIDTH).rings
+    assert len(rings) == 4
+    assert cv2.contourArea(rings.astype(np.float32), oriented=True) == 1000
 
 
-def test_edges_through_pixels_have_no_holes(draw: Draw) -> None:
+def test_edges_through_pixels_have_no_holes() -> None:
     # Every pixel of the level and plumb edges, and those of an edge of slope 3/4, which meets one pixel in 4.
     field = draw(RECTANGLE).thresh_map[0]
     assert (field[60, 100:201] == HIGH).all() and (field[100, 100:201] == HIGH).all()
@@ -155,21 +137,21 @@ def test_edges_through_pixels_have_no_holes(draw: Draw) -> None:
     assert (triangle[np.arange(20, 111, 3), np.arange(140, 19, -4)] == HIGH).all()
 
 
-def test_lower_than_eight_pixels_is_masked(draw: Draw) -> None:
+def test_lower_than_eight_pixels_is_masked() -> None:
     assert_only_masked(draw(box(20, 20, 120, 27.9)), pixels(20, 20, 120, 27))
     assert_only_masked(draw(box(20, 20, 27.9, 120)), pixels(20, 20, 27, 120))
 
 
-def test_eight_pixels_are_kept(draw: Draw) -> None:
+def test_eight_pixels_are_kept() -> None:
     # D = 800 · 0.84 / 216 = 3.11.
     np.testing.assert_array_equal(draw(box(20, 20, 120, 28)).prob_map, pixels(23, 23, 117, 25))
 
 
-def test_vanishing_when_shrunk_is_masked(draw: Draw) -> None:
+def test_vanishing_when_shrunk_is_masked() -> None:
     # D = 1770 · 0.84 / 417.7 = 3.56; rows 10 to 18 shrink to 13.56 and 14.44: both round to 14.
     polygon = box(20, 10.1, 220, 18.95)
     assert_only_masked(draw(polygon), pixels(20, 10, 220, 18))
-    assert shape_maps([polygon], [0], HEIGHT, WIDTH).verdicts == (Verdict.VANISHED,)
+    assert shape_polygons([polygon], [0], HEIGHT, WIDTH).verdicts == (Verdict.VANISHED,)
 
 
 @pytest.mark.parametrize(
@@ -192,21 +174,21 @@ def test_vanishing_when_shrunk_is_masked(draw: Draw) -> None:
     ],
 )
 @pytest.mark.parametrize("ignored", [False, True])
-def test_without_an_interior_on_the_canvas_nothing_is_drawn(draw: Draw, polygon: Any, ignored: bool) -> None:
+def test_without_an_interior_on_the_canvas_nothing_is_drawn(polygon: Any, ignored: bool) -> None:
     assert_nothing_drawn(draw(polygon, ignore=[ignored]))
 
 
-def test_area_below_one_is_masked(draw: Draw) -> None:
+def test_area_below_one_is_masked() -> None:
     maps = draw(np.array([[50, 50], [51.5, 50], [50, 51.2]]))
     assert maps.prob_mask.sum() == HEIGHT * WIDTH - 3  # pixels (50, 50), (51, 50), (50, 51)
     assert not maps.thresh_mask.any()
 
 
-def test_three_tenths_of_a_pixel_wide_is_masked(draw: Draw) -> None:
+def test_three_tenths_of_a_pixel_wide_is_masked() -> None:
     assert_only_masked(draw(box(50.1, 20, 50.4, 100)), pixels(50, 20, 50, 100))
 
 
-def test_triangle(draw: Draw) -> None:
+def test_triangle() -> None:
     # Sides 120, 90, 150: A = 5400, L = 360, D = 12.6. Its inscribed circle has radius 30, the kernel's 17.4:
     # the kernel is 0.58 times as large, with corners (32.6, 32.6), (102.2, 32.6), (32.6, 84.8), the sharp
     # ones less by a pixel or two as the offset edges are rounded before they are cut.
@@ -221,7 +203,7 @@ def test_triangle(draw: Draw) -> None:
     assert maps.thresh_map[0, 65 - 4, 80 - 3] == pytest.approx(0.7 - 0.4 * 5 / 12.6, abs=1e-7)
 
 
-def test_l_shape(draw: Draw) -> None:
+def test_l_shape() -> None:
     # A = 6400, L = 400, D = 13.44: arms of 13.12 pixels, rounded about the inner corner (60, 60).
     polygon = np.array([[20, 20], [120, 20], [120, 60], [60, 60], [60, 120], [20, 120]], float)
     kernel = draw(polygon).prob_map[0]
@@ -230,7 +212,7 @@ def test_l_shape(draw: Draw) -> None:
     assert not kernel[32].any() and not kernel[108].any() and not kernel[60:, 48:].any()
 
 
-def test_spike(draw: Draw) -> None:
+def test_spike() -> None:
     # A spike without width adds 2 · 90 to the perimeter: A = 4000, L = 460, D = 7.30.
     polygon = np.array([[20, 20], [120, 20], [120, 60], [80, 60], [80, 150], [80, 60], [20, 60]], float)
     maps = draw(polygon)
@@ -243,7 +225,7 @@ LEFT_HALF = np.array([[80, 52], [80, 80], [20, 80], [20, 20], [80, 20], [80, 48]
 DUMBBELL = np.concatenate([LEFT_HALF, [220, 100] - LEFT_HALF])
 
 
-def test_dumbbell_falls_into_two_parts(draw: Draw) -> None:
+def test_dumbbell_falls_into_two_parts() -> None:
     # A = 7440, L = 592, D = 10.56: each square shrinks to 38.9 pixels, the bar of 4 pixels vanishes.
     left, right = pixels(31, 31, 69, 69), pixels(151, 31, 189, 69)
     every = draw(DUMBBELL, parts="all")
@@ -255,14 +237,14 @@ def test_dumbbell_falls_into_two_parts(draw: Draw) -> None:
     np.testing.assert_array_equal(first.thresh_map, every.thresh_map)
 
 
-def test_symmetric_bow_tie_has_no_area_and_is_masked(draw: Draw) -> None:
+def test_symmetric_bow_tie_has_no_area_and_is_masked() -> None:
     maps = draw(np.array([[20, 20], [120, 80], [120, 20], [20, 80]], float))
     assert not maps.prob_map.any() and not maps.thresh_mask.any()
     assert not maps.prob_mask[0, 50, 30] and not maps.prob_mask[0, 50, 110]  # in its wings
     assert maps.prob_mask[0, 30, 70] and maps.prob_mask[0, 70, 70]  # above and below its knot
 
 
-def test_uneven_bow_tie_keeps_the_larger_wing(draw: Draw) -> None:
+def test_uneven_bow_tie_keeps_the_larger_wing() -> None:
     # Wings of 1875 and 675 pixels, wound in opposite ways: A = 1200, L = 360, D = 2.8.
     maps = draw(np.array([[20, 20], [120, 20], [40, 80], [100, 80]], float))
     assert maps.prob_map[0, 35, 70] and not maps.prob_map[0, 75, 70]
@@ -272,12 +254,12 @@ def test_uneven_bow_tie_keeps_the_larger_wing(draw: Draw) -> None:
     assert maps.thresh_map[0, 80, 40] == HIGH and maps.thresh_map[0, 20, 70] == LOW
 
 
-def test_overlapping_rectangles_unite(draw: Draw) -> None:
+def test_overlapping_rectangles_unite() -> None:
     maps = draw(box(20, 20, 120, 60), box(70, 30, 170, 70))
     np.testing.assert_array_equal(maps.prob_map, np.maximum(pixels(32, 32, 108, 48), pixels(82, 42, 158, 58)))
 
 
-def test_neighbouring_borders_combine_by_maximum(draw: Draw) -> None:
+def test_neighbouring_borders_combine_by_maximum() -> None:
     upper, lower = box(20, 20, 120, 60), box(25, 65, 150, 100)
     both, one, other = draw(upper, lower), draw(upper), draw(lower)
     np.testing.assert_array_equal(both.thresh_map, np.maximum(one.thresh_map, other.thresh_map))
@@ -285,7 +267,7 @@ def test_neighbouring_borders_combine_by_maximum(draw: Draw) -> None:
     assert (both.thresh_map != one.thresh_map).any() and (both.thresh_map != other.thresh_map).any()
 
 
-def test_ignored_over_kept(draw: Draw) -> None:
+def test_ignored_over_kept() -> None:
     kept, ignored = box(20, 20, 120, 60), box(60, 10, 90, 70)
     maps = draw(kept, ignored, ignore=[0, 1])
     np.testing.assert_array_equal(maps.prob_map, pixels(32, 32, 108, 48))
@@ -293,7 +275,7 @@ def test_ignored_over_kept(draw: Draw) -> None:
     np.testing.assert_array_equal(maps.thresh_map, draw(kept).thresh_map)
 
 
-def test_the_full_canvas(draw: Draw) -> None:
+def test_the_full_canvas() -> None:
     # A = 7200, L = 360, D = 16.8.
     canvas = (61, 121)
     maps = draw(box(0, 0, 120, 60), canvas=canvas)
@@ -314,13 +296,13 @@ def test_the_full_canvas(draw: Draw) -> None:
     ],
     ids=["left", "right", "top", "bottom", "all"],
 )
-def test_past_a_border_is_clamped(draw: Draw, past: Points, clamped: Points) -> None:
+def test_past_a_border_is_clamped(past: Points, clamped: Points) -> None:
     maps = draw(past)
     assert_same(maps, draw(clamped))
     assert maps.prob_map.any()
 
 
-def test_three_hundred_polygons(draw: Draw) -> None:
+def test_three_hundred_polygons() -> None:
     # Each 10 × 8: A = 80, L = 36, D = 1.87, kernel 7 × 5 pixels.
     corners = [(12 * column, 10 * row) for row in range(15) for column in range(20)]
     maps = draw(*[box(x, y, x + 10, y + 8) for x, y in corners])
@@ -328,7 +310,7 @@ def test_three_hundred_polygons(draw: Draw) -> None:
 
 
 @pytest.mark.slow
-def test_five_thousand_points(draw: Draw) -> None:
+def test_five_thousand_points() -> None:
     # A circle of radius 60: D = 0.84 · 60 / 2 = 25.2.
     angle = np.linspace(0, 2 * np.pi, 5000, endpoint=False)
     maps = draw(np.stack([100 + 60 * np.cos(angle), 80 + 60 * np.sin(angle)], axis=1))
@@ -339,11 +321,11 @@ def test_five_thousand_points(draw: Draw) -> None:
     np.testing.assert_allclose(maps.thresh_map[0], expected, atol=2e-3)
 
 
-def test_a_canvas_of_one_pixel(draw: Draw) -> None:
+def test_a_canvas_of_one_pixel() -> None:
     assert_nothing_drawn(draw(box(-5, -5, 5, 5), canvas=(1, 1)))
 
 
-def test_euclidean_distance_differs_where_the_angle_is_acute(draw: Draw) -> None:
+def test_euclidean_distance_differs_where_the_angle_is_acute() -> None:
     # D = 12. Where the angle is obtuse, inside and out, and beyond a corner, both agree.
     db, true = draw(box(20, 20, 120, 60)), draw(box(20, 20, 120, 60), distance="euclidean")
     for x, y, distance in ((23, 36, 3), (31, 24, 4), (60, 14, 6), (20, 10, 10), (17, 16, 5)):
@@ -356,21 +338,21 @@ def test_euclidean_distance_differs_where_the_angle_is_acute(draw: Draw) -> None
     assert (true.thresh_map >= db.thresh_map).all()
 
 
-def test_thresholds_scale_the_field(draw: Draw) -> None:
+def test_thresholds_scale_the_field() -> None:
     maps = draw(RECTANGLE, thresh_min=0.0, thresh_max=1.0)
     assert maps.thresh_map[0, 66, 150] == pytest.approx(0.5, abs=1e-7)
     assert maps.thresh_map.min() == 0 and maps.thresh_map.max() == 1
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_a_coordinate_that_is_not_finite_is_an_error_that_names_the_polygon(draw: Draw, bad: float) -> None:
+def test_a_coordinate_that_is_not_finite_is_an_error_that_names_the_polygon(bad: float) -> None:
     broken = box(10, 10, 90, 50)
     broken[2, 1] = bad
     with pytest.raises(ValueError, match="polygon 1 has the point"):
         draw(RECTANGLE, broken, RECTANGLE)
 
 
-def test_malformed_arguments_are_errors(draw: Draw) -> None:
+def test_malformed_arguments_are_errors() -> None:
     with pytest.raises(ValueError, match="polygon 1 has shape"):
         draw(RECTANGLE, np.zeros((4, 3)))
     with pytest.raises(ValueError, match="ignore flags"):
@@ -400,7 +382,7 @@ def test_parameters_out_of_range_are_refused(params: dict[str, Any]) -> None:
         MapParams(**params)
 
 
-def test_arguments_are_left_alone(draw: Draw) -> None:
+def test_arguments_are_left_alone() -> None:
     polygons = [RECTANGLE.copy() - 60.5, SLANTED.copy()[::-1]]
     before = [polygon.copy() for polygon in polygons]
     flags = np.array([0, 1], np.uint8)
@@ -410,7 +392,7 @@ def test_arguments_are_left_alone(draw: Draw) -> None:
     assert all(np.array_equal(polygon, was) for polygon, was in zip(polygons, before, strict=True))
 
 
-def test_threads_give_what_one_gives(draw: Draw) -> None:
+def test_threads_give_what_one_gives() -> None:
     random = np.random.default_rng(0)
     samples = [
         [SLANTED * random.uniform(0.4, 1) + random.uniform(-20, 60, 2) for _ in range(8)] for _ in range(24)
@@ -421,51 +403,6 @@ def test_threads_give_what_one_gives(draw: Draw) -> None:
             assert_same(one, other)
 
 
-@pytest.fixture
-def fresh_backend() -> Iterator[None]:
-    """Choose the backend anew within the test, and again after it."""
-    map_backends._compile.cache_clear()
-    yield
-    map_backends._compile.cache_clear()
-
-
-def test_without_numba_maps_take_the_plain_path(fresh_backend: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "numba", None)
-    assert choose_backend(None) is PLAIN
-    with pytest.raises(RuntimeError, match="numba"):
-        choose_backend(True)
-
-
-def test_where_no_folder_is_writable_the_loops_are_compiled_without_a_cache(
-    fresh_backend: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked = []
-
-    def njit(signature: str, **options: Any) -> Callable[[Any], Any]:
-        asked.append(options.get("cache", False))
-        if options.get("cache"):
-            raise RuntimeError("no locator available")
-        return lambda loop: loop
-
-    extending = SimpleNamespace(register_jitable=lambda **options: lambda helper: helper)
-    monkeypatch.setitem(sys.modules, "numba", SimpleNamespace(njit=njit, extending=extending))
-    uncompiled = build_maps([RECTANGLE, SLANTED], [0, 0], HEIGHT, WIDTH, compiled=True)
-    assert asked == [True, False] * 5
-    assert_same(uncompiled, build_maps([RECTANGLE, SLANTED], [0, 0], HEIGHT, WIDTH, compiled=False))
-
-
-def test_shortcuts_that_disagree_with_the_installed_libraries_are_not_taken() -> None:
-    def draw(fills: bool, planes: Any, field: Any, outlines: Any, *others: Any) -> None:
-        corners = outlines[0].min(axis=0).tolist(), outlines[0].max(axis=0).tolist()
-        cv2.rectangle(planes[0], *corners, 1, cv2.FILLED)
-
-    def offset(outlines: Any, bounds: Any, wanted: Any, distance: Any) -> Any:
-        return outlines, bounds, outlines, bounds
-
-    assert not map_backends._fills_like_opencv(draw)
-    assert map_backends._if_like_clipper(offset) is map_backends._offset_none
-
-
-def test_importing_the_maps_does_not_import_numba() -> None:
-    code = "import sys, ocr.maps, stages.maps; sys.exit('numba' in sys.modules)"
+def test_importing_the_stage_does_not_import_numba() -> None:
+    code = "import sys, stages.maps; sys.exit('numba' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

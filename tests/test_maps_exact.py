@@ -1,4 +1,4 @@
-"""The maps against the plain loop, against each other, and against public implementations."""
+"""The maps against the plain loop and against public implementations."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from benchmarks.map_reference import reference_maps
-from benchmarks.maps import curve, receipt_polygons
-from ocr.map_backends import compiled_backend
-from ocr.map_shapes import Verdict
-from ocr.maps import MapParams, Maps, build_maps, shape_maps
+from ocr.map_shapes import Verdict, shape_polygons
+from ocr.maps import MapParams, Maps, build_maps
 from pipeline.stage import Inputs
 from stages.maps import Maps as MapsStage
 from tests.map_referees import mindocr_maps, paddleocr_maps
+from tests.map_reference import reference_maps
+from tests.receipt_labels import curve, receipt_polygons
 
 Points = npt.NDArray[np.float64]
 
@@ -54,14 +53,6 @@ def assert_exact(maps: Maps, reference: Maps, tolerance: float = 1e-6) -> None:
     np.testing.assert_allclose(maps.thresh_map, reference.thresh_map, rtol=0, atol=tolerance)
 
 
-def build_both(polygons: Any, ignore: Any, height: int, width: int, params: MapParams | None = None) -> Maps:
-    """Draw plain and, where there is numba, compiled; they must agree to the last bit."""
-    plain = build_maps(polygons, ignore, height, width, params, compiled=False)
-    if compiled_backend():
-        assert_exact(build_maps(polygons, ignore, height, width, params, compiled=True), plain, tolerance=0)
-    return plain
-
-
 @pytest.mark.parametrize("distance", ["db", "euclidean"])
 @pytest.mark.parametrize(
     ("kind", "grid"),
@@ -78,7 +69,7 @@ def test_equals_the_plain_loop(kind: str, grid: float | None, distance: Literal[
                 polygons = [np.round(polygon / grid) * grid for polygon in polygons]
             ignore = random.random(len(polygons)) < 0.2
             params = MapParams(shrink_ratio=ratio, distance=distance, parts="all" if ratio < 0.4 else "first")
-            maps = build_both(polygons, ignore, height, width, params)
+            maps = build_maps(polygons, ignore, height, width, params)
             assert_exact(maps, reference_maps(polygons, ignore, height, width, params))
 
 
@@ -89,14 +80,14 @@ def test_equals_the_plain_loop_on_receipts(receipts: Path, canvas: tuple[int, in
     assert samples
     for polygons in samples:
         ignore = np.arange(len(polygons)) % 7 == 3
-        assert_exact(build_both(polygons, ignore, *canvas), reference_maps(polygons, ignore, *canvas))
+        assert_exact(build_maps(polygons, ignore, *canvas), reference_maps(polygons, ignore, *canvas))
 
 
 def test_holes_of_the_original_are_few_and_filled(receipts: Path) -> None:
     polygons = next(iter(receipt_polygons(receipts, (640, 640)).values()))
     ignore = [False] * len(polygons)
     maps, holed = (
-        build_both(polygons, ignore, 640, 640),
+        build_maps(polygons, ignore, 640, 640),
         reference_maps(polygons, ignore, 640, 640, holes=True),
     )
     assert_exact_but_for_holes(maps, holed)
@@ -117,14 +108,14 @@ def test_equals_public_implementations_on_receipts(
 ) -> None:
     for polygons in list(receipt_polygons(receipts, (side, side)).values())[::50]:
         ignore = [False] * len(polygons)
-        verdicts = shape_maps(polygons, ignore, side, side).verdicts
+        verdicts = shape_polygons(polygons, ignore, side, side).verdicts
         # PaddleOCR shrinks what vanished once more, by less.
         polygons = [
             polygon
             for polygon, verdict in zip(polygons, verdicts, strict=True)
             if verdict != Verdict.VANISHED
         ]
-        maps = build_both(polygons, ignore[: len(polygons)], side, side)
+        maps = build_maps(polygons, ignore[: len(polygons)], side, side)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             theirs = referee(polygons, side, side)
@@ -141,7 +132,7 @@ def test_equals_mindocr_on_other_shapes(kind: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         theirs = mindocr_maps(polygons, 700, 800)
-    assert_exact_but_for_holes(build_both(polygons, [False] * 9, 700, 800), theirs)
+    assert_exact_but_for_holes(build_maps(polygons, [False] * 9, 700, 800), theirs)
 
 
 def test_the_stage_draws_upright_polygons_on_the_canvas() -> None:

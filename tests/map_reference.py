@@ -1,6 +1,6 @@
 """The maps as everyone computes them: a plain loop over polygons with OpenCV, pyclipper and NumPy.
 
-It is the slow side of `benchmarks/maps.py` and the oracle of the tests: the semantics of the
+It is the oracle of the tests and the slow side of `benchmarks/maps.py`: the semantics of the
 original DBNet code written down once more, each distance by the law of cosines over the whole box of
 the grown polygon. One thing is mended: where rounding pushes the squared sine below zero, the
 distance is zero and not NaN (`holes=True` brings the original's holes back).
