@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from ocr.geometry import Padding, Size, letterbox
+from ocr.geometry import Letterbox, Padding, Size, letterbox
 from ocr.images import Damage, Header, Limits, accepted, jpeg, pillow, read_header, turbo
 from ocr.images.jpeg import Jpeg
 from ocr.images.resize import place, resize
@@ -39,6 +39,10 @@ class DecodeParams(Limits):
     icc_to_srgb: bool = False
     background: tuple[Level, Level, Level] = (255, 255, 255)
     on_corrupt: Literal["quarantine", "accept"] = "quarantine"
+
+    def letterbox(self, size: Size) -> Letterbox:
+        """Say how an upright image of (height, width) `size` lies on the canvas."""
+        return letterbox(size, self.canvas, self.padding)
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,7 @@ def decode_upright(data: bytes, params: DecodeParams) -> Decoded:
     header = read_header(data, params)
     if header.orientation != 1:
         raise Quarantine("not_upright", f"EXIF orientation {header.orientation}; canonicalize the file first")
-    box = letterbox(header.size, params.canvas, params.padding)
+    box = params.letterbox(header.size)
     pixels = _decode(data, header, (box.height, box.width), params)
     resized = resize(pixels.rgb, (box.height, box.width))
     if pixels.profile is not None:

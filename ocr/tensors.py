@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from ocr.geometry import Size, transform_points
+from ocr.params import MapParams
 from pipeline.stage import Codec, Parameters
 
 Unit = Annotated[float, Field(ge=0, le=1)]
@@ -42,6 +45,25 @@ class TensorParams(Parameters):
     mean: tuple[Unit, Unit, Unit] = (0.485, 0.456, 0.406)
     std: tuple[Positive, Positive, Positive] = (0.229, 0.224, 0.225)
     codec: Codec = "none"
+
+
+def final_maps(
+    points: Sequence[NDArray[np.float32]],
+    ignore: NDArray[np.uint8],
+    matrix: NDArray[np.float64],
+    canvas: Size,
+    params: MapParams,
+) -> dict[str, NDArray[Any]]:
+    """Draw the maps of a sample, each (1, H, W) in its stored dtype.
+
+    `points` are polygons in the upright frame; `matrix`, upright pixel → canvas pixel, brings them onto
+    the canvas of (height, width) in float64.
+    """
+    from ocr.maps import build_maps  # here: numba takes longer to load than a command that only looks takes
+
+    polygons = [transform_points(matrix, polygon) for polygon in points]
+    maps = build_maps(polygons, ignore, *canvas, params)
+    return {name: getattr(maps, name).astype(dtype, copy=False) for name, dtype in MAP_DTYPES.items()}
 
 
 def final_image(image: NDArray[np.uint8], params: TensorParams) -> NDArray[Any]:

@@ -7,11 +7,9 @@ from importlib.metadata import version
 from typing import Any, ClassVar
 
 import cv2
-import numpy as np
 
-from ocr.geometry import transform_points
 from ocr.params import MapParams
-from ocr.tensors import MAP_DTYPES
+from ocr.tensors import MAP_DTYPES, final_maps
 from pipeline.stage import Chunked, Field, Inputs, Stage
 
 
@@ -37,17 +35,6 @@ class Maps(Stage, MapParams):
         return {"opencv": cv2.__version__, "pyclipper": version("pyclipper")}
 
     def compute(self, inputs: Inputs) -> Mapping[str, Any]:
-        """Bring the polygons onto the canvas, in float64, and draw their maps."""
-        from ocr.maps import (
-            build_maps,
-        )  # here: numba takes longer to load than a command that only looks takes
-
+        """Bring the sample's polygons onto the canvas, and draw their maps."""
         truth, matrix = inputs.values["canonicalize"], inputs.values["decode"]["matrix"]
-        polygons = [transform_points(matrix, points) for points in truth["points"]]
-        maps = build_maps(polygons, truth["ignore"], *self.canvas, self)
-        return {
-            "prob_map": maps.prob_map,
-            "prob_mask": maps.prob_mask,
-            "thresh_map": maps.thresh_map.astype(np.float16),
-            "thresh_mask": maps.thresh_mask,
-        }
+        return final_maps(truth["points"], truth["ignore"], matrix, self.canvas, self)

@@ -14,24 +14,24 @@ import torch
 from PIL import Image
 from pydantic import ValidationError
 
-from ocr.canonical import canonicalize
 from ocr.datasets import (
     CacheConfig,
     DatasetConfig,
     ImageLoadingConfig,
     OnlineDataset,
     TensorDataset,
-    computing,
+    online,
 )
-from ocr.datasets.computing import OnlineParams
+from ocr.datasets.config import OnlineParams
 from ocr.datasets.ladder import Sources, measure, rungs
-from ocr.datasets.raw import listed_samples
-from ocr.decoding import DecodeParams, decode_upright
-from ocr.geometry import transform_points
-from ocr.maps import build_maps
+from ocr.decoding import DecodeParams
+from ocr.source import AnnotatedSplit
 from ocr.tensors import MAP_DTYPES, TensorParams
 from pipeline.errors import ConfigError, PipelineError
+from pipeline.manifest import checksum
 from pipeline.stage import Chunked
+from pipeline.verify import compute_chain
+from stages import Canonicalize, Decode, Maps, Tensors
 from tests.stores import fields, sample, write_store
 
 CANVAS = (96, 64)
@@ -65,29 +65,10 @@ def config(raw: Path, **switches: Any) -> DatasetConfig:
 
 
 def staged(raw: Path) -> list[dict[str, Any]]:
-    """Values of the stages' fields, computed by the functions that they call."""
-    samples, _ = listed_samples(raw / "img", raw / "box")
-    values = []
-    for source in samples.values():
-        canonical = canonicalize(source, PARAMS.canonicalize)
-        decoded = decode_upright(canonical.upright, PARAMS.decode)
-        polygons = [transform_points(decoded.matrix, points) for points in canonical.points]
-        maps = build_maps(polygons, canonical.ignore, *CANVAS, PARAMS.maps)
-        values.append(
-            {
-                "image": decoded.image,
-                "prob_map": maps.prob_map,
-                "prob_mask": maps.prob_mask,
-                "thresh_map": maps.thresh_map.astype(np.float16),
-                "thresh_mask": maps.thresh_mask,
-                "matrix": decoded.matrix,
-                "size": np.array(canonical.size, np.int32),
-                "points": canonical.points,
-                "ignore": canonical.ignore,
-                "text": tuple(np.frombuffer(text.encode(), np.uint8) for text in canonical.text),
-            }
-        )
-    return values
+    """What the stages give for each sample."""
+    stages = (Canonicalize(), Decode(canvas=CANVAS), Maps(canvas=CANVAS), Tensors(canvas=CANVAS))
+    samples = AnnotatedSplit(raw / "img", raw / "box").samples(lambda path: bytes.fromhex(checksum(path)[1]))
+    return [dict(compute_chain(stages, sample)["tensors"]) for sample in samples]
 
 
 def assert_equal(found: Any, expected: Any) -> None:
@@ -150,15 +131,15 @@ def test_switches_change_no_sample_in_any_epoch(raw: Path, switches: dict[str, A
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
     """How often images are decoded and maps drawn."""
-    counts = {"image": 0, "maps": 0}
+    counts = {"decode_upright": 0, "final_maps": 0}
     for name in counts:
-        method = getattr(computing.SampleComputer, name)
+        step = getattr(online, name)
 
-        def counted(self: Any, *args: Any, name: str = name, method: Any = method) -> Any:
+        def counted(*args: Any, name: str = name, step: Any = step) -> Any:
             counts[name] += 1
-            return method(self, *args)
+            return step(*args)
 
-        monkeypatch.setattr(computing.SampleComputer, name, counted)
+        monkeypatch.setattr(online, name, counted)
     return counts
 
 
@@ -199,13 +180,13 @@ def test_maps_can_be_read_from_their_store(raw: Path, tmp_path: Path, calls: dic
     ids = [f"{index}.jpg" for index in range(COUNT)]
     path = write_store(tmp_path / "maps.zarr", values, maps, sample_ids=ids)
     plain = list(OnlineDataset(config(raw), PARAMS).batches(4))
-    drawn = calls["maps"]
+    drawn = calls["final_maps"]
     for preload in (False, True):
         switches = {"maps_path": path, "load_maps": True, "preload_maps": preload}
         dataset = OnlineDataset(config(raw, **switches), PARAMS)
         for one, other in zip(dataset.batches(4), plain, strict=True):
             assert_equal(one, other)
-    assert calls["maps"] == drawn
+    assert calls["final_maps"] == drawn
 
 
 @pytest.mark.parametrize("preload", [False, True])
@@ -407,10 +388,10 @@ def test_the_ladder_reads_every_rung_and_each_saves_what_it_says(
         (first,) = measure(rung, sources, batch_size=4, epochs=1, limit=2)
         assert first.samples == 2
     assert list(work.values()) == [
-        {"image": 12, "maps": 12},
-        {"image": 12, "maps": 12},
-        {"image": 6, "maps": 12},
-        {"image": 6, "maps": 0},
-        {"image": 6, "maps": 0},
-        *3 * [{"image": 0, "maps": 0}],
+        {"decode_upright": 12, "final_maps": 12},
+        {"decode_upright": 12, "final_maps": 12},
+        {"decode_upright": 6, "final_maps": 12},
+        {"decode_upright": 6, "final_maps": 0},
+        {"decode_upright": 6, "final_maps": 0},
+        *3 * [{"decode_upright": 0, "final_maps": 0}],
     ]

@@ -15,7 +15,7 @@ import torch
 
 from ocr.cache import CacheParams
 from ocr.datasets import CacheConfig, DatasetConfig, OcrDataModule, OnlineDataset, TensorDataset
-from ocr.datasets.computing import OnlineParams
+from ocr.datasets.config import OnlineParams
 from ocr.datasets.ladder import Sources, rungs
 from ocr.frames import LabelFrame
 from ocr.lightning_module import DetectorModule

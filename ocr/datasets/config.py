@@ -1,13 +1,28 @@
-"""The switches of `OnlineDataset`: each turns one rung of the ladder on, and nothing else."""
+"""What `OnlineDataset` is told: the stages' parameters, and switches that each save the work they name."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from ocr.canonical import CanonicalParams
+from ocr.decoding import DecodeParams
+from ocr.params import MapParams
+from ocr.tensors import TensorParams
 from pipeline.stage import Parameters
+
+
+@dataclass(frozen=True)
+class OnlineParams:
+    """The parameters of the stages, whose work `OnlineDataset` does for one sample at a time."""
+
+    canonicalize: CanonicalParams = field(default_factory=CanonicalParams)
+    decode: DecodeParams = field(default_factory=DecodeParams)
+    maps: MapParams = field(default_factory=MapParams)
+    tensors: TensorParams = field(default_factory=TensorParams)
 
 
 class CacheConfig(Parameters):
@@ -15,7 +30,7 @@ class CacheConfig(Parameters):
 
     - `cache_images`: decoded pixels on the canvas.
     - `cache_maps`: the four maps.
-    - `cache_transformed_tensors`: whole samples, as they leave the dataset.
+    - `cache_transformed_tensors`: both, and so whole samples as they leave the dataset.
     - `log_statistics_every_n`: log hits, misses and waiting time every so many samples; 0 for never.
     """
 
@@ -51,6 +66,25 @@ class DatasetConfig(Parameters):
     prenormalize_images: bool = False
     cache_config: CacheConfig = CacheConfig()
     image_loading_config: ImageLoadingConfig = ImageLoadingConfig()
+
+    @property
+    def keeps_images(self) -> bool:
+        """Whether images stay in memory."""
+        cache = self.cache_config
+        return self.preload_images or cache.cache_images or cache.cache_transformed_tensors
+
+    @property
+    def keeps_maps(self) -> bool:
+        """Whether maps stay in memory."""
+        cache = self.cache_config
+        return self.preload_maps or cache.cache_maps or cache.cache_transformed_tensors
+
+    def applied_to(self, params: OnlineParams) -> OnlineParams:
+        """Give the stages' parameters with what the switches set."""
+        decode = params.decode.model_copy(update=self.image_loading_config.model_dump())
+        normalise = self.prenormalize_images and params.tensors.dtype == "uint8"
+        tensors = params.tensors.model_copy(update={"dtype": "float32"} if normalise else {})
+        return replace(params, decode=decode, tensors=tensors)
 
     @field_validator("image_path", "annotation_path", "maps_path", mode="before")
     @classmethod

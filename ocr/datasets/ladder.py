@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ocr.cache import CacheParams
-from ocr.datasets.computing import OnlineParams
-from ocr.datasets.config import CacheConfig, DatasetConfig, ImageLoadingConfig
+from ocr.datasets.config import CacheConfig, DatasetConfig, ImageLoadingConfig, OnlineParams
 from ocr.datasets.online import OnlineDataset
 from ocr.datasets.tensor import TensorDataset
 

@@ -8,34 +8,27 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from ocr.canonical import Canonical, RawSample, canonicalize
 from ocr.datasets.collate import DEFAULT_FIELDS, Batch, Sample, check_fields, collate
-from ocr.datasets.computing import Arrays, OnlineParams, SampleComputer, Truth
-from ocr.datasets.config import DatasetConfig
-from ocr.datasets.raw import listed_samples
+from ocr.datasets.config import DatasetConfig, OnlineParams
 from ocr.datasets.reading import as_tensor
-from ocr.datasets.sample_cache import Layout, SampleCache
+from ocr.datasets.sample_cache import Arrays, Layout, SampleCache
 from ocr.datasets.statistics import Counters, Statistics
 from ocr.datasets.stored_maps import StoredMaps
+from ocr.decoding import decode_upright
 from ocr.frames import LabelFrame
-from ocr.tensors import IMAGE_DTYPES, MAP_DTYPES
-from pipeline.errors import ConfigError
+from ocr.source import AnnotatedSplit
+from ocr.tensors import IMAGE_DTYPES, MAP_DTYPES, final_image, final_maps
+from pipeline.errors import ConfigError, PipelineError, Quarantine
+from pipeline.manifest import checksum
 
 log = logging.getLogger(__name__)
-
-
-def configured(params: OnlineParams, config: DatasetConfig) -> OnlineParams:
-    """Give the stages' parameters with what the dataset's switches set."""
-    decode = params.decode.model_copy(update=config.image_loading_config.model_dump())
-    normalise = config.prenormalize_images and params.tensors.dtype == "uint8"
-    tensors = params.tensors.model_copy(update={"dtype": "float32"} if normalise else {})
-    return replace(params, decode=decode, tensors=tensors)
 
 
 class OnlineDataset(Dataset[Sample]):
@@ -70,22 +63,23 @@ class OnlineDataset(Dataset[Sample]):
             )
         check_fields(fields)
         self.config, self.fields, self.transform, self.workers = config, tuple(fields), transform, workers
-        self._computer = SampleComputer(configured(params or OnlineParams(), config))
-        wanted = None if samples is None else list(samples)
-        self._raw, self.quarantined = listed_samples(
-            config.image_path, config.annotation_path, annotation_format, label_frame, wanted
-        )
-        if limit is not None and limit < 0:
-            raise ConfigError(f"limit is a number of samples, not {limit}")
-        self.sample_ids = (list(self._raw) if wanted is None else wanted)[:limit]
+        self._params = config.applied_to(params or OnlineParams())
+        split = AnnotatedSplit(config.image_path, config.annotation_path, annotation_format, label_frame)
+        self._raw, self.quarantined = _listed(split)
+        self.sample_ids = self._chosen(samples, limit)
         self._map_fields = [name for name in MAP_DTYPES if name in self.fields]
         self._counters = Counters()
-        self._truths: dict[int, Truth] = {}
-        self._stored = self._maps_store(config.maps_path if config.load_maps else None)
-        image, maps = self._layouts()
-        self._images = self._cache("images", image, config.preload_images or cache.cache_images)
-        self._maps = self._cache("maps", maps, config.preload_maps or cache.cache_maps)
-        self._whole = self._cache("samples", {**image, **maps}, cache.cache_transformed_tensors)
+        self._truths: dict[int, Canonical] = {}
+        canvas, dtype = self._params.decode.canvas, IMAGE_DTYPES[self._params.tensors.dtype]
+        image: Layout = {"image": ((3, *canvas), dtype)} if "image" in self.fields else {}
+        maps: Layout = {name: ((1, *canvas), MAP_DTYPES[name]) for name in self._map_fields}
+        self._images = self._cache("images", config.keeps_images, image)
+        self._maps = self._cache("maps", config.keeps_maps, maps)
+        self._stored_maps = None
+        if config.load_maps and config.maps_path:
+            self._stored_maps = StoredMaps(
+                config.maps_path, self.sample_ids, self._map_fields, canvas, self._params.maps
+            )
         self._preload()
 
     def __len__(self) -> int:
@@ -94,20 +88,20 @@ class OnlineDataset(Dataset[Sample]):
     @property
     def mean_std(self) -> tuple[Sequence[float], Sequence[float]]:
         """Mean and standard deviation of pixel values in 0..1, for R, G, B."""
-        tensors = self._computer.params.tensors
-        return tensors.mean, tensors.std
+        return self._params.tensors.mean, self._params.tensors.std
 
     def __getitem__(self, index: int) -> Sample:
         if not -len(self) <= index < len(self):
             raise IndexError(f"sample {index} of {len(self)} in {self.config.image_path}")
         index %= len(self)
-        arrays, truth = self._compute(index)
+        truth, arrays = self._compute(index)
+        matrix = self._params.decode.letterbox(truth.size).matrix
         if self.transform:  # which may write into what it gets, and that may be what a cache holds
             arrays = {name: array.copy() for name, array in arrays.items()}
         values: dict[str, Any] = {
             **{name: as_tensor(array) for name, array in arrays.items()},
-            "inverse_matrix": torch.from_numpy(np.linalg.inv(truth.matrix)),
-            "matrix": torch.from_numpy(truth.matrix.copy()),
+            "inverse_matrix": torch.from_numpy(np.linalg.inv(matrix)),
+            "matrix": torch.from_numpy(matrix),
             "size": torch.tensor(truth.size, dtype=torch.int32),
             "polygons": [points.copy() for points in truth.points],
             "ignore": truth.ignore.copy(),
@@ -136,74 +130,105 @@ class OnlineDataset(Dataset[Sample]):
         """What was read, by all worker processes: a hit needed no file, no decoding and no drawing."""
         return self._counters.total()
 
-    def _compute(self, index: int) -> tuple[Arrays, Truth]:
-        """A sample's arrays and ground truth, each part from memory where a cache holds it."""
-        kept = _get(self._whole, index)
-        image = kept or _get(self._images, index) if "image" in self.fields else {}
-        maps = kept or _get(self._maps, index) if self._map_fields else {}
+    def _compute(self, index: int) -> tuple[Canonical, Arrays]:
+        """A sample's ground truth and arrays, each part from memory where it is kept."""
         truth = self._truths.get(index)
+        image = _kept(self._images, index) if "image" in self.fields else {}
+        maps = _kept(self._maps, index) if self._map_fields else {}
         hit = truth is not None and image is not None and maps is not None
         read = 0
         if truth is None or image is None:
-            truth, read, image = self._from_file(index, image)
+            truth, image, read = self._from_file(index, image)
         if maps is None:
             maps = self._map(index, truth)
         arrays = {**image, **maps}
-        if self._whole and kept is None:
-            self._whole.put(index, arrays)
-        self._counters.add(int(hit), int(not hit), sum(a.nbytes for a in arrays.values()) if hit else 0, read)
-        return arrays, truth
+        in_memory = sum(array.nbytes for array in arrays.values()) if hit else 0
+        self._counters.add(int(hit), int(not hit), in_memory, read)
+        return truth, arrays
 
-    def _from_file(self, index: int, image: Arrays | None) -> tuple[Truth, int, Arrays]:
-        """Read a raw image: its truth, the bytes read, and its pixels unless they are known."""
+    def _from_file(self, index: int, image: Arrays | None) -> tuple[Canonical, Arrays, int]:
+        """Read a raw file: its ground truth, its image unless that is known, and the bytes read.
+
+        Raises PipelineError with the verdict on a file that cannot be used.
+        """
         sample_id = self.sample_ids[index]
-        truth, upright = self._computer.truth(sample_id, self._raw[sample_id])
-        if self._images or self._maps or self._whole:
+        try:
+            canonical = canonicalize(self._raw[sample_id], self._params.canonicalize)
+            if image is None:
+                pixels = decode_upright(canonical.upright, self._params.decode).image
+                image = {"image": final_image(pixels, self._params.tensors)}
+                _keep(self._images, index, image)
+        except Quarantine as verdict:
+            raise PipelineError(
+                f"{sample_id} cannot be used ({verdict}); leave it out with samples=…, or read the store, "
+                "which lists it as quarantined"
+            ) from verdict
+        truth = replace(canonical, upright=b"")  # all that is needed of it from here on
+        if self._images or self._maps:
             self._truths[index] = truth
-        if image is None:
-            image = self._computer.image(sample_id, upright)
-            if self._images:
-                self._images.put(index, image)
-        return truth, len(upright), image
+        return truth, image, len(canonical.upright)
 
-    def _map(self, index: int, truth: Truth) -> Arrays:
-        drawn = self._stored.read(index) if self._stored else self._computer.maps(truth)
-        maps = {name: drawn[name] for name in self._map_fields}
-        if self._maps:
-            self._maps.put(index, maps)
+    def _map(self, index: int, truth: Canonical) -> Arrays:
+        """Read or draw a sample's maps."""
+        if self._stored_maps:
+            maps = self._stored_maps.read(self.sample_ids[index])
+        else:
+            decode = self._params.decode
+            matrix = decode.letterbox(truth.size).matrix
+            drawn = final_maps(truth.points, truth.ignore, matrix, decode.canvas, self._params.maps)
+            maps = {name: drawn[name] for name in self._map_fields}
+        _keep(self._maps, index, maps)
         return maps
-
-    def _maps_store(self, path: Path | None) -> StoredMaps | None:
-        params = self._computer.params
-        if path is None:
-            return None
-        return StoredMaps(path, self.sample_ids, self._map_fields, params.decode.canvas, params.maps)
-
-    def _layouts(self) -> tuple[Layout, Layout]:
-        params = self._computer.params
-        canvas, dtype = params.decode.canvas, IMAGE_DTYPES[params.tensors.dtype]
-        image: Layout = {"image": ((3, *canvas), dtype)} if "image" in self.fields else {}
-        return image, {name: ((1, *canvas), MAP_DTYPES[name]) for name in self._map_fields}
-
-    def _cache(self, what: str, layout: Layout, wanted: bool) -> SampleCache | None:
-        return SampleCache(f"keeping {what} in memory", len(self), layout) if wanted and layout else None
 
     def _preload(self) -> None:
         """Fill what is to be preloaded, on all cores; workers that share a cache need every truth."""
-        caching = self._images or self._maps or self._whole
-        if not (self.config.preload_images or self.config.preload_maps or (caching and self.workers)):
+        images = self.config.preload_images and self._images
+        maps = self.config.preload_maps and self._maps
+        shared = self.workers and (self._images or self._maps)
+        if not (images or maps or shared):
             return
         began = time.perf_counter()
 
         def fill(index: int) -> None:
-            truth, _, _ = self._from_file(index, None if self.config.preload_images else {})
-            if self.config.preload_maps:
+            truth, _, _ = self._from_file(index, None if images else {})
+            if maps:
                 self._map(index, truth)
 
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             list(pool.map(fill, range(len(self))))
         log.info("preloaded %s samples in %.2f s", f"{len(self):,}", time.perf_counter() - began)
 
+    def _chosen(self, samples: Iterable[str] | None, limit: int | None) -> list[str]:
+        """Give the accepted samples, or those named in `samples`, and of these the first `limit`."""
+        if limit is not None and limit < 0:
+            raise ConfigError(f"limit is a number of samples, not {limit}")
+        wanted = list(self._raw) if samples is None else list(samples)
+        missing = [name for name in wanted if name not in self._raw]
+        if missing:
+            verdict = self.quarantined.get(missing[0])
+            why = f" ({verdict})" if verdict else ""
+            raise ConfigError(
+                f"{self.config.image_path} has no usable sample {missing[0]}{why}; {len(missing)} are missing"
+            )
+        return wanted[:limit]
 
-def _get(cache: SampleCache | None, index: int) -> Arrays | None:
+    def _cache(self, what: str, wanted: bool, layout: Layout) -> SampleCache | None:
+        return SampleCache(f"keeping {what} in memory", len(self), layout) if wanted and layout else None
+
+
+def _listed(split: AnnotatedSplit) -> tuple[dict[str, RawSample], dict[str, Quarantine]]:
+    """List a split: raw samples by sample_id in dataset order, and the verdicts on those refused."""
+    found = split.samples(lambda path: bytes.fromhex(checksum(path)[1]))
+    verdicts = {sample.sample_id: sample.verdict for sample in found if sample.verdict}
+    if verdicts:
+        log.warning("%d of %d samples of %s are quarantined", len(verdicts), len(found), split.images)
+    return {sample.sample_id: sample.payload for sample in found if not sample.verdict}, verdicts
+
+
+def _kept(cache: SampleCache | None, index: int) -> Arrays | None:
     return cache.get(index) if cache else None
+
+
+def _keep(cache: SampleCache | None, index: int, arrays: Arrays) -> None:
+    if cache:
+        cache.put(index, arrays)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from pipeline.memory import available_memory
 from pipeline.pages import Region, whole_pages
 from pipeline.shared import Handle, SharedMemory
 
+Arrays = dict[str, NDArray[Any]]
 Layout = dict[str, tuple[tuple[int, ...], str]]
 """Shape and dtype of each array of a sample."""
 
@@ -36,11 +36,11 @@ class SampleCache:
         self._read.place(0, self._memory.descriptor, size)
         self._filled: NDArray[np.uint8] = self._write.bytes()[:count]
 
-    def get(self, index: int) -> dict[str, NDArray[Any]] | None:
+    def get(self, index: int) -> Arrays | None:
         """Give the arrays of a sample, or None where nobody has put them."""
         return self._arrays(self._read, index) if self._filled[index] else None
 
-    def put(self, index: int, arrays: Mapping[str, NDArray[Any]]) -> None:
+    def put(self, index: int, arrays: Arrays) -> None:
         """Keep the arrays of a sample."""
         for name, target in self._arrays(self._write, index).items():
             target[...] = arrays[name]
@@ -61,7 +61,7 @@ class SampleCache:
             "of memory are free; switch it off, or read from the store instead"
         )
 
-    def _arrays(self, region: Region, index: int) -> dict[str, NDArray[Any]]:
+    def _arrays(self, region: Region, index: int) -> Arrays:
         memory, at = region.bytes(), self._flags + index * self._stride
         arrays = {}
         for name, (shape, dtype) in self.layout.items():

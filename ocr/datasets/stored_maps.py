@@ -18,7 +18,7 @@ from pipeline.store import Store, open_store
 
 
 class StoredMaps:
-    """The maps `names` of samples, by index. Pickles as a path.
+    """The maps `names` of samples. Pickles as a path.
 
     Raises ConfigError where there is no such store, it lacks one of the samples or maps, or its maps are
     of another canvas (height, width) or were drawn with other parameters.
@@ -29,7 +29,7 @@ class StoredMaps:
     ) -> None:
         self.path, self.names = path, tuple(names)
         try:
-            rows = self._store.rows
+            missing = [sample_id for sample_id in sample_ids if sample_id not in self._store.rows]
         except StoreError as error:
             raise ConfigError(f"maps are to be loaded, and do not exist: {error}") from error
         problems = list(self._problems(canvas, params))
@@ -38,16 +38,15 @@ class StoredMaps:
                 f"the maps in {path} are not those that drawing gives: {'; '.join(problems)}; "
                 "run the stage maps, or set the configuration back"
             )
-        missing = [sample_id for sample_id in sample_ids if sample_id not in rows]
         if missing:
             raise ConfigError(
                 f"{path} has no maps of {missing[0]}; {len(missing)} are missing: run the stage maps"
             )
-        self._rows = [rows[sample_id] for sample_id in sample_ids]
 
-    def read(self, index: int) -> dict[str, NDArray[Any]]:
+    def read(self, sample_id: str) -> dict[str, NDArray[Any]]:
         """Read a copy of a sample's maps, verified."""
-        return {name: np.array(self._store.value(name, self._rows[index])) for name in self.names}
+        row = self._store.rows[sample_id]
+        return {name: np.array(self._store.value(name, row)) for name in self.names}
 
     def _problems(self, canvas: Size, params: MapParams) -> Iterator[str]:
         for name in self.names:
@@ -66,4 +65,4 @@ class StoredMaps:
         return open_store(self.path)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path, "names": self.names, "_rows": self._rows}
+        return {"path": self.path, "names": self.names}
