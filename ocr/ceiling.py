@@ -15,9 +15,8 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ocr.geometry import Padding, Size, letterbox, transform_points
+from ocr.geometry import Padding, Points, Size, letterbox, transform_points
 from ocr.map_shapes import Verdict, shape_polygons
 from ocr.maps import MapParams, build_maps
 from ocr.metrics import CLEval, IouHmean
@@ -25,8 +24,6 @@ from ocr.metrics.areas import Polygons, points_inside
 from ocr.postprocess import BoxDecoder, BoxParams
 from pipeline.errors import PipelineError
 from pipeline.store import Store
-
-Points = NDArray[np.floating[Any]]
 
 BYTES_PER_PIXEL = 8
 """Of the tensors store: a uint8 image of 3 planes, 3 uint8 maps, and a float16 map."""

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw
 
-from ocr.annotations.words import Points
 from ocr.canonical import CanonicalParams, RawSample, canonicalize
 from ocr.decoding import DecodeParams, decode_upright
 from ocr.frames import FrameDecision, FrameEvidence, LabelFrame, decide_frames, fits
-from ocr.geometry import transform_points, upright_points
-from ocr.source import Located
+from ocr.geometry import Points, transform_points, upright_points
+from ocr.source import LocatedImage
 from pipeline.errors import Quarantine
 
 _PANEL, _GAP, _CAPTION = 400, 12, 34
@@ -28,7 +27,7 @@ class FrameRow:
     split's, `told` what the image and the majority say, whatever was declared.
     """
 
-    image: Located
+    image: LocatedImage
     evidence: FrameEvidence
     raw_only: int
     upright_only: int
@@ -43,7 +42,7 @@ class FrameRow:
         return self.told.rule != "no_polygons"
 
 
-def frame_rows(audited: Sequence[tuple[Located, FrameEvidence]], declared: LabelFrame) -> list[FrameRow]:
+def frame_rows(audited: Sequence[tuple[LocatedImage, FrameEvidence]], declared: LabelFrame) -> list[FrameRow]:
     """Audit a split (`AnnotatedSplit.evidence`); a row for each image whose orientation is not 1."""
     evidence = [found for _, found in audited]
     rows = zip(audited, decide_frames(evidence, declared), decide_frames(evidence), strict=True)
@@ -76,7 +75,7 @@ def _draw_row(sheet: Image.Image, row: FrameRow, top: int) -> None:
     caption = f"{name}   EXIF orientation {found.orientation}   {decision.frame}: {decision.rule}"
     draw.text((_GAP, top), caption, fill=_INK)
     drawn = [points for points in found.polygons if len(points) > 1 and np.isfinite(points).all()]
-    turned = [upright_points(points, found.size, found.orientation) for points in drawn]
+    turned: list[Points] = [upright_points(points, found.size, found.orientation) for points in drawn]
     for column, (frame, polygons) in enumerate((("raw", turned), ("upright", drawn))):
         left = _GAP + column * (_PANEL + _GAP)
         draw.text((left, top + _CAPTION // 2), f"labels as {frame}", fill=_INK)

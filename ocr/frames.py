@@ -24,8 +24,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ocr.annotations.words import Points
-from ocr.geometry import Size, upright_size
+from ocr.geometry import Points, Size, upright_size
 
 Frame = Literal["raw", "upright", "unknown"]
 LabelFrame = Literal["raw", "upright", "auto"]

@@ -8,12 +8,15 @@ x · w' / w, with no half-pixel shift. Sizes are (height, width); points are (x,
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+F = TypeVar("F", bound=np.floating[Any])
 Size = tuple[int, int]
+Points = NDArray[np.floating[Any]]
+"""Points x, y along the last axis: those of a polygon are (P, 2)."""
 Padding = Literal["bottom_right", "center"]
 
 ORIENTATIONS = range(1, 9)
@@ -95,3 +98,14 @@ def upright_matrix(size: Size, orientation: int) -> NDArray[np.float64]:
 def upright_points(points: ArrayLike, size: Size, orientation: int) -> NDArray[np.float64]:
     """Bring points (P, 2) from a raw frame of (height, width) `size` into the upright frame; float64."""
     return transform_points(upright_matrix(size, orientation), points)
+
+
+def clockwise(corners: NDArray[F]) -> NDArray[F]:
+    """Order the corners of boxes (N, 4, 2): top left, top right, bottom right, bottom left.
+
+    The two with the least x are the left ones, as in the reference.
+    """
+    by_x = np.take_along_axis(corners, np.argsort(corners[..., :1], axis=1, kind="stable"), axis=1)
+    sides = by_x.reshape(-1, 2, 2, 2)
+    by_y = np.take_along_axis(sides, np.argsort(sides[..., 1:], axis=2, kind="stable"), axis=2)
+    return np.stack([by_y[:, 0, 0], by_y[:, 1, 0], by_y[:, 1, 1], by_y[:, 0, 1]], axis=1)

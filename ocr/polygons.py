@@ -29,7 +29,8 @@ import shapely
 from numpy.typing import NDArray
 from pydantic import Field
 
-from ocr.annotations.words import Points, Word
+from ocr.annotations.words import Word
+from ocr.geometry import Points
 from pipeline.stage import Parameters
 
 DROPPED = frozenset(

@@ -11,20 +11,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from math import sqrt
-from typing import Any, TypeVar
+from typing import Any
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from ocr.geometry import transform_points
+from ocr.geometry import clockwise, transform_points
 from ocr.growing import grown
 from ocr.map_regions import exceeding, means_inside
 from ocr.params import BoxParams as BoxParams
 from pipeline.errors import PipelineError
 
-F = TypeVar("F", bound=np.floating[Any])
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 Contour = NDArray[np.int32]
@@ -173,17 +172,6 @@ def as_float32(prob_maps: ProbabilityMaps) -> Floats:
     if isinstance(prob_maps, torch.Tensor):
         prob_maps = prob_maps.detach().float().cpu().numpy()
     return np.asarray(prob_maps, dtype=np.float32)
-
-
-def clockwise(corners: NDArray[F]) -> NDArray[F]:
-    """Order the corners of boxes (N, 4, 2): top left, top right, bottom right, bottom left.
-
-    The two with the least x are the left ones, as in the reference.
-    """
-    by_x = np.take_along_axis(corners, np.argsort(corners[..., :1], axis=1, kind="stable"), axis=1)
-    sides = by_x.reshape(-1, 2, 2, 2)
-    by_y = np.take_along_axis(sides, np.argsort(sides[..., 1:], axis=2, kind="stable"), axis=2)
-    return np.stack([by_y[:, 0, 0], by_y[:, 1, 0], by_y[:, 1, 1], by_y[:, 0, 1]], axis=1)
 
 
 def _to_upright(

@@ -29,7 +29,7 @@ from pipeline.recipe import recipe_digest, recipe_of
 from pipeline.records import Record, sample_record, verdict_record, write_records
 from pipeline.stage import Chunked, Field, File, FileContent, Inputs, Stage
 from pipeline.store import Store, open_store
-from pipeline.values import check_names, check_values, value_digest
+from pipeline.values import check_field_names, check_values, value_digest
 
 # Verdicts that may be the machine's fault; they are remembered like the others, until `--retry`.
 MACHINE_CODES = frozenset({"crashed", "timed_out", "out_of_memory", "stage_error"})
@@ -140,7 +140,7 @@ def compute_sample(stage: Stage, fields: Sequence[Field], inputs: Inputs) -> Map
         raise Quarantine(
             "stage_error", f"{stage.name} failed with {type(error).__name__}: {error}"
         ) from error
-    check_names(stage, fields, inputs.sample_id, outputs)
+    check_field_names(stage, fields, inputs.sample_id, outputs)
     return outputs
 
 

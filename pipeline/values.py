@@ -41,7 +41,9 @@ class Parts(tuple[NDArray[Any], ...]):
         return cls.of(parts, np.concatenate((none, *parts), dtype=field.dtype, casting="no"))
 
 
-def check_names(stage: Stage, fields: Sequence[Field], sample_id: str, outputs: Mapping[str, Any]) -> None:
+def check_field_names(
+    stage: Stage, fields: Sequence[Field], sample_id: str, outputs: Mapping[str, Any]
+) -> None:
     """Raise PipelineError where a stage gave other fields than it declares."""
     names = [field.name for field in fields]
     if outputs.keys() != set(names):

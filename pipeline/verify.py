@@ -25,7 +25,7 @@ _STRANGER = "is not in the manifest"
 
 
 @dataclass(frozen=True)
-class Damage:
+class DamagedFile:
     """A file that is not what was written; `samples` is empty where it serves all of them.
 
     `remedy` makes it whole: a run where there is nothing to restore it from; None for a store of elsewhere.
@@ -52,7 +52,7 @@ class Verification:
 
     checked: int = 0
     bytes: int = 0
-    damaged: list[Damage] = field(default_factory=list)
+    damaged: list[DamagedFile] = field(default_factory=list)
     recomputed: int = 0
     differs: list[dict[str, str]] = field(default_factory=list)
 
@@ -87,7 +87,7 @@ def verify_store(path: Path, workers: int = 4, only: Set[str] = frozenset()) -> 
     except StoreError:
         there = (generation / MANIFEST).exists()
         problem = "does not match its own digest" if there else f"{_MISSING}: this is no complete store"
-        return Verification(checked=1, damaged=[Damage(MANIFEST, problem)])
+        return Verification(checked=1, damaged=[DamagedFile(MANIFEST, problem)])
     owners = _owners(generation)
     with ThreadPoolExecutor(workers) as pool:
         names = [name for name in manifest.files if not only or owners.serves(name, only)]
@@ -99,7 +99,7 @@ def verify_store(path: Path, workers: int = 4, only: Set[str] = frozenset()) -> 
         ]
     if not only:
         extra = sorted(set(scan(generation)) - set(manifest.files))
-        damaged += [Damage(name, _STRANGER) for name in extra]
+        damaged += [DamagedFile(name, _STRANGER) for name in extra]
     return Verification(len(names), sum(manifest.files[name][0] for name in names), damaged)
 
 
@@ -212,8 +212,10 @@ def _owners(generation: Path) -> Owners:
         return Owners(None)
 
 
-def _damage(generation: Path, name: str, problem: str, owners: Owners) -> Damage:
+def _damage(generation: Path, name: str, problem: str, owners: Owners) -> DamagedFile:
     """Tell damage from the edit of a raw file in place, which reaches the file that is linked to it."""
     if owners.file_field(name) is None or not linked_outside(generation, name):
-        return Damage(name, problem, owners.of(name))
-    return Damage(name, f"{problem}: the raw file linked to it was edited in place", owners.of(name), RUN)
+        return DamagedFile(name, problem, owners.of(name))
+    return DamagedFile(
+        name, f"{problem}: the raw file linked to it was edited in place", owners.of(name), RUN
+    )

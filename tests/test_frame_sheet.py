@@ -10,24 +10,24 @@ from PIL import Image
 
 from ocr.annotations import AnnotatedImage, Word
 from ocr.annotations.fields import box_points
-from ocr.annotations.words import Points
 from ocr.frame_sheet import FrameRow, draw_sheet, frame_rows
 from ocr.frames import FrameEvidence, LabelFrame
-from ocr.source import Located
+from ocr.geometry import Points
+from ocr.source import LocatedImage
 
 HEIGHT, WIDTH = 200, 400  # as stored; upright, by orientation 6, 400 × 200
 BOX = box_points(20, 30, 180, 70)  # fits into both frames
 GREEN, ORANGE = (0, 150, 60), (220, 90, 0)
 
 
-def audited(folder: Path, name: str, *polygons: Points) -> tuple[Located, FrameEvidence]:
+def audited(folder: Path, name: str, *polygons: Points) -> tuple[LocatedImage, FrameEvidence]:
     """Make a white image; its EXIF orientation is the first character of its name."""
     exif = Image.Exif()
     exif[0x0112] = int(name[0])
     path = folder / name
     Image.new("RGB", (WIDTH, HEIGHT), (255, 255, 255)).save(path, "jpeg", exif=exif)
     labels = AnnotatedImage(name, tuple(Word(points, "", False) for points in polygons))
-    return Located(name, path, b"", labels), FrameEvidence((HEIGHT, WIDTH), int(name[0]), polygons)
+    return LocatedImage(name, path, b"", labels), FrameEvidence((HEIGHT, WIDTH), int(name[0]), polygons)
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ocr.annotations.fields import box_points
-from ocr.annotations.words import Points
 from ocr.frames import FrameEvidence, LabelFrame, decide_frames, fits
-from ocr.geometry import ORIENTATIONS, Size, transform_points, upright_matrix, upright_size
+from ocr.geometry import ORIENTATIONS, Points, Size, transform_points, upright_matrix, upright_size
 
 RAW = (40, 60)  # height, width as stored
 

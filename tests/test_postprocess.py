@@ -10,10 +10,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ocr.geometry import letterbox
+from ocr.geometry import clockwise, letterbox
 from ocr.map_regions import means_inside
 from ocr.maps import build_maps
-from ocr.postprocess import BoxDecoder, BoxParams, clockwise
+from ocr.postprocess import BoxDecoder, BoxParams
 from pipeline.errors import PipelineError
 from tests.receipt_labels import labelled_receipts, soft_map
 from tests.referees import db_post_process

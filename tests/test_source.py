@@ -121,6 +121,26 @@ def test_an_image_listed_twice_is_one_sample_and_refused(data: Data) -> None:
     assert codes(found) == {"a.jpg": "duplicate_path", "b.jpg": "missing_image"}
 
 
+def test_parts_of_a_folder_are_disjoint_and_keep_their_samples_in_any_order_of_the_annotation(
+    data: Data,
+) -> None:
+    names = [f"{index}.jpg" for index in range(12)]
+    for name in names:
+        data.add(name, jpeg(), BOTH)
+
+    def part(start: int, stop: int) -> list[str]:
+        data.split()
+        split = AnnotatedSplit(data.images, data.annotations, "native", "upright", ranks=(start, stop))
+        return [sample.sample_id for sample in split.samples(hash_file)]
+
+    train, val = part(0, 9), part(9, 12)
+    assert (len(train), len(val)) == (9, 3)
+    assert sorted([*train, *val], key=names.index) == names
+    assert train == sorted(train, key=names.index)
+    data.entries = dict(reversed(data.entries.items()))
+    assert part(9, 12) == val[::-1]
+
+
 def test_digests_follow_content_and_nothing_else(data: Data, tmp_path: Path) -> None:
     data.add("a.jpg", jpeg(), BOTH)
     data.add("b.jpg", jpeg(seed=1), BOTH)

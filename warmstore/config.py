@@ -9,7 +9,6 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import Field, ValidationError, field_validator
 
-from ocr.part import Part
 from ocr.source import AnnotatedSplit
 from pipeline.errors import ConfigError
 from pipeline.executors import ExecutorConfig
@@ -28,7 +27,7 @@ DEFAULT_RUN = "synthetic"
 class SplitConfig(Parameters):
     """One split: paths below the data set's root, the annotations' format, and the frame they are in.
 
-    `part` = [start, stop) takes the samples of those ranks only (see `ocr.part.Part`), for sets that
+    `part` = [start, stop) takes the samples of those ranks only (see `AnnotatedSplit`), for sets that
     come as one folder.
     """
 
@@ -107,7 +106,7 @@ class RunConfig(Parameters):
                 )
         return canvas
 
-    def source(self, split: str) -> AnnotatedSplit | Part:
+    def source(self, split: str) -> AnnotatedSplit:
         """Give a split of the data set. Raises ConfigError where there is none of that name."""
         if split not in self.data.splits:
             raise ConfigError(f"there is no split {split}; data.splits has {', '.join(self.data.splits)}")
@@ -120,14 +119,14 @@ class RunConfig(Parameters):
                 raise ConfigError(
                     f"{path} leads out of the data set's root {root}; data.splits.{split} may not"
                 )
-        whole = AnnotatedSplit(
+        return AnnotatedSplit(
             root / chosen.images,
             root / chosen.annotations,
             chosen.format,
             chosen.label_frame,
-            header_cache=self.work_dir / split / ".headers",
+            self.work_dir / split / ".headers",
+            chosen.part,
         )
-        return Part(whole, *chosen.part) if chosen.part else whole
 
     def workspace(self, split: str) -> Workspace:
         """Give the folder of a split's stores."""

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from ocr.annotations import coco, icdar, labelme, mmocr, native, paddleocr
 from ocr.annotations.detect import detect
+from ocr.annotations.documents import collector_paused
 from ocr.annotations.problems import AnnotationError, Problem
 from ocr.annotations.words import AnnotatedImage, Word, words_digest
-from ocr.collector import collector_paused
 from pipeline.errors import ConfigError
 
 __all__ = [

@@ -24,7 +24,8 @@ from ocr.annotations.fields import (
     read_text,
 )
 from ocr.annotations.problems import AnnotationError, Problems, failure, show
-from ocr.annotations.words import AnnotatedImage, Points, Word
+from ocr.annotations.words import AnnotatedImage, Word
+from ocr.geometry import Points
 
 Located = tuple[str, str | int, Any]  # the list (or object), the index (or key) in it, and the value there
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ocr.annotations.problems import Problems
-from ocr.annotations.words import Points
+from ocr.geometry import Points
 
 Where = str | int
 

@@ -18,7 +18,8 @@ from ocr.annotations.documents import read_json
 from ocr.annotations.fields import NO_POINTS, box_points, read_flag, read_points, read_size, read_text
 from ocr.annotations.folders import images_by_stem, label_files
 from ocr.annotations.problems import AnnotationError, Problems, failure, show
-from ocr.annotations.words import AnnotatedImage, Points, Word
+from ocr.annotations.words import AnnotatedImage, Word
+from ocr.geometry import Points
 
 IGNORED = "###"
 

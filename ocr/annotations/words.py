@@ -7,11 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import xxhash
-from numpy.typing import NDArray
 
 from ocr.annotations.problems import Problem
-
-Points = NDArray[np.float64]
+from ocr.geometry import Points
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -10,15 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ocr.postprocess import clockwise
+from ocr.geometry import Points, clockwise
 
-Points = NDArray[np.floating[Any]]
 Doubles = NDArray[np.float64]
 Indices = NDArray[np.int64]
 

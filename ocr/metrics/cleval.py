@@ -15,6 +15,7 @@ import numpy as np
 import shapely
 from numpy.typing import ArrayLike, NDArray
 
+from ocr.geometry import Points
 from ocr.metrics.areas import Polygons, points_inside, shared_areas
 from ocr.metrics.characters import (
     aspect_ratios,
@@ -23,7 +24,7 @@ from ocr.metrics.characters import (
     estimated_lengths,
     place_centres,
 )
-from ocr.metrics.image_metric import Counts, ImageMetric, Points, Rates, as_flags, rates
+from ocr.metrics.image_metric import Counts, ImageMetric, Rates, as_flags, rates
 
 Flags = NDArray[np.bool_]
 DONT_CARE = "###"
@@ -97,7 +98,11 @@ class CLEval(ImageMetric[CLEvalCounts]):
         self.vertical_aspect_ratio = vertical_aspect_ratio
 
     def _count(
-        self, found: Points, true: Points, texts: Sequence[str] | None, ignore: ArrayLike | None
+        self,
+        found: Sequence[Points],
+        true: Sequence[Points],
+        texts: Sequence[str] | None,
+        ignore: ArrayLike | None,
     ) -> CLEvalCounts:
         dont_care = _dont_care(ignore, texts, len(true))
         corners = corners_of(true)

@@ -12,10 +12,10 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 from torchmetrics import Metric
 
+from ocr.geometry import Points
+
 Regions = Sequence[ArrayLike]
 """The polygons of one image: (P, 2) each, x and y."""
-Points = Sequence[NDArray[np.floating]]
-"""The same, looked through by `as_points`."""
 
 
 class Rates(NamedTuple):
@@ -116,7 +116,13 @@ class ImageMetric(Metric, Generic[C]):
         """Count one image, given as to `update`, and touch no state: what a pool runs beside the device."""
         return self._count(as_points(predictions), as_points(targets), texts, ignore)
 
-    def _count(self, found: Points, true: Points, texts: Sequence[str] | None, ignore: ArrayLike | None) -> C:
+    def _count(
+        self,
+        found: Sequence[Points],
+        true: Sequence[Points],
+        texts: Sequence[str] | None,
+        ignore: ArrayLike | None,
+    ) -> C:
         raise NotImplementedError
 
     def add(self, *images: C) -> None:
@@ -145,7 +151,7 @@ class ImageMetric(Metric, Generic[C]):
         return {**counts.rates()._asdict(), **image_rates, "images": images, **vars(counts)}
 
 
-def as_points(polygons: Regions) -> list[NDArray[np.floating]]:
+def as_points(polygons: Regions) -> list[Points]:
     """Give each polygon as (P, 2), float32 where it is that and float64 otherwise.
 
     Raises ValueError for another shape, fewer than 3 points, or a coordinate that is not finite.

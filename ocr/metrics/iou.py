@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ocr.geometry import Points
 from ocr.metrics.areas import Polygons, shared_areas
 from ocr.metrics.image_metric import (
     Counts,
     ImageMetric,
-    Points,
     Rates,
     Regions,
     as_flags,
@@ -72,7 +72,11 @@ class IouHmean(ImageMetric[IouCounts]):
         self.ignore_threshold = ignore_threshold
 
     def _count(
-        self, found: Points, true: Points, texts: Sequence[str] | None, ignore: ArrayLike | None
+        self,
+        found: Sequence[Points],
+        true: Sequence[Points],
+        texts: Sequence[str] | None,
+        ignore: ArrayLike | None,
     ) -> IouCounts:
         match = self._match(found, true, ignore)
         return IouCounts(
@@ -93,7 +97,9 @@ class IouHmean(ImageMetric[IouCounts]):
         """
         return self._match(as_points(predictions), as_points(targets), ignore)
 
-    def _match(self, found_points: Points, true_points: Points, ignore: ArrayLike | None) -> IouMatch:
+    def _match(
+        self, found_points: Sequence[Points], true_points: Sequence[Points], ignore: ArrayLike | None
+    ) -> IouMatch:
         true, found = Polygons.of(true_points), Polygons.of(found_points)
         shared = shared_areas(true, found)
         dont_care = as_flags(ignore, len(true)) & true.simple

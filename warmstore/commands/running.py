@@ -11,7 +11,6 @@ from typing import Any, cast
 
 import click
 
-from ocr.part import Part
 from ocr.source import AnnotatedSplit
 from pipeline.errors import ConfigError, PipelineError, Remedy
 from pipeline.manifest import checksum
@@ -54,7 +53,7 @@ def run(asked: Invocation, strict: bool, rehash: bool, retry: bool) -> int:
             for name, result in run_stages(pipeline, names, asked.config.executor, progress):
                 results[split][name] = result
                 remember_rate(asked.config.work_dir, name, result)
-            _tell(split, cast("AnnotatedSplit | Part", pipeline.source))
+            _tell(split, cast("AnnotatedSplit", pipeline.source))
     spelled = {split: {n: r.to_json() for n, r in stages.items()} for split, stages in results.items()}
     _write_results(asked, spelled)
     if asked.json:
@@ -166,7 +165,7 @@ def _stage_names(asked: Invocation) -> tuple[str, ...]:
     return asked.words or tuple(known)
 
 
-def _tell(split: str, source: AnnotatedSplit | Part) -> None:
+def _tell(split: str, source: AnnotatedSplit) -> None:
     """Say on standard error what the samples' counts do not show."""
     for note in source.read.notes:
         click.echo(f"{split}: {note}", err=True)

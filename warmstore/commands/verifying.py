@@ -10,7 +10,7 @@ import click
 
 from pipeline.errors import ConfigError, Remedy, StoreError, unknown_sample
 from pipeline.store import open_store
-from pipeline.verify import Damage, Verification, compare_with_source, names_in, verify_store
+from pipeline.verify import DamagedFile, Verification, compare_with_source, names_in, verify_store
 from warmstore import show
 from warmstore.options import Invocation, run_options, typed_store
 
@@ -130,7 +130,7 @@ def _verify_split(asked: Invocation, split: str, only: frozenset[str]) -> dict[s
         if path.exists():
             results[stage.name] = verify_store(path, only=only)
         elif path.is_symlink():
-            lost = Damage(stage.store, "is lost", remedy=Remedy("run", (stage.name,)))
+            lost = DamagedFile(stage.store, "is lost", remedy=Remedy("run", (stage.name,)))
             results[stage.name] = Verification(damaged=[lost])
         else:
             results[stage.name] = None
