@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ocr.params import DetectorIdentity
 from pipeline.errors import ConfigError
 
 
@@ -30,14 +31,13 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     return checkpoint
 
 
-def check_identity(stored: Mapping[str, Any] | None, configured: Mapping[str, Any]) -> None:
-    """Compare two `identity()` values; `ConfigError` names each key that differs, with both values."""
+def check_identity(stored: Mapping[str, Any] | None, configured: DetectorIdentity) -> None:
+    """Hold a checkpoint's `detector` against another; `ConfigError` names each key that differs."""
+    wanted = configured.as_json()
     if stored is None:
         raise ConfigError("the checkpoint is not one of a detector: it does not say which model it holds")
     differences = [
-        f"{key} {stored.get(key)} → {configured[key]}"
-        for key in configured
-        if stored.get(key) != configured[key]
+        f"{key} {stored.get(key)} → {wanted[key]}" for key in wanted if stored.get(key) != wanted[key]
     ]
     if differences:
         raise ConfigError(

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ocr.geometry import Size
+from ocr.params import DetectorIdentity
 from pipeline.errors import PipelineError
 
 _FLAGS = (torch.uint8, torch.bool, torch.float16, torch.bfloat16, torch.float32)
@@ -33,17 +33,14 @@ _ROUNDING = 0.02
 
 def check_batch(
     batch: Mapping[str, Any],
-    *,
-    canvas: Size,
-    mean: Sequence[float],
-    std: Sequence[float],
+    identity: DetectorIdentity,
     maps: bool = True,
 ) -> None:
     """Raise PipelineError that names every entry at fault, what it is, and what it must be.
 
     `maps`: whether the four maps must be there (training that draws its own reads none).
     """
-    problems = list(_problems(batch, canvas, mean, std, maps))
+    problems = list(_problems(batch, identity, maps))
     if problems:
         names = ", ".join(map(str, list(batch.get("sample_id", ()))[:3])) or "no sample_id"
         raise PipelineError(
@@ -52,9 +49,7 @@ def check_batch(
         )
 
 
-def _problems(
-    batch: Mapping[str, Any], canvas: Size, mean: Sequence[float], std: Sequence[float], maps: bool
-) -> Iterator[str]:
+def _problems(batch: Mapping[str, Any], identity: DetectorIdentity, maps: bool) -> Iterator[str]:
     wanted = ["images", *(_MAPS if maps else ()), "inverse_matrix", "size"]
     lists = ["polygons", "ignore", "sample_id"]
     missing = [name for name in (*wanted, *lists) if name not in batch]
@@ -68,12 +63,12 @@ def _problems(
 
     count = len(batch["sample_id"])
     images = batch["images"]
-    yield from _layout("images", images, (count, 3, *canvas), (torch.uint8, *_FLOATING))
+    yield from _layout("images", images, (count, 3, *identity.canvas), (torch.uint8, *_FLOATING))
     if images.is_floating_point():
-        black, white = ((value - m) / s for value, m, s in _extremes(mean, std))
+        black, white = ((value - m) / s for value, m, s in _extremes(identity.mean, identity.std))
         yield from _range("images (normalised)", images, black - _ROUNDING, white + _ROUNDING)
     for name, dtypes in _MAPS.items() if maps else ():
-        yield from _layout(name, batch[name], (count, 1, *canvas), dtypes)
+        yield from _layout(name, batch[name], (count, 1, *identity.canvas), dtypes)
         yield from _range(name, batch[name], 0, 1)
     yield from _layout("inverse_matrix", batch["inverse_matrix"], (count, 3, 3), (torch.float64,))
     yield from _affine(batch["inverse_matrix"])

@@ -20,6 +20,7 @@ class Laps:
     def __init__(self) -> None:
         self.parts: defaultdict[str, float] = defaultdict(float)
         self.work: defaultdict[str, float] = defaultdict(float)
+        self._began = 0.0
         self._last: float | None = None
         self._device: torch.device | None = None
 
@@ -28,7 +29,7 @@ class Laps:
         self.parts.clear()
         self.work.clear()
         self._device = device
-        self._last = time.perf_counter()
+        self._began = self._last = time.perf_counter()
 
     def lap(self, name: str) -> None:
         """Add the time since the last lap to a part."""
@@ -40,7 +41,8 @@ class Laps:
         self.parts[name] += now - self._last
         self._last = now
 
-    def stop(self, name: str) -> None:
-        """Add the time since the last lap to a part, and stop."""
+    def stop(self, name: str) -> float:
+        """Add the time since the last lap to a part, and stop; gives the seconds since the start."""
         self.lap(name)
-        self._last = None
+        ended, self._last = self._last, None
+        return 0.0 if ended is None else ended - self._began

@@ -2,37 +2,35 @@
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-import numpy as np
 import pytorch_lightning as pl
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 
-from ocr.augment import AugmentParams, augment
+from ocr.augment import augment
 from ocr.checkpoints import check_identity, read_checkpoint
 from ocr.contract import check_batch
-from ocr.geometry import Size
 from ocr.laps import Laps
-from ocr.losses import LossParams, detector_loss
-from ocr.maps import MapParams
-from ocr.metrics import CLEval, IouHmean
-from ocr.metrics.mean_losses import MeanLosses
-from ocr.model import DBNet, DetectorOutput, DetectorParams
-from ocr.optimizer import OptimizerParams, one_cycle_adamw
-from ocr.overlap import OverlapParams
-from ocr.postprocess import BoxDecoder, BoxParams, Detections
-from ocr.precision import Precision, computing_in
-from ocr.scoring import Scoring
-from pipeline.errors import PipelineError
+from ocr.losses import detector_loss
+from ocr.model import DBNet, DetectorOutput
+from ocr.optimizer import one_cycle_adamw
+from ocr.params import DetectorIdentity, DetectorSettings
+from ocr.postprocess import Detections
+from ocr.precision import computing_in
+from ocr.scoring import ScoredSample, Scoring
+from pipeline.errors import ConfigError, PipelineError
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 _ON_DEVICE = ("images", "prob_maps", "prob_masks", "thresh_maps", "thresh_masks")
+_NO_SETTINGS = DetectorSettings()
 
 
 class DetectorModule(pl.LightningModule):  # type: ignore[misc]  # Lightning is untyped here
@@ -42,60 +40,37 @@ class DetectorModule(pl.LightningModule):  # type: ignore[misc]  # Lightning is 
     `inverse_matrix`, `size`, `polygons`, `ignore` and `sample_id`; augmented training needs no maps.
     `text`, where it is there, makes CLEval exact. A batch of validation is read until after the next one
     has been fetched, so a loader may not write over it. The first batch of training and of validation is
-    held against `ocr.contract`. `mean` and `std` are those of the store, of pixel values in 0…1, RGB.
-    `canvas` (height, width) is what the weights are trained for; it is kept in checkpoints.
-
-    `overlap` decides where boxes are decoded and counted: in the caller without it. `val_precision`
-    is that of the forward pass in validation; the trainer's without it.
+    held against `ocr.contract`.
 
     Logs `train/…` and `val/…` losses, `val/hmean`, `val/precision`, `val/recall`, the same with
-    `val/cleval_…`, and `val/samples`. `scoring.worst` holds the samples with the least H-mean, and
-    `laps` where the time went, for callbacks.
+    `val/cleval_…`, and `val/samples`. For callbacks, `worst` gives the samples with the least H-mean,
+    and `laps` is the clock that tells where the time went.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(
-        self,
-        params: DetectorParams,
-        *,
-        canvas: Size,
-        mean: Sequence[float],
-        std: Sequence[float],
-        loss: LossParams | None = None,
-        optimizer: OptimizerParams | None = None,
-        boxes: BoxParams | None = None,
-        overlap: OverlapParams | None = None,
-        val_precision: Precision | None = None,
-        augment: AugmentParams | None = None,
-        maps: MapParams | None = None,
-        seed: int = 0,
-    ) -> None:
+    def __init__(self, identity: DetectorIdentity, settings: DetectorSettings = _NO_SETTINGS) -> None:
         super().__init__()
-        self.params, self.canvas, self.seed = params, canvas, seed
-        self.val_precision = val_precision
-        self.loss_params = loss or LossParams()
-        self.optimizer_params = optimizer or OptimizerParams()
-        self.augment_params = augment or AugmentParams(enabled=False)
-        self.map_params = maps or MapParams()
-        self.decoder = BoxDecoder(boxes or BoxParams())
-        self.losses, self.metric, self.cleval = MeanLosses(), IouHmean(), CLEval()
-        self.laps = Laps()
-        self.scoring = Scoring(
-            self.loss_params,
-            self.decoder,
-            self.losses,
-            self.metric,
-            self.cleval,
-            overlap or OverlapParams(workers=0),
-            self.laps,
-        )
-        self.model = DBNet(params)
+        self.identity, self.settings = identity, settings
+        self.scoring = Scoring(settings.loss, settings.boxes, settings.overlap)
+        self.decoder = self.scoring.decoder
+        self.losses, self.metric, self.cleval = self.scoring.losses, self.scoring.iou, self.scoring.cleval
+        self.model = DBNet(identity.model)
         self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in its stubs
-        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("mean", torch.tensor(identity.mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(identity.std).view(1, 3, 1, 1), persistent=False)
         self._checked: set[bool] = set()
+
+    @property
+    def worst(self) -> list[ScoredSample]:
+        """The samples of the last validation epoch with the least H-mean, the worst first."""
+        return self.scoring.worst
+
+    @property
+    def laps(self) -> Laps:
+        """The clock of an epoch; it runs where a callback starts it."""
+        return self.scoring.laps
 
     # ------------------------------------------------------------------------------- batches
 
@@ -105,13 +80,7 @@ class DetectorModule(pl.LightningModule):  # type: ignore[misc]  # Lightning is 
         training = bool(self.trainer.training)
         if training not in self._checked:
             self._checked.add(training)
-            check_batch(
-                batch,
-                canvas=self.canvas,
-                maps=not (training and self.augment_params.enabled),
-                mean=self.mean.flatten().tolist(),
-                std=self.std.flatten().tolist(),
-            )
+            check_batch(batch, self.identity, maps=not (training and self.settings.augment.enabled))
         return batch
 
     def transfer_batch_to_device(
@@ -127,18 +96,17 @@ class DetectorModule(pl.LightningModule):  # type: ignore[misc]  # Lightning is 
 
     def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
         """Augment while training, and normalise, both on the device."""
-        if self.trainer.training and self.augment_params.enabled:
-            pixels = self._unit_pixels(batch["images"])
+        images: Tensor = batch["images"]
+        if self.trainer.training and self.settings.augment.enabled:
             batch = augment(
-                {**batch, "images": pixels},
-                self.augment_params,
-                self.map_params,
-                seed=self.seed,
+                {**batch, "images": self._unit_pixels(images)},
+                self.settings.augment,
+                self.settings.maps,
+                seed=self.settings.seed,
                 epoch=self.current_epoch,
             )
-            return {**batch, "images": self._normalise(batch["images"])}
-        images: Tensor = batch["images"]
-        if not images.is_floating_point():
+            batch["images"] = self._normalise(batch["images"])
+        elif not images.is_floating_point():
             batch = {**batch, "images": self._normalise(self._unit_pixels(images))}
         self.laps.lap("transfer")
         return batch
@@ -162,34 +130,30 @@ class DetectorModule(pl.LightningModule):  # type: ignore[misc]  # Lightning is 
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """Give the loss of a batch. Raises `PipelineError` when it is no longer a number."""
-        losses = detector_loss(self(batch["images"]), batch, self.loss_params)
+        losses = detector_loss(self(batch["images"]), batch, self.settings.loss)
         if not torch.isfinite(losses.total):
             raise PipelineError(
                 f"the loss is {losses.total.item()} in epoch {self.current_epoch}, batch {batch_idx} "
                 f"({', '.join(batch['sample_id'])}); "
                 "lower the learning rate, or train with trainer.precision=32-true"
             )
-        self.log_dict(
-            _named("train", losses._asdict()),
-            on_step=False,
-            on_epoch=True,
-            batch_size=len(batch["images"]),
-            sync_dist=True,
-        )
+        named, count = _named("train", losses._asdict()), len(batch["images"])
+        self.log_dict(named, on_step=False, on_epoch=True, batch_size=count, sync_dist=True)
         return losses.total
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """Have the last batch scored while the model looks at this one."""
         self.laps.lap("other")
         self.scoring.hand_over()
-        with computing_in(self.val_precision, batch["images"].device.type):
+        with computing_in(self.settings.val_precision, batch["images"].device.type):
             output = self(batch["images"])
         self.laps.lap("forward")
         self.scoring.keep(output, batch)
 
     def predict_step(self, batch: dict[str, Any], batch_idx: int) -> list[Detections]:
         """Find the regions of each image, in its upright frame."""
-        return self._detections(self(batch["images"]), batch)
+        probabilities = self(batch["images"]).prob_logits.sigmoid()
+        return self.decoder.decode(probabilities, batch["inverse_matrix"], batch["size"])
 
     def on_validation_epoch_start(self) -> None:
         """Forget what a sanity check or an interrupted epoch has counted."""
@@ -225,65 +189,37 @@ class DetectorModule(pl.LightningModule):  # type: ignore[misc]  # Lightning is 
         known = any(isinstance(callback, _EndPool) for callback in self.trainer.callbacks)
         return [] if known else [_EndPool()]
 
-    def _detections(self, output: DetectorOutput, batch: Mapping[str, Any]) -> list[Detections]:
-        return self.decoder.decode(output.prob_logits.sigmoid(), batch["inverse_matrix"], batch["size"])
-
     def configure_optimizers(self) -> Any:
         """AdamW with its schedule. Raises ConfigError where training has no end."""
         return one_cycle_adamw(
-            self.model.parameters(), self.optimizer_params, self.trainer.estimated_stepping_batches
+            self.model.parameters(), self.settings.optimizer, self.trainer.estimated_stepping_batches
         )
 
     # --------------------------------------------------------------------------- checkpoints
 
-    def identity(self) -> dict[str, Any]:
-        """What the weights belong to, as plain values: `model`, `canvas`, `mean`, `std`."""
-        mean, std = self.mean.flatten().tolist(), self.std.flatten().tolist()
-        return detector_identity(self.params, self.canvas, mean, std)
-
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the identity beside the weights."""
-        checkpoint["detector"] = self.identity()
+        checkpoint["detector"] = self.identity.as_json()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse the weights of another detector: `ConfigError` names what differs."""
-        check_identity(checkpoint.get("detector"), self.identity())
+        check_identity(checkpoint.get("detector"), self.identity)
 
     @classmethod
-    def from_checkpoint(cls, path: Path, **settings: Any) -> DetectorModule:
+    def from_checkpoint(cls, path: Path, settings: DetectorSettings = _NO_SETTINGS) -> DetectorModule:
         """Build the detector that a checkpoint holds, on the CPU, in evaluation mode.
 
-        `settings` are keyword arguments of the constructor other than `canvas`, `mean` and `std`.
         The file is read without running any code in it. Raises `ConfigError` where there is no
         file, or it is no checkpoint of a detector.
         """
         checkpoint = read_checkpoint(path)
-        identity = checkpoint["detector"]
-        module = cls(
-            DetectorParams.model_validate(identity["model"]),
-            canvas=(identity["canvas"][0], identity["canvas"][1]),
-            mean=identity["mean"],
-            std=identity["std"],
-            **settings,
-        )
+        try:
+            identity = DetectorIdentity.model_validate_json(json.dumps(checkpoint["detector"]))
+        except (TypeError, ValidationError) as error:
+            raise ConfigError(f"{path} holds a detector that this version does not know: {error}") from None
+        module = cls(identity, settings)
         module.load_state_dict(checkpoint["state_dict"])
         return cast(DetectorModule, module.eval())
-
-
-def detector_identity(
-    params: DetectorParams, canvas: Size, mean: Sequence[float], std: Sequence[float]
-) -> dict[str, Any]:
-    """The `identity` of a detector that is not built."""
-
-    def rounded(values: Sequence[float]) -> list[float]:
-        return [round(float(np.float32(value)), 6) for value in values]  # a module holds them in float32
-
-    return {
-        "model": params.model_dump(mode="json", exclude={"pretrained"}),
-        "canvas": list(canvas),
-        "mean": rounded(mean),
-        "std": rounded(std),
-    }
 
 
 class _EndPool(pl.Callback):  # type: ignore[misc]  # Lightning is untyped here

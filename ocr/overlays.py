@@ -104,7 +104,7 @@ class WorstImages(pl.Callback):  # type: ignore[misc]  # Lightning is untyped he
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Draw, now that the metric is known."""
         dataset = getattr(trainer.datamodule, "datasets", {}).get("val")
-        worst = pl_module.scoring.worst[: self.most]
+        worst = pl_module.worst[: self.most]
         if trainer.sanity_checking or dataset is None or not worst or not trainer.is_global_zero:
             return
         sheet = draw_worst(worst, dataset)

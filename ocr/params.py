@@ -1,4 +1,4 @@
-"""The parameters of the detector: its maps, its network, how it learns, how maps become boxes, and where.
+"""The parameters of the detector: its maps, what its weights belong to, how it learns, how boxes are made.
 
 They stand apart from what they configure because that loads torch and transformers, which takes
 seconds, and a configuration is checked in a fraction of one.
@@ -6,8 +6,9 @@ seconds, and a configuration is checked in a fraction of one.
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
+import numpy as np
 from pydantic import Field, model_validator
 
 from pipeline.stage import Parameters
@@ -48,6 +49,26 @@ class DetectorParams(Parameters):
     pretrained: str | None = None
     neck_channels: int = Field(default=256, ge=16, multiple_of=16)
     adaptive_scale_fusion: bool = False
+
+
+class DetectorIdentity(Parameters):
+    """What a checkpoint's weights belong to, and keep beside them.
+
+    `canvas` (height, width) is what they are trained for; `mean` and `std` are those of the store, of
+    pixel values in 0…1, RGB.
+    """
+
+    model: DetectorParams = DetectorParams()
+    canvas: tuple[int, int]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values, to the digits that a module holds: it has mean and std in float32."""
+        values = self.model_dump(mode="json", exclude={"model": {"pretrained"}})
+        for name in ("mean", "std"):
+            values[name] = [round(float(np.float32(value)), 6) for value in values[name]]
+        return values
 
 
 class LossParams(Parameters):
@@ -124,11 +145,26 @@ class BoxParams(Parameters):
 
 
 class OverlapParams(Parameters):
-    """Where the work on samples runs. Threads suffice: the libraries in it release the lock."""
+    """Where the work on samples runs: in threads, since the libraries in it release Python's lock."""
 
     workers: int = Field(2, ge=0)
     """0 runs each sample at once in the caller, which is what a debugger wants."""
-    kind: Literal["threads", "processes"] = "threads"
-    """Processes get their arguments and give their results by pickling."""
     most_pending: int = Field(64, ge=1)
-    """How many samples may be under way before `submit` waits: what bounds the memory."""
+    """How many calls (one a sample, one a batch) may be under way before the device waits."""
+
+
+class DetectorSettings(Parameters):
+    """How a detector learns and is validated: everything that its weights do not depend on.
+
+    `overlap` decides where boxes are decoded and counted. `val_precision` is that of the forward pass in
+    validation; the trainer's where it is None. `maps` and `seed` are for augmentation.
+    """
+
+    loss: LossParams = LossParams()
+    optimizer: OptimizerParams = OptimizerParams()
+    augment: AugmentParams = AugmentParams(enabled=False)
+    boxes: BoxParams = BoxParams()
+    overlap: OverlapParams = OverlapParams(workers=0)
+    maps: MapParams = MapParams()
+    val_precision: Precision | None = None
+    seed: int = 0

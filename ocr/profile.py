@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import re
 import resource
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -40,7 +39,7 @@ class EpochProfile(pl.Callback):  # type: ignore[misc]  # Lightning is untyped h
 
     - `transfer_s`: bringing batches to the device, normalising them, and bringing maps back.
     - `loss_s`, `boxes_s`, `metric_s`: the time by which they hold the epoch up; with a pool that is
-      waiting for it, shared between boxes and metric by their work. `loss_work_s`, `boxes_work_s` and
+      waiting for it, shared among them by their work. `loss_work_s`, `boxes_work_s` and
       `metric_work_s` are the CPU seconds of that work, wherever it ran.
     - `hits`, `misses`: samples that were in memory when they were asked for, and that were not, where
       the data comes from an `OcrDataModule`.
@@ -51,7 +50,6 @@ class EpochProfile(pl.Callback):  # type: ignore[misc]  # Lightning is untyped h
 
     def __init__(self) -> None:
         self.epochs: list[dict[str, Any]] = []
-        self._began = 0.0
         self._samples = 0
         self._read = Statistics()
 
@@ -59,7 +57,6 @@ class EpochProfile(pl.Callback):  # type: ignore[misc]  # Lightning is untyped h
         """Start the clock."""
         self._samples, self._read = 0, _statistics(trainer)
         _forget_peaks()
-        self._began = time.perf_counter()
         pl_module.laps.start(pl_module.device)
 
     def on_validation_batch_end(
@@ -77,8 +74,7 @@ class EpochProfile(pl.Callback):  # type: ignore[misc]  # Lightning is untyped h
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the epoch's row: by now the metrics are computed and logged."""
-        pl_module.laps.stop("other")
-        wall = time.perf_counter() - self._began
+        wall = pl_module.laps.stop("other")
         if trainer.sanity_checking:
             return
         read = _statistics(trainer) - self._read
@@ -144,15 +140,16 @@ def _parts(laps: Laps, waited_s: float | None) -> dict[str, float]:
     """Seconds of each of PARTS; what fetching took beyond waiting is normalising and copying ahead."""
     parts, work = laps.parts, laps.work
     waited = parts["fetch"] if waited_s is None else min(waited_s, parts["fetch"])
-    total = work["boxes"] + work["metric"]
-    boxes = parts["overlap"] * (work["boxes"] / total if total else 1.0)
+    pooled = ("boxes", "metric") if parts["loss"] else ("loss", "boxes", "metric")
+    total = sum(work[name] for name in pooled) or 1.0
+    held = {name: parts["overlap"] * work[name] / total for name in pooled}
     return {
         "data_wait_s": waited,
         "transfer_s": parts["transfer"] + parts["fetch"] - waited,
         "forward_s": parts["forward"],
-        "loss_s": parts["loss"],
-        "boxes_s": boxes,
-        "metric_s": parts["metric"] + parts["overlap"] - boxes,
+        "loss_s": held.get("loss", parts["loss"]),
+        "boxes_s": held["boxes"],
+        "metric_s": held["metric"] + parts["metric"],
         "other_s": parts["other"],
     }
 

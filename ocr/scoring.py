@@ -5,13 +5,14 @@ from __future__ import annotations
 import heapq
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike, NDArray
 
 from ocr.laps import Laps
 from ocr.losses import Losses, LossParams, detector_loss
@@ -21,12 +22,13 @@ from ocr.metrics.cleval import CLEvalCounts
 from ocr.metrics.iou import IouCounts
 from ocr.metrics.mean_losses import MeanLosses
 from ocr.model import DetectorOutput
-from ocr.overlap import Evaluation, Overlap, OverlapParams, evaluate
-from ocr.postprocess import BoxDecoder, Detections, Floats, as_float32
+from ocr.overlap import Overlap, OverlapParams
+from ocr.postprocess import BoxDecoder, BoxParams, Detections, as_float32
 
 _ADDED_AT_ONCE = 256
 """Samples that are added up together: an addition is some calls into torch, and each of those gives Python's
 lock to the pool and waits to have it back."""
+_TARGETS = ("prob_maps", "prob_masks", "thresh_maps", "thresh_masks")
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,8 @@ class ScoredSample:
     detections: Detections
 
 
-class MeasuredLoss(NamedTuple):
+@dataclass(frozen=True)
+class MeasuredLoss:
     """A batch's losses, the number of its samples, and the CPU seconds that computing them took."""
 
     losses: Losses
@@ -46,55 +49,47 @@ class MeasuredLoss(NamedTuple):
     seconds: float
 
 
-def measure_loss(params: LossParams, output: DetectorOutput, batch: Mapping[str, Any]) -> MeasuredLoss:
-    """Compute a batch's losses, touching no state."""
-    began = time.thread_time()
-    losses = detector_loss(output, batch, params)
-    return MeasuredLoss(losses, len(output.prob_logits), time.thread_time() - began)
+@dataclass(frozen=True)
+class Evaluation:
+    """One sample's detections, what each metric counts for them, and the CPU seconds that both took."""
+
+    sample_id: str
+    detections: Detections
+    iou: IouCounts
+    cleval: CLEvalCounts
+    boxes_s: float
+    metric_s: float
 
 
 class Scoring:
     """Computes losses, decodes and counts in a pool, and adds up in the order in which samples came.
 
-    `losses`, `iou` and `cleval` are where that is added, on whatever device they lie. `worst` holds the
-    `most_worst` samples of the epoch with the least H-mean, the worst first; ties go by name.
+    `losses`, `iou` and `cleval` are where that is added, on whatever device they lie; `laps` tells where
+    the time went. `worst` holds the `most_worst` samples of the epoch with the least H-mean, the worst
+    first; ties go by name.
     """
 
     def __init__(
-        self,
-        loss: LossParams,
-        decoder: BoxDecoder,
-        losses: MeanLosses,
-        iou: IouHmean,
-        cleval: CLEval,
-        params: OverlapParams,
-        laps: Laps,
-        most_worst: int = 16,
+        self, loss: LossParams, boxes: BoxParams, overlap: OverlapParams, most_worst: int = 16
     ) -> None:
-        self.losses, self.iou, self.cleval = losses, iou, cleval
-        self.params, self.laps, self.most_worst = params, laps, most_worst
+        self.loss, self.decoder, self.params, self.most_worst = loss, BoxDecoder(boxes), overlap, most_worst
+        self.losses, self.iou, self.cleval = MeanLosses(), IouHmean(), CLEval()
+        self.laps = Laps()
         self.worst: list[ScoredSample] = []
-        self._measure = partial(measure_loss, loss)
-        # Counting needs no state, so workers get metrics of their own, which never lie on a device.
-        self._evaluate = partial(evaluate, decoder, (IouHmean(), CLEval()))
-        self._batches: Overlap[MeasuredLoss] | None = None
-        self._samples: Overlap[Evaluation] | None = None
+        # Counting needs no state, so the pool gets metrics of its own, which never lie on a device.
+        self._counting = IouHmean(), CLEval()
+        self._pool: Overlap[MeasuredLoss | Evaluation] | None = None
         self._on_host = True
-        self._kept: tuple[DetectorOutput, Floats, Mapping[str, Any]] | None = None
-        self._names: deque[str] = deque()
-        self._measured: list[MeasuredLoss] = []
-        self._evaluated: list[Evaluation] = []
+        self._kept: Callable[[], None] | None = None
+        self._measured: deque[MeasuredLoss] = deque()
+        self._evaluated: deque[Evaluation] = deque()
 
     def prepare(self) -> None:
         """Load what is compiled, so that the first epoch does not wait for it."""
-        maps = torch.zeros(1, 1, 32, 32)
-        maps[..., 8:24, 8:24] = 1
-        names = ("prob_maps", "prob_masks", "thresh_maps", "thresh_masks")
-        self._measure(DetectorOutput(maps, maps), dict.fromkeys(names, maps.to(torch.uint8)))
+        logits = np.full((32, 32), -8, np.float32)
+        logits[8:24, 8:24] = 8
         corners = np.array([[8, 8], [24, 8], [24, 24], [8, 24]], dtype=np.float32)
-        self._evaluate(
-            maps[0, 0].numpy(), np.eye(3), (32, 32), [corners], ["text"], activation=probability_map
-        )
+        self.evaluate("", logits, np.eye(3), (32, 32), [corners], ["text"])
 
     def begin(self, device: torch.device) -> None:
         """Begin an epoch of outputs on `device`; what an interrupted one left is dropped."""
@@ -102,21 +97,21 @@ class Scoring:
         for metric in (self.losses, self.iou, self.cleval):
             metric.reset()
         self.worst = []
-        # A GPU computes losses and sigmoids where the maps lie. Few batches are held, because they are large.
         self._on_host = device.type == "cpu"
-        workers = min(1, self.params.workers) if self._on_host else 0
-        self._batches = Overlap(self._measure, OverlapParams(workers=workers, most_pending=2))
-        activation = probability_map if self._on_host else None
-        self._samples = Overlap(partial(self._evaluate, activation=activation), self.params)
+        self._pool = Overlap(self.params)
 
     def keep(self, output: DetectorOutput, batch: Mapping[str, Any]) -> None:
         """Keep a batch's logits (B, 1, H, W) until they are handed over.
 
         Reads the four maps, `inverse_matrix`, `size`, `polygons`, `ignore`, `sample_id`, and `text` where
-        it is there.
+        it is there. A GPU computes losses and sigmoids at once, where the maps lie.
         """
-        maps = output.prob_logits if self._on_host else output.prob_logits.sigmoid()
-        self._kept = output, as_float32(maps), batch
+        targets = {name: batch[name] for name in _TARGETS}
+        if not self._on_host:
+            self._measured.append(self.measure(output, targets))
+            self.laps.lap("loss")
+        maps = as_float32(output.prob_logits if self._on_host else output.prob_logits.sigmoid())
+        self._kept = partial(self._submit, output, maps, targets, batch)
         self.laps.lap("transfer")
 
     def hand_over(self) -> None:
@@ -127,71 +122,95 @@ class Scoring:
         """
         if self._kept is None:
             return
-        assert self._batches is not None and self._samples is not None
-        (output, maps, batch), self._kept = self._kept, None
-        self._batches.submit(", ".join(batch["sample_id"]), output, batch)
-        self._measured += self._batches.finished()
-        self.laps.lap("loss")
-        matrices, sizes = batch["inverse_matrix"].numpy(), batch["size"].numpy()
-        texts = batch.get("text")
-        for i, sample_id in enumerate(batch["sample_id"]):
-            self._names.append(sample_id)
-            self._samples.submit(
-                sample_id,
-                maps[i, 0],
-                matrices[i],
-                sizes[i],
-                batch["polygons"][i],
-                None if texts is None else texts[i],
-                batch["ignore"][i],
-            )
-        self._evaluated += self._samples.finished()
-        while len(self._evaluated) >= _ADDED_AT_ONCE:
-            self._add_losses()
-            self._add()
+        assert self._pool is not None
+        submit, self._kept = self._kept, None
+        submit()
+        self._collect(self._pool.finished(), _ADDED_AT_ONCE)
         self.laps.lap("overlap")
 
     def end(self) -> None:
         """Wait for the rest of the epoch and add it."""
         self.hand_over()
-        assert self._batches is not None and self._samples is not None
-        self._measured += self._batches.drain()
-        self._add_losses()
-        self.laps.lap("loss")
-        self._evaluated += self._samples.drain()
-        while self._evaluated:
-            self._add()
+        assert self._pool is not None
+        self._collect(self._pool.drain(), 1)
+        self._add()
         self.close()
         self.laps.lap("overlap")
 
     def close(self) -> None:
         """Drop what is under way."""
         self._kept = None
-        for results in (self._names, self._measured, self._evaluated):
-            results.clear()
-        for overlap in (self._batches, self._samples):
-            if overlap is not None:
-                overlap.close()
-        self._batches = self._samples = None
-
-    def _add_losses(self) -> None:
-        for losses, samples, seconds in self._measured:
-            self.losses.update(losses, samples)
-            self.laps.work["loss"] += seconds
         self._measured.clear()
+        self._evaluated.clear()
+        if self._pool is not None:
+            self._pool.close()
+        self._pool = None
+
+    def measure(self, output: DetectorOutput, targets: Mapping[str, Any]) -> MeasuredLoss:
+        """Compute a batch's losses, touching no state."""
+        began = time.thread_time()
+        losses = detector_loss(output, targets, self.loss)
+        return MeasuredLoss(losses, len(output.prob_logits), time.thread_time() - began)
+
+    def evaluate(
+        self,
+        sample_id: str,
+        prob_map: NDArray[np.float32],
+        inverse_matrix: ArrayLike,
+        size: ArrayLike,
+        targets: Any,
+        texts: Any = None,
+        ignore: ArrayLike | None = None,
+    ) -> Evaluation:
+        """Decode one map (H, W), of logits while outputs are on the host, and count; touches no state."""
+        began = time.thread_time()
+        if self._on_host:
+            prob_map = probability_map(prob_map)
+        found = self.decoder.decode_one(prob_map, inverse_matrix, size)
+        decoded = time.thread_time()
+        iou, cleval = (
+            metric.measure(found.polygons, targets, texts=texts, ignore=ignore) for metric in self._counting
+        )
+        seconds = decoded - began, time.thread_time() - decoded
+        return Evaluation(sample_id, found, cast(IouCounts, iou), cast(CLEvalCounts, cleval), *seconds)
+
+    def _submit(
+        self, output: DetectorOutput, maps: Any, targets: Mapping[str, Any], batch: Mapping[str, Any]
+    ) -> None:
+        assert self._pool is not None
+        names, texts = batch["sample_id"], batch.get("text") or [None] * len(maps)
+        if self._on_host:
+            self._pool.submit(", ".join(names), self.measure, output, targets)
+        places = zip(batch["inverse_matrix"].numpy(), batch["size"].numpy(), strict=True)
+        truth = zip(batch["polygons"], texts, batch["ignore"], strict=True)
+        for name, prob_map, place, true in zip(names, maps[:, 0], places, truth, strict=True):
+            self._pool.submit(name, self.evaluate, name, prob_map, *place, *true)
+
+    def _collect(self, results: Iterable[MeasuredLoss | Evaluation], at_once: int) -> None:
+        for found in results:
+            if isinstance(found, MeasuredLoss):
+                self._measured.append(found)
+            else:
+                self._evaluated.append(found)
+        while len(self._evaluated) >= at_once:
+            self._add()
 
     def _add(self) -> None:
-        """Add the next samples, always as many, so that sums do not depend on when results came."""
-        done, self._evaluated = self._evaluated[:_ADDED_AT_ONCE], self._evaluated[_ADDED_AT_ONCE:]
-        iou = [cast(IouCounts, evaluation.counts[0]) for evaluation in done]
-        self.iou.add(*iou)
-        self.cleval.add(*(cast(CLEvalCounts, evaluation.counts[1]) for evaluation in done))
-        for evaluation in done:
-            self.laps.work["boxes"] += evaluation.boxes_s
-            self.laps.work["metric"] += evaluation.metric_s
+        """Add all losses and the next samples: always as many, whenever they came, so that sums agree."""
+        while self._measured:
+            measured = self._measured.popleft()
+            self.losses.update(measured.losses, measured.samples)
+            self.laps.work["loss"] += measured.seconds
+        if not self._evaluated:
+            return
+        done = [self._evaluated.popleft() for _ in range(min(_ADDED_AT_ONCE, len(self._evaluated)))]
+        self.iou.add(*(sample.iou for sample in done))
+        self.cleval.add(*(sample.cleval for sample in done))
+        self.laps.work["boxes"] += sum(sample.boxes_s for sample in done)
+        self.laps.work["metric"] += sum(sample.metric_s for sample in done)
         scored = [
-            ScoredSample(counts.image_rates().hmean, self._names.popleft(), evaluation.detections)
-            for counts, evaluation in zip(iou, done, strict=True)
+            ScoredSample(sample.iou.image_rates().hmean, sample.sample_id, sample.detections)
+            for sample in done
         ]
         self.worst = heapq.nsmallest(
             self.most_worst, [*self.worst, *scored], key=lambda sample: (sample.hmean, sample.sample_id)

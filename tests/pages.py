@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 from ocr.geometry import letterbox, transform_points
 from ocr.lightning_module import DetectorModule
 from ocr.maps import MapParams, build_maps
-from ocr.model import DetectorParams
+from ocr.params import DetectorIdentity, DetectorParams, DetectorSettings
 
 SIDE = 128
 ENLARGED = 3  # how much larger the upright image is than the canvas
@@ -75,9 +75,14 @@ def loader(samples: list[Batch], batch_size: int = 2) -> DataLoader[Batch]:
     return DataLoader(samples, batch_size=batch_size, collate_fn=collate)  # type: ignore[arg-type]
 
 
-def module(side: int = 96, **settings: Any) -> DetectorModule:
+def identity(side: int = 96, **other: Any) -> DetectorIdentity:
+    """A tiny detector's; `other` values replace these."""
+    return DetectorIdentity(**{"model": TINY, "canvas": (side, side), "mean": MEAN, "std": STD, **other})
+
+
+def module(side: int = 96, belongs_to: DetectorIdentity | None = None, **settings: Any) -> DetectorModule:
     torch.manual_seed(0)
-    return DetectorModule(TINY, **{"canvas": (side, side), "mean": MEAN, "std": STD, **settings})
+    return DetectorModule(belongs_to or identity(side), DetectorSettings(**settings))
 
 
 def trainer(folder: Path, **settings: Any) -> pl.Trainer:

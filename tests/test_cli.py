@@ -376,7 +376,6 @@ def test_wrong_usage_is_one_sentence(built: Shell, arguments: tuple[str, ...], c
     [
         (("diff", "work/tiny/val/maps.zarr", "none.zarr"), "there is no store at none.zarr"),
         (("diff", "work/tiny/val/maps.zarr", "work/tiny/val/decode.zarr"), "compare stores of one stage"),
-        (("bench", "ladder", "--config", "tiny", "--picture", "ladder.txt"), "ladder.txt is to be a picture"),
     ],
 )
 def test_wrong_paths_are_wrong_usage(built: Shell, arguments: tuple[str, ...], words: str) -> None:

@@ -10,7 +10,7 @@ import torch
 
 from ocr.contract import check_batch
 from pipeline.errors import PipelineError
-from tests.pages import MEAN, STD, Batch, collate, sample_of
+from tests.pages import Batch, collate, identity, sample_of
 
 SIDE = 64
 WITHOUT = object()
@@ -23,7 +23,7 @@ def batch() -> Batch:
 
 
 def check(batch: Batch, **settings: Any) -> None:
-    check_batch(batch, **{"canvas": (SIDE, SIDE), "mean": MEAN, "std": STD, **settings})
+    check_batch(batch, identity(SIDE), **settings)
 
 
 def nan(batch: Batch, name: str) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""`overfit`, `precision` and `ceiling` as a user types them, on two receipts."""
+"""`precision`, `ceiling` and `bench epoch` as a user types them, on two receipts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 import pytorch_lightning as pl
 
-from ocr.datasets import ladder
 from tests.test_cli import Shell
 from warmstore.cli import _run
 
@@ -25,6 +24,16 @@ SETTINGS = (
     "data.generate.size=[512,384]",
     "stages.maps.min_text_size=3",
     "stages.maps.shrink_ratio=0.6",
+)
+
+BY_HEART = (
+    "trainer.overfit_batches=1",
+    "trainer.max_epochs=200",
+    "trainer.check_val_every_n_epoch=200",
+    "trainer.num_sanity_val_steps=0",
+    "model.augment.enabled=false",
+    "model.batch_size=2",
+    "model.optimizer.lr=5e-3",
 )
 
 
@@ -51,15 +60,9 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Small:
 
 @pytest.fixture(scope="module")
 def learnt(shell: Small) -> dict[str, Any]:
-    """What `overfit` reports on two receipts."""
-    found: dict[str, Any] = shell.json("overfit", "--samples", "2")
+    """The summary of a training that learns two receipts by heart."""
+    found: dict[str, Any] = shell.json("train", *BY_HEART)
     return found
-
-
-@pytest.mark.slow
-def test_two_receipts_are_learnt_by_heart(learnt: dict[str, Any]) -> None:
-    assert learnt["passed"] and learnt["hmean"] >= 0.95 and learnt["samples"] == 2
-    assert learnt["ceiling"] >= learnt["hmean"]
 
 
 @pytest.mark.slow
@@ -139,6 +142,8 @@ def test_epochs_are_the_same_on_every_rung(
     assert rungs == [
         ("plain online", 0, 0, 2),
         ("plain online", 1, 0, 2),
+        ("+ TurboJPEG", 0, 0, 2),
+        ("+ TurboJPEG", 1, 0, 2),
         ("+ RAM images", 0, 0, 2),  # their maps are drawn
         ("+ RAM images", 1, 0, 2),
         ("+ mixed precision", 0, 0, 2),
@@ -162,55 +167,6 @@ def test_epochs_are_the_same_on_every_rung(
     assert "32-true: the metrics are NOT the same on every rung" in done.stdout
 
 
-@pytest.mark.slow
-def test_learning_by_heart_tells_how_it_goes(shell: Small, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level("INFO"):
-        shell("overfit", "--epochs", "10")
-    told = [record.message for record in caplog.records if record.name == "ocr.loss_lines"]
-    assert len(told) >= 10 and all("loss " in line for line in told)
-
-
-def test_a_ladder_over_some_samples(shell: Small, monkeypatch: pytest.MonkeyPatch) -> None:
-    def climb(sources: Any, *asked: Any) -> Any:
-        rung = next(rung for rung in ladder.rungs(sources) if rung.name == "the store, warm")
-        return ladder.measure(rung, sources, *asked)
-
-    monkeypatch.setattr(ladder, "climb", climb)
-    (one,) = json.loads(shell.bench("ladder", "--samples", "2", "--epochs", "1", "--json").stdout)["val"]
-    assert one["samples"] == 2
-    told = shell.bench("ladder", "--samples", "2").stdout
-    assert "reading 2 samples of split val" in told and "404 samples in" in told
-
-
-class OneProcess:
-    """Does what a pool of a process of its own would do, here."""
-
-    def __enter__(self) -> OneProcess:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    def apply(self, work: Any, arguments: tuple[Any, ...]) -> Any:
-        return pickle.loads(pickle.dumps(work(*pickle.loads(pickle.dumps(arguments)))))
-
-
-def test_the_ladder_is_climbed_by_configuration_and_drawn(
-    shell: Small, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    context = SimpleNamespace(get_context=lambda _: SimpleNamespace(Pool=lambda _: OneProcess()))
-    monkeypatch.setattr("ocr.datasets.ladder.multiprocessing", context)
-    found = json.loads(shell.bench("ladder", "--split", "val", "--epochs", "2", "--json").stdout)["val"]
-    names = ["online, Pillow", "+ TurboJPEG", "+ RAM images", "+ preloaded maps", "+ tensor cache"]
-    names += ["the store, cold", "the store, warm", "the store, RAM cache"]
-    assert [(one["rung"], one["epoch"]) for one in found] == [(name, at) for name in names for at in (0, 1)]
-    for one in found:
-        assert one["samples"] == 3 and one["rate"] == 3 / one["seconds"] and one["cpu_s"] > 0
-    done = shell.bench("ladder", "--split", "val", "--epochs", "1", "--picture", "ladder.png")
-    assert done.returncode == 0 and all(name in done.stdout for name in names)
-    assert (shell.folder / "ladder.png").stat().st_size > 0
-
-
 def test_the_ceiling_of_canvases(shell: Small) -> None:
     found = shell.json("ceiling", "--canvas", "128,320x256")["val"]
     assert [one["canvas"] for one in found] == [[128, 128], [320, 256]]
@@ -218,12 +174,6 @@ def test_the_ceiling_of_canvases(shell: Small) -> None:
     assert found[0]["images"] == 3 and sum(found[0]["lost"].values()) > 0
     words = shell("ceiling", "--canvas", "128").stdout
     assert "128 × 128" in words and "below the box decoder's minimum" in words
-
-
-def test_learning_what_the_maps_do_not_allow_is_not_tried(shell: Small) -> None:
-    done = shell("overfit", "model.boxes.min_size=30")
-    assert done.returncode == 2
-    assert "even perfect maps of these samples give an H-mean of 0.000, the goal is 0.95" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -234,7 +184,6 @@ def test_learning_what_the_maps_do_not_allow_is_not_tried(shell: Small) -> None:
         (("precision", "--checkpoint", "none.ckpt"), "there is no checkpoint none.ckpt"),
         (("precision", "--precision", "8-bit"), "'8-bit' is not one of"),
         (("precision", "--tolerance", "-1"), "-1"),
-        (("overfit", "--samples", "9"), "has 2 samples, not 9"),
         (("train", "trainer.val_precision=64-true"), "trainer.val_precision"),
         (
             ("train", "trainer.precision=bf16-true", "trainer.val_precision=32-true"),

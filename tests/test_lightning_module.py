@@ -17,12 +17,13 @@ import torch
 from ocr.augment import AugmentParams
 from ocr.checkpoints import read_checkpoint
 from ocr.lightning_module import DetectorModule
+from ocr.maps import MapParams
 from ocr.model import DetectorOutput
 from ocr.optimizer import OptimizerParams, one_cycle
 from ocr.tensors import TensorParams
 from pipeline.errors import ConfigError, PipelineError
-from tests.pages import MEAN, SIDE, STD, TINY, Batch, collate, loader, module, sample_of, trainer
-from warmstore.settings import ModelConfig, TrainerConfig
+from tests.pages import MEAN, SIDE, STD, TINY, Batch, collate, identity, loader, module, sample_of, trainer
+from warmstore.settings import ModelConfig, TrainingConfig
 from warmstore.training import trained_detector
 
 pytestmark = [
@@ -31,6 +32,9 @@ pytestmark = [
     # Lightning's own use of torch's pytrees.
     pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning"),
 ]
+
+
+GREY = identity(mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.4))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -186,7 +190,7 @@ def test_the_schedule_needs_an_end(tmp_path: Path, small: list[Batch]) -> None:
 def checkpoint(tmp_path_factory: pytest.TempPathFactory, small: list[Batch]) -> tuple[Path, DetectorModule]:
     """A checkpoint after one of two epochs, and the detector it was taken of."""
     folder = tmp_path_factory.mktemp("run")
-    detector = module(mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.4))
+    detector = module(belongs_to=GREY)
     run = trainer(folder, max_epochs=1)
     run.fit(detector, loader(small))
     run.save_checkpoint(folder / "last.ckpt")
@@ -196,7 +200,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory, small: list[Batch]) -> 
 def test_a_checkpoint_gives_the_same_detector_back(checkpoint: tuple[Path, DetectorModule]) -> None:
     path, trained = checkpoint
     loaded = DetectorModule.from_checkpoint(path)
-    assert loaded.params == TINY and loaded.canvas == (96, 96) and not loaded.training
+    assert loaded.identity == GREY and not loaded.training
     assert torch.equal(loaded.mean, trained.mean) and torch.equal(loaded.std, trained.std)
     images = torch.rand(1, 3, 96, 96)
     with torch.no_grad():
@@ -207,7 +211,7 @@ def test_training_goes_on_from_a_checkpoint(
     tmp_path: Path, checkpoint: tuple[Path, DetectorModule], small: list[Batch]
 ) -> None:
     run = trainer(tmp_path, max_epochs=2)
-    detector = module(mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.4))
+    detector = module(belongs_to=GREY)
     run.fit(detector, loader(small), ckpt_path=checkpoint[0], weights_only=True)
     assert run.current_epoch == 2 and run.global_step == 4
 
@@ -216,7 +220,7 @@ def test_training_goes_on_from_a_checkpoint(
     ("other", "words"),
     [
         ({"canvas": (96, 128)}, r"canvas \[96, 96\] → \[96, 128\]"),
-        ({"params": TINY.model_copy(update={"neck_channels": 32})}, r"model .*'neck_channels': 32"),
+        ({"model": TINY.model_copy(update={"neck_channels": 32})}, r"model .*'neck_channels': 32"),
         ({"mean": MEAN}, r"mean \[0\.5, 0\.4, 0\.3\] → \[0\.485"),
     ],
 )
@@ -227,10 +231,10 @@ def test_a_checkpoint_of_another_detector_is_refused(
     other: dict[str, Any],
     words: str,
 ) -> None:
-    settings = {"params": TINY, "canvas": (96, 96), "mean": (0.5, 0.4, 0.3), "std": (0.2, 0.3, 0.4), **other}
+    belongs_to = GREY.model_copy(update=other)
     with pytest.raises(ConfigError, match=words):
         trainer(tmp_path).validate(
-            DetectorModule(**settings), loader(small), ckpt_path=checkpoint[0], weights_only=True
+            module(belongs_to=belongs_to), loader(small), ckpt_path=checkpoint[0], weights_only=True
         )
 
 
@@ -239,12 +243,14 @@ def test_a_checkpoint_belongs_to_its_configuration_to_the_digits_that_a_module_h
     tmp_path: Path, shift: float
 ) -> None:
     mean, std = (0.2000025, 0.5455144964388339, 0.35651750283124317), (0.2000065, 0.25, 100.1234567)
-    detector, run = module(mean=mean, std=std), trainer(tmp_path)
+    detector, run = module(belongs_to=identity(mean=mean, std=std)), trainer(tmp_path)
     run.strategy.connect(detector)
     run.save_checkpoint(tmp_path / "last.ckpt")
-    stages = SimpleNamespace(tensors=TensorParams(mean=(mean[0] + shift, *mean[1:]), std=std))
-    config: Any = SimpleNamespace(canvas=(96, 96), stages=stages)
-    asked: Any = SimpleNamespace(model=ModelConfig(**TINY.model_dump()), trainer=TrainerConfig())
+    stages = SimpleNamespace(
+        tensors=TensorParams(mean=(mean[0] + shift, *mean[1:]), std=std), maps=MapParams()
+    )
+    config: Any = SimpleNamespace(canvas=(96, 96), seed=0, stages=stages)
+    asked = TrainingConfig(model=ModelConfig(**TINY.model_dump()))
     with pytest.raises(ConfigError, match="mean") if shift else nullcontext():
         trained_detector(config, asked, tmp_path / "last.ckpt")
 

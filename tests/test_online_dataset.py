@@ -23,7 +23,6 @@ from ocr.datasets import (
     online,
 )
 from ocr.datasets.config import OnlineParams
-from ocr.datasets.ladder import Sources, measure, rungs
 from ocr.decoding import DecodeParams
 from ocr.source import AnnotatedSplit
 from ocr.tensors import MAP_DTYPES, TensorParams
@@ -358,40 +357,3 @@ def test_bad_labels_are_listed_and_a_bad_image_raises_with_its_verdict(
         dataset[dataset.sample_ids.index("3.jpg")]
     with pytest.raises(ConfigError, match=r"no usable sample 1\.jpg"):
         OnlineDataset(config(tmp_path), PARAMS, samples=["1.jpg"])
-
-
-def test_the_ladder_reads_every_rung_and_each_saves_what_it_says(
-    raw: Path, tmp_path: Path, calls: dict[str, int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    evicted: list[Path] = []
-    monkeypatch.setattr("ocr.datasets.ladder._evict", evicted.append)
-    ids = [f"{index}.jpg" for index in range(COUNT)]
-    declared = fields(*CANVAS)
-    maps = tuple(field for field in declared if isinstance(field, Chunked) and field.name != "image")
-    (tmp_path / "maps").mkdir()
-    sources = Sources(
-        raw / "img",
-        raw / "box",
-        write_store(tmp_path / "maps/maps.zarr", staged(raw), maps, sample_ids=ids),
-        write_store(tmp_path / "tensors.zarr", staged(raw), declared, sample_ids=ids),
-        PARAMS,
-    )
-    work = {}
-    for rung in rungs(sources):
-        before = dict(calls)
-        evicted.clear()
-        found = measure(rung, sources, batch_size=4, epochs=2)
-        assert [(m.epoch, m.samples) for m in found] == [(0, COUNT), (1, COUNT)]
-        assert all(m.rate > 0 and m.opened_s > 0 for m in found)
-        assert evicted == ([sources.tensors] if rung.cold else [])
-        work[rung.name] = {name: calls[name] - before[name] for name in calls}
-        (first,) = measure(rung, sources, batch_size=4, epochs=1, limit=2)
-        assert first.samples == 2
-    assert list(work.values()) == [
-        {"decode_upright": 12, "final_maps": 12},
-        {"decode_upright": 12, "final_maps": 12},
-        {"decode_upright": 6, "final_maps": 12},
-        {"decode_upright": 6, "final_maps": 0},
-        {"decode_upright": 6, "final_maps": 0},
-        *3 * [{"decode_upright": 0, "final_maps": 0}],
-    ]

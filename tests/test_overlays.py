@@ -16,7 +16,7 @@ from ocr.datasets.collate import DEFAULT_FIELDS
 from ocr.overlays import FALSE, FOUND, IGNORED, MISSED, RIGHT, WorstImages, draw_overlay, draw_worst
 from ocr.postprocess import Detections
 from ocr.scoring import ScoredSample
-from tests.pages import module, trainer
+from tests.pages import identity, module, trainer
 from tests.stores import tensors_store
 
 pytestmark = [
@@ -104,7 +104,7 @@ def test_the_worst_images_of_an_epoch_are_drawn_and_sent_to_tensorboard(
         close=lambda: None,
     )
     monkeypatch.setattr(TensorBoardLogger, "experiment", experiment)
-    detector = module(64, mean=(0.5, 0.25, 0.125), std=(0.5, 0.25, 0.2))
+    detector = module(belongs_to=identity(64, mean=(0.5, 0.25, 0.125), std=(0.5, 0.25, 0.2)))
     run = trainer(tmp_path, callbacks=[WorstImages(tmp_path, most=3)], logger=logger)
     run.validate(detector, datamodule=data, verbose=False)
     with Image.open(tmp_path / "worst.png") as sheet:

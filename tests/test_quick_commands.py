@@ -35,11 +35,8 @@ def test_looking_needs_no_torch(built: Shell, command: str) -> None:
         ("precision --checkpoint none.ckpt", "there is no checkpoint none.ckpt"),
         ("bench epoch --checkpoint none.ckpt", "there is no checkpoint none.ckpt"),
         ("bench epoch work_dir=empty", "there is no checkpoint below empty/runs"),
-        ("bench ladder work_dir=empty", "there is no store at empty/val/tensors.zarr"),
         ("train work_dir=empty", "there is no store at empty/train/tensors.zarr"),
         ("train model.backbone=vgg", "model.backbone"),
-        ("overfit work_dir=empty", "there is no store at empty/train/tensors.zarr"),
-        ("overfit --samples 99", "has 8 samples, not 99"),
         ("ceiling work_dir=empty", "there is no store at empty/val/canonical.zarr"),
     ],
 )

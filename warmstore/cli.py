@@ -40,7 +40,6 @@ COMMANDS = (
     training.validate,
     evaluating.precision,
     evaluating.ceiling,
-    evaluating.overfit,
     benching.bench,
 )
 

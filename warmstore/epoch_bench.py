@@ -1,4 +1,4 @@
-"""Whole validation epochs against the ladder: data, forward pass, loss, boxes and metrics, rung by rung."""
+"""Whole validation epochs, rung by rung: each way of reading the data, from plain online to the store."""
 
 from __future__ import annotations
 
@@ -14,27 +14,32 @@ import pytorch_lightning as pl
 import torch
 
 from ocr.cache import CacheParams
-from ocr.datasets import CacheConfig, DatasetConfig, OcrDataModule, OnlineDataset, TensorDataset
+from ocr.datasets import (
+    CacheConfig,
+    DatasetConfig,
+    ImageLoadingConfig,
+    OcrDataModule,
+    OnlineDataset,
+    TensorDataset,
+)
 from ocr.datasets.config import OnlineParams
-from ocr.datasets.ladder import Sources, rungs
-from ocr.frames import LabelFrame
-from ocr.lightning_module import DetectorModule
 from ocr.precision import Precision
 from ocr.profile import EpochProfile
 from pipeline.errors import ConfigError
 from warmstore.config import RunConfig
 from warmstore.inputs import ValidationInputs
-from warmstore.settings import ModelConfig
+from warmstore.settings import TrainingConfig
 from warmstore.training import VAL_FIELDS, quiet, trained_detector
 
 GPU_GOAL = 8.0
 """How many times as fast as the baseline the store's epochs shall be on a GPU."""
 CPU_GOAL = 0.03
 """The share of an epoch from the store that may be something else than the forward pass, on a CPU."""
+_RATES = ("hmean", "precision", "recall", "samples")
 
 
 @dataclass(frozen=True)
-class EpochRung:
+class Rung:
     """A way to read, from raw files where `online` is given and from the store otherwise, in a precision."""
 
     name: str
@@ -43,14 +48,13 @@ class EpochRung:
 
 
 @dataclass(frozen=True)
-class EpochJob:
+class Job:
     """What is the same on every rung; it travels to the process that measures."""
 
+    config: RunConfig
+    settings: TrainingConfig
+    split: str
     checkpoint: Path
-    sources: Sources
-    model: ModelConfig
-    annotation_format: str
-    label_frame: LabelFrame
     samples: tuple[str, ...]
     epochs: int
     workers: int
@@ -92,68 +96,51 @@ def epoch_job(
     epochs: int = 3,
     limit: int | None = None,
     workers: int = 0,
-) -> EpochJob:
+) -> Job:
     """Gather what the rungs share. Raises ConfigError for another detector's checkpoint or an empty store."""
-    asked, checkpoint, store = inputs.settings, inputs.checkpoint, inputs.store
-    trained_detector(config, asked, checkpoint)
-    samples = tuple(store.sample_ids[:limit])
+    trainer = inputs.settings.trainer.model_copy(update={"val_precision": None})  # rungs have theirs
+    settings = inputs.settings.model_copy(update={"trainer": trainer})
+    trained_detector(config, settings, inputs.checkpoint)
+    samples = tuple(inputs.store.sample_ids[:limit])
     if not samples:
-        raise ConfigError(f"{store.name} has no samples to validate on")
-    chosen = config.data.splits[split]
-    return EpochJob(
-        checkpoint,
-        sources_of(config, split),
-        asked.model,
-        chosen.format,
-        chosen.label_frame,
-        samples,
-        epochs,
-        workers,
-    )
+        raise ConfigError(f"{inputs.store.name} has no samples to validate on")
+    return Job(config, settings, split, inputs.checkpoint, samples, epochs, workers)
 
 
-def sources_of(config: RunConfig, split: str) -> Sources:
-    """Where a split's raw data and stores lie, and how its stages compute."""
-    stages, chosen, workspace = config.stages, config.data.splits[split], config.workspace(split)
-    return Sources(
-        images=config.data.root / chosen.images,
-        annotations=config.data.root / chosen.annotations,
-        maps=workspace.store_path(stages.maps),
-        tensors=workspace.store_path(stages.tensors),
-        params=OnlineParams(stages.canonicalize, stages.decode, stages.maps, stages.tensors),
-    )
-
-
-def epoch_rungs(sources: Sources) -> tuple[EpochRung, ...]:
+def epoch_rungs(config: RunConfig, split: str) -> tuple[Rung, ...]:
     """The rungs, each the one before and one switch more; the last reads the store instead."""
-    plain = rungs(sources)[0].online
-    assert plain is not None
-    images = plain.model_copy(update={"preload_images": True})
+    root, chosen = config.data.root, config.data.splits[split]
+    plain = DatasetConfig(
+        image_path=root / chosen.images,
+        annotation_path=root / chosen.annotations,
+        image_loading_config=ImageLoadingConfig(use_turbojpeg=False),
+    )
+    turbo = plain.model_copy(update={"image_loading_config": ImageLoadingConfig(use_turbojpeg=True)})
+    images = turbo.model_copy(update={"preload_images": True})
     cached = images.model_copy(update={"cache_config": CacheConfig(cache_transformed_tensors=True)})
     mixed: Precision = "16-mixed" if torch.cuda.is_available() else "bf16-mixed"
     return (
-        EpochRung("plain online", "32-true", plain),
-        EpochRung("+ RAM images", "32-true", images),
-        EpochRung("+ mixed precision", mixed, images),
-        EpochRung("+ tensor cache", mixed, cached),
-        EpochRung("the store", mixed),
+        Rung("plain online", "32-true", plain),
+        Rung("+ TurboJPEG", "32-true", turbo),
+        Rung("+ RAM images", "32-true", images),
+        Rung("+ mixed precision", mixed, images),
+        Rung("+ tensor cache", mixed, cached),
+        Rung("the store", mixed),
     )
 
 
-def measure_ladder(job: EpochJob) -> Iterator[EpochMeasurement]:
+def measure_ladder(job: Job) -> Iterator[EpochMeasurement]:
     """Validate on rung after rung, each in a process of its own, so that none finds another's caches."""
-    for rung in epoch_rungs(job.sources):
+    for rung in epoch_rungs(job.config, job.split):
         with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
             yield from pool.submit(measure_rung, rung, job).result()
 
 
-def measure_rung(rung: EpochRung, job: EpochJob) -> list[EpochMeasurement]:
+def measure_rung(rung: Rung, job: Job) -> list[EpochMeasurement]:
     """Run a rung's validation epochs in this process."""
-    module = DetectorModule.from_checkpoint(
-        job.checkpoint, boxes=job.model.boxes, loss=job.model.loss, overlap=job.model.overlap
-    )
+    module = trained_detector(job.config, job.settings, job.checkpoint)
     began = time.perf_counter()
-    data = OcrDataModule(val=_open(rung, job), batch_size=job.model.batch_size)
+    data = OcrDataModule(val=open_rung(rung, job), batch_size=job.settings.model.batch_size)
     opened, profile, found = time.perf_counter() - began, EpochProfile(), []
     with quiet():
         trainer = pl.Trainer(
@@ -168,10 +155,28 @@ def measure_rung(rung: EpochRung, job: EpochJob) -> list[EpochMeasurement]:
         for epoch in range(job.epochs):
             (metrics,) = trainer.validate(module, datamodule=data, verbose=False)
             values = {name.removeprefix("val/"): float(value) for name, value in metrics.items()}
-            found.append(
-                EpochMeasurement(rung.name, rung.precision, epoch, opened, profile.epochs[-1], values)
-            )
+            row = profile.epochs[-1]
+            found.append(EpochMeasurement(rung.name, rung.precision, epoch, opened, row, values))
     return found
+
+
+def open_rung(rung: Rung, job: Job) -> TensorDataset | OnlineDataset:
+    """Open the data in the way of a rung."""
+    stages, chosen = job.config.stages, job.config.data.splits[job.split]
+    if rung.online is None:
+        path = job.config.workspace(job.split).store_path(stages.tensors)
+        dataset = TensorDataset(path, VAL_FIELDS, samples=job.samples, cache=CacheParams(mode="mmap"))
+        dataset.warm()
+        return dataset
+    return OnlineDataset(
+        rung.online,
+        OnlineParams(stages.canonicalize, stages.decode, stages.maps, stages.tensors),
+        fields=VAL_FIELDS,
+        samples=job.samples,
+        annotation_format=chosen.format,
+        label_frame=chosen.label_frame,
+        workers=job.workers,
+    )
 
 
 def same_metrics(measured: Sequence[EpochMeasurement]) -> dict[str, bool]:
@@ -181,24 +186,3 @@ def same_metrics(measured: Sequence[EpochMeasurement]) -> dict[str, bool]:
         rates = tuple(value for name, value in sorted(one.metrics.items()) if name.endswith(_RATES))
         seen.setdefault(one.precision, set()).add(rates)
     return {precision: len(rates) == 1 for precision, rates in seen.items()}
-
-
-_RATES = ("hmean", "precision", "recall", "samples")
-
-
-def _open(rung: EpochRung, job: EpochJob) -> TensorDataset | OnlineDataset:
-    if rung.online is None:
-        dataset = TensorDataset(
-            job.sources.tensors, VAL_FIELDS, samples=job.samples, cache=CacheParams(mode="mmap")
-        )
-        dataset.warm()
-        return dataset
-    return OnlineDataset(
-        rung.online,
-        job.sources.params,
-        fields=VAL_FIELDS,
-        samples=job.samples,
-        annotation_format=job.annotation_format,
-        label_frame=job.label_frame,
-        workers=job.workers,
-    )

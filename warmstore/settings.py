@@ -8,7 +8,9 @@ from ocr.cache import CacheParams
 from ocr.params import (
     AugmentParams,
     BoxParams,
+    DetectorIdentity,
     DetectorParams,
+    DetectorSettings,
     LossParams,
     OptimizerParams,
     OverlapParams,
@@ -30,10 +32,6 @@ class ModelConfig(DetectorParams):
     augment: AugmentParams = AugmentParams()
     boxes: BoxParams = BoxParams()
     overlap: OverlapParams = OverlapParams()
-
-    def detector(self) -> DetectorParams:
-        """Give the part that decides the network."""
-        return DetectorParams(**{name: getattr(self, name) for name in DetectorParams.model_fields})
 
 
 class TrainerConfig(Parameters):
@@ -98,6 +96,26 @@ class TrainingConfig(Parameters):
     cache: CacheParams = CacheParams()
     trainer: TrainerConfig = TrainerConfig()
     model: ModelConfig = ModelConfig()
+
+    def detector_identity(self, run: RunConfig) -> DetectorIdentity:
+        """Give what the weights of this run's detector belong to."""
+        model = DetectorParams(**{name: getattr(self.model, name) for name in DetectorParams.model_fields})
+        tensors = run.stages.tensors
+        return DetectorIdentity(model=model, canvas=run.canvas, mean=tensors.mean, std=tensors.std)
+
+    def detector_settings(self, run: RunConfig) -> DetectorSettings:
+        """Give how this run's detector learns and is validated."""
+        model = self.model
+        return DetectorSettings(
+            loss=model.loss,
+            optimizer=model.optimizer,
+            augment=model.augment,
+            boxes=model.boxes,
+            overlap=model.overlap,
+            maps=run.stages.maps,
+            val_precision=self.trainer.own_val_precision(),
+            seed=run.seed,
+        )
 
 
 def training_config(config: RunConfig, composed: Composed) -> TrainingConfig:

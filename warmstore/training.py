@@ -19,7 +19,7 @@ from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 from ocr.checkpoints import check_identity
 from ocr.datasets import OcrDataModule
 from ocr.datasets.collate import DEFAULT_FIELDS
-from ocr.lightning_module import DetectorModule, detector_identity
+from ocr.lightning_module import DetectorModule
 from ocr.loss_lines import LossLines
 from ocr.overlays import WorstImages
 from ocr.profile import EpochProfile, draw_profile
@@ -72,7 +72,7 @@ def train_detector(config: RunConfig, asked: TrainingConfig, stores: Mapping[str
         if asked.model.early_stopping:
             callbacks.append(EarlyStopping("val/hmean", mode="max", patience=asked.model.early_stopping))
         trainer = lightning_trainer(asked, folder, callbacks)
-        module = new_detector(config, asked)
+        module = DetectorModule(asked.detector_identity(config), asked.detector_settings(config))
         advise_threads(trainer)
         began = time.perf_counter()
         trainer.fit(module, datamodule=data)
@@ -115,41 +115,15 @@ def trained_detector(config: RunConfig, asked: TrainingConfig, checkpoint: Path)
     Raises ConfigError where it is another model, or was trained for another canvas, mean or std, than
     the configuration has.
     """
-    module = DetectorModule.from_checkpoint(
-        checkpoint,
-        boxes=asked.model.boxes,
-        loss=asked.model.loss,
-        overlap=asked.model.overlap,
-        val_precision=asked.trainer.own_val_precision(),
-    )
-    if module.canvas != config.canvas:
+    module = DetectorModule.from_checkpoint(checkpoint, asked.detector_settings(config))
+    canvas = list(module.identity.canvas)
+    if canvas != list(config.canvas):
         raise ConfigError(
-            f"{checkpoint} was trained for canvas {list(module.canvas)} and the configuration has "
-            f"{list(config.canvas)}; set canvas={list(module.canvas)} and rerun the stages, or train anew"
+            f"{checkpoint} was trained for canvas {canvas} and the configuration has "
+            f"{list(config.canvas)}; set canvas={canvas} and rerun the stages, or train anew"
         )
-    tensors = config.stages.tensors
-    configured = detector_identity(asked.model.detector(), config.canvas, tensors.mean, tensors.std)
-    check_identity(module.identity(), configured)
+    check_identity(module.identity.as_json(), asked.detector_identity(config))
     return module
-
-
-def new_detector(config: RunConfig, asked: TrainingConfig) -> DetectorModule:
-    """Build an untrained detector that learns and is validated as configured."""
-    tensors = config.stages.tensors
-    return DetectorModule(
-        asked.model.detector(),
-        canvas=config.canvas,
-        mean=tensors.mean,
-        std=tensors.std,
-        loss=asked.model.loss,
-        optimizer=asked.model.optimizer,
-        boxes=asked.model.boxes,
-        overlap=asked.model.overlap,
-        val_precision=asked.trainer.own_val_precision(),
-        augment=asked.model.augment,
-        maps=config.stages.maps,
-        seed=config.seed,
-    )
 
 
 def normalised_when_read(asked: TrainingConfig) -> tuple[Literal["val"], ...]:
@@ -205,7 +179,7 @@ def _summary(store: Store, metrics: Any, epochs: list[dict[str, Any]], trainer: 
         "cleval": {name: float(metrics[f"val/cleval_{name}"]) for name in _RATES},
         "epochs": epochs,
         "precision": str(trainer.precision),
-        "val_precision": trainer.lightning_module.val_precision or str(trainer.precision),
+        "val_precision": trainer.lightning_module.settings.val_precision or str(trainer.precision),
         "store": {"path": str(store.name), "generation": store.generation, "digest": store.digest},
     }
 

@@ -140,10 +140,13 @@ class OcrDataModule(pl.LightningDataModule):  # type: ignore[misc]  # Lightning 
                 "each of which needs one; set trainer.devices lower, or the limit higher"
             )
         device = trainer.strategy.root_device if trainer else None
+        shuffle = split == "train" and not (
+            trainer and trainer.overfit_batches
+        )  # which asks for the same ones
         loader = BatchLoader(
             dataset,
             self.batch_size,
-            "shuffled" if split == "train" else "sequential",
+            "shuffled" if shuffle else "sequential",
             rank=trainer.global_rank if trainer else 0,
             ranks=trainer.world_size if trainer else 1,
             seed=self.seed,

@@ -1,4 +1,4 @@
-"""Commands that measure: ways to read, and whole validation epochs."""
+"""The command that measures whole validation epochs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from warmstore import show
-from warmstore.options import Invocation, run_options, writable
+from warmstore.options import Invocation, run_options
 
 if TYPE_CHECKING:
     from warmstore.epoch_bench import EpochMeasurement
@@ -16,52 +16,12 @@ if TYPE_CHECKING:
 
 @click.group()
 def bench() -> None:
-    """Measure on your data, rung by rung.
+    """Measure on your data.
 
     \b
     Example:
       warmstore bench epoch --config receipts
     """
-
-
-@bench.command()
-@run_options()
-@click.option("--epochs", default=3, show_default=True, type=click.IntRange(min=1))
-@click.option("--samples", type=click.IntRange(min=1), help="The first so many; all otherwise.")
-@click.option(
-    "--picture",
-    type=click.Path(path_type=Path, dir_okay=False, writable=True),
-    help="Where the picture goes; <work_dir>/ladder-<split>.png otherwise.",
-)
-def ladder(asked: Invocation, epochs: int, samples: int | None, picture: Path | None) -> int:
-    """Read epochs in every way there is, from plain online decoding to the warm store; no detector.
-
-    \b
-    Example:
-      warmstore bench ladder --split val --samples 32
-    """
-    from warmstore.inputs import checked_store
-    from warmstore.settings import training_config
-
-    if picture:
-        writable(picture, ".png", ".pdf", ".svg")
-    config, split = asked.config, asked.one_split()
-    checked_store(config, split)
-    batch_size = training_config(config, asked.composed).model.batch_size
-    from ocr.datasets.ladder import climb
-    from warmstore.epoch_bench import sources_of
-    from warmstore.ladder_report import COLUMNS, draw_ladder, ladder_rows
-
-    measured = list(climb(sources_of(config, split), batch_size, epochs, samples))
-    if asked.json:
-        show.as_json({split: [{**vars(one), "rate": one.rate} for one in measured]})
-        return 0
-    title = f"reading {measured[0].samples} samples of split {split}"
-    show.table(title, COLUMNS, ladder_rows(measured))
-    picture = picture or config.work_dir / f"ladder-{split}.png"
-    draw_ladder(measured, title, picture)
-    click.echo(f"drawn in {picture}")
-    return 0
 
 
 @bench.command()

@@ -1,8 +1,7 @@
-"""Commands that look at what a detector can reach: precision, ceiling, overfit."""
+"""Commands that look at what a detector can reach: precision and ceiling."""
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -133,40 +132,6 @@ def ceiling(asked: Invocation, canvases: str) -> int:
     ]
     show.table("regions lost, by reason", ("reason", *(_name(one.canvas) for one in found)), losses)
     return 0
-
-
-@click.command()
-@run_options()
-@click.option("--samples", default=2, show_default=True, type=click.IntRange(min=1))
-@click.option("--epochs", default=300, show_default=True, type=click.IntRange(min=1), help="At most so many.")
-@click.option("--goal", default=0.95, show_default=True, type=click.FloatRange(0, 1), help="H-mean to reach.")
-def overfit(asked: Invocation, samples: int, epochs: int, goal: float) -> int:
-    """Learn a few training samples by heart; exit code 1 where even that fails.
-
-    \b
-    Example:
-      warmstore overfit --samples 2
-    """
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    from warmstore.inputs import checked_store
-    from warmstore.settings import training_config
-
-    settings, store = training_config(asked.config, asked.composed), checked_store(asked.config, "train")
-    if len(store) < samples:
-        raise ConfigError(f"{store.name} has {len(store)} samples, not {samples}; ask for fewer")
-    from warmstore.evaluating import overfit_detector
-
-    found = overfit_detector(asked.config, settings, store, samples, epochs, goal)
-    passed = found["hmean"] >= goal
-    if asked.json:
-        show.as_json({**found, "passed": passed})
-        return 0 if passed else 1
-    click.echo(
-        f"{'passed' if passed else 'failed'}: H-mean {found['hmean']:.4f} (goal {goal:g}), "
-        f"CLEval {found['cleval']:.4f} on {samples} samples after {found['epochs']} epochs, "
-        f"{show.duration(found['seconds'])}; {found['folder']}"
-    )
-    return 0 if passed else 1
 
 
 def _canvas(text: str) -> tuple[int, int]:
