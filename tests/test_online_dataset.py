@@ -313,19 +313,23 @@ def test_maps_that_do_not_exist_are_refused(raw: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("canvas", "names", "recipe", "reason"),
+    ("names", "recipe", "reason"),
     [
-        ((64, 64), MAP_DTYPES, {}, r"canvas of prob_map \[64, 64\] → \[96, 64\].*run the stage maps"),
-        (CANVAS, ["prob_map"], {}, "there is no prob_mask"),
-        (CANVAS, MAP_DTYPES, {"parameters": {"shrink_ratio": 0.5}}, r"stages.maps.shrink_ratio 0\.5 → 0\.4"),
+        (
+            MAP_DTYPES,
+            {"parameters": {"canvas": [64, 64]}},
+            r"canvas \[64, 64\] → \[96, 64\]; run the stage maps",
+        ),
+        (["prob_map"], {}, "there is no prob_mask"),
+        (MAP_DTYPES, {"parameters": {"shrink_ratio": 0.5}}, r"stages.maps.shrink_ratio 0\.5 → 0\.4"),
     ],
 )
 @pytest.mark.parametrize("preload", [False, True])
 def test_maps_that_drawing_would_not_give_are_refused(
-    raw: Path, tmp_path: Path, canvas: Any, names: Any, recipe: Any, reason: str, preload: bool
+    raw: Path, tmp_path: Path, names: Any, recipe: Any, reason: str, preload: bool
 ) -> None:
-    maps = tuple(field for field in fields(*canvas) if field.name in names)
-    values = [{name: sample(index, *canvas)[name] for name in names} for index in range(COUNT)]
+    maps = tuple(field for field in fields(*CANVAS) if field.name in names)
+    values = [{name: sample(index, *CANVAS)[name] for name in names} for index in range(COUNT)]
     ids = [f"{index}.jpg" for index in range(COUNT)]
     path = write_store(tmp_path / "maps.zarr", values, maps, attributes={"recipe": recipe}, sample_ids=ids)
     switches = {"maps_path": path, "load_maps": True, "preload_maps": preload}

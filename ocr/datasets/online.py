@@ -71,8 +71,8 @@ class OnlineDataset(Dataset[Sample]):
         self._counters = Counters()
         self._truths: dict[int, Canonical] = {}
         canvas, dtype = self._params.decode.canvas, IMAGE_DTYPES[self._params.tensors.dtype]
-        image: Layout = {"image": ((3, *canvas), dtype)} if "image" in self.fields else {}
-        maps: Layout = {name: ((1, *canvas), MAP_DTYPES[name]) for name in self._map_fields}
+        image: Layout = [("image", dtype, (3, *canvas))] if "image" in self.fields else []
+        maps: Layout = [(name, MAP_DTYPES[name], (1, *canvas)) for name in self._map_fields]
         self._images = self._cache("images", config.keeps_images, image)
         self._maps = self._cache("maps", config.keeps_maps, maps)
         self._stored_maps = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,12 +10,12 @@ from numpy.typing import NDArray
 
 from pipeline.errors import ConfigError
 from pipeline.memory import available_memory
-from pipeline.pages import Region, whole_pages
+from pipeline.pages import PAGE, Region
 from pipeline.shared import Handle, SharedMemory
 
 Arrays = dict[str, NDArray[Any]]
-Layout = dict[str, tuple[tuple[int, ...], str]]
-"""Shape and dtype of each array of a sample."""
+Layout = Sequence[tuple[str, str, tuple[int, ...]]]
+"""Name, dtype and shape of each array of a sample."""
 
 
 class SampleCache:
@@ -25,31 +26,30 @@ class SampleCache:
 
     def __init__(self, purpose: str, count: int, layout: Layout, handle: Handle | None = None) -> None:
         self.purpose, self.count, self.layout = purpose, count, layout
-        sizes = [np.dtype(dtype).itemsize * int(np.prod(shape)) for shape, dtype in layout.values()]
-        self._stride = sum(map(whole_pages, sizes))
-        self._flags = whole_pages(max(count, 1))  # nothing cannot be mapped
-        size = self._flags + count * self._stride
+        packed = np.dtype([("filled", "u1"), *layout], align=True)
+        # A sample has pages of its own: one that a process writes into is private to it from then on.
+        self._record = np.dtype([("sample", packed), ("rest", "u1", (-packed.itemsize % PAGE,))])
         memory = SharedMemory.attach(handle) if handle else None
-        self._memory = memory or self._create(size)
-        self._write, self._read = Region(size), Region(size)
-        self._write.place(0, self._memory.descriptor, size, shared=True)
-        self._read.place(0, self._memory.descriptor, size)
-        self._filled: NDArray[np.uint8] = self._write.bytes()[:count]
+        self._memory = memory or self._create()
+        self._write, self._read = self._mapped(shared=True), self._mapped(shared=False)
 
     def get(self, index: int) -> Arrays | None:
         """Give the arrays of a sample, or None where nobody has put them."""
-        return self._arrays(self._read, index) if self._filled[index] else None
+        if not self._write["filled"][index]:
+            return None
+        return {name: self._read[name][index] for name, _, _ in self.layout}
 
     def put(self, index: int, arrays: Arrays) -> None:
         """Keep the arrays of a sample."""
-        for name, target in self._arrays(self._write, index).items():
-            target[...] = arrays[name]
-        self._filled[index] = 1
+        for name, _, _ in self.layout:
+            self._write[name][index] = arrays[name]
+        self._write["filled"][index] = 1
 
     def __reduce__(self) -> tuple[Any, ...]:
         return SampleCache, (self.purpose, self.count, self.layout, self._memory.handle)
 
-    def _create(self, size: int) -> SharedMemory:
+    def _create(self) -> SharedMemory:
+        size = max(self.count, 1) * self._record.itemsize  # nothing cannot be mapped
         free = available_memory()
         if size <= free:
             try:
@@ -61,11 +61,7 @@ class SampleCache:
             "of memory are free; switch it off, or read from the store instead"
         )
 
-    def _arrays(self, region: Region, index: int) -> Arrays:
-        memory, at = region.bytes(), self._flags + index * self._stride
-        arrays = {}
-        for name, (shape, dtype) in self.layout.items():
-            size = np.dtype(dtype).itemsize * int(np.prod(shape))
-            arrays[name] = memory[at : at + size].view(dtype).reshape(shape)
-            at += whole_pages(size)
-        return arrays
+    def _mapped(self, shared: bool) -> NDArray[np.void]:
+        region = Region(self._memory.size)
+        region.place(0, self._memory.descriptor, self._memory.size, shared=shared)
+        return region.bytes().view(self._record)["sample"]

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from ocr.geometry import Size
 from ocr.maps import MapParams
 from pipeline.errors import ConfigError, StoreError
-from pipeline.stage import Chunked
 from pipeline.store import Store, open_store
 
 
@@ -50,13 +49,11 @@ class StoredMaps:
 
     def _problems(self, canvas: Size, params: MapParams) -> Iterator[str]:
         for name in self.names:
-            field = self._store.declared.get(name)
-            if not isinstance(field, Chunked):
+            if name not in self._store.declared:
                 yield f"there is no {name}"
-            elif field.shape[-2:] != tuple(canvas):
-                yield f"canvas of {name} {list(field.shape[-2:])} → {list(canvas)}"
         drawn = self._store.info.recipe.get("parameters", {})
-        for key, value in params.model_dump(mode="json").items():
+        wanted = {**params.model_dump(mode="json"), "canvas": list(canvas)}
+        for key, value in wanted.items():
             if drawn.get(key, value) != value:
                 yield f"stages.maps.{key} {drawn[key]} → {value}"
 
