@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -48,12 +49,12 @@ class HeaderCache:
         return self._known[digest]
 
     def save(self) -> None:
-        """Write what is known, if anything is new."""
-        if self._memory is None or not self._fresh:
+        """Write what is known, if anything is new; where there is no folder to write to it is read again."""
+        if self._memory is None or not self._fresh or not self._memory.parent.is_dir():
             return
         rows = [(digest, *frame.size, frame.orientation) for digest, frame in sorted(self._known.items())]
-        self._memory.parent.mkdir(parents=True, exist_ok=True)
-        write_aside(self._memory, np.array(rows, dtype=_RECORD).tobytes())
+        with suppress(OSError):  # one that cannot be written only costs reading headers again
+            write_aside(self._memory, np.array(rows, dtype=_RECORD).tobytes())
         self._fresh = False
 
     def _load(self, memory: Path) -> None:

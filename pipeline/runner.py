@@ -129,6 +129,7 @@ def run_stages(
 
     Raises PipelineError where a stage would stand on a stale store that is not among `names`.
     """
+    pipeline.workspace.folder.mkdir(parents=True, exist_ok=True)
     for stage in pipeline.stages:
         if stage.name in names:
             _refuse_stale(pipeline, stage, names)

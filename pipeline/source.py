@@ -86,11 +86,12 @@ class FileHashes:
         return value
 
     def save(self) -> None:
-        """Remember what this run has seen, and forget the rest."""
+        """Remember what this run has seen, and forget the rest; makes no folder for that."""
+        if not self.memory.parent.is_dir():
+            return
         names = "\n".join(self._seen).encode()
         numbers = np.array([known for known, _ in self._seen.values()], dtype="<i8").reshape(-1, 5)
         digests = b"".join(value for _, value in self._seen.values())
-        self.memory.parent.mkdir(parents=True, exist_ok=True)
         head = np.array([len(self._seen), len(names)], dtype="<i8").tobytes()
         write_aside(self.memory, head + names + numbers.tobytes() + digests, "record")
 

@@ -201,7 +201,8 @@ def test_verify_needs_no_data_set_and_takes_paths(built: Shell, tmp_path: Path) 
     (damage,) = built.json("verify", str(copy))[str(copy)]["store"]["damaged"]
     assert damage["samples"] == ["receipt-00001.jpg"]
     assert built("verify", "data.root=elsewhere").returncode == 0
-    assert built.json("verify", "work_dir=empty")["val"]["maps"]["built"] is False
+    (tmp_path / "empty").mkdir()
+    assert built.json("verify", f"work_dir={tmp_path / 'empty'}")["val"]["maps"]["built"] is False
 
 
 def test_verify_of_a_sample_looks_in_every_split_that_has_it(built: Shell) -> None:

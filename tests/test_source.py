@@ -207,7 +207,7 @@ def test_headers_are_read_once_and_only_where_they_matter(
     data.add("b.jpg", jpeg(6), WIDE)
     data.add("copy of a.jpg", jpeg(6), TALL)
     data.add("no text.jpg", jpeg(8))
-    cache = tmp_path / "work/headers"
+    cache = tmp_path / "headers"
     before = [sample.payload.rule for sample in data.split("auto", cache).samples(hash_file)]
     assert len(cache.read_bytes()) % 40 == 0
     monkeypatch.setattr("ocr.header_cache.read_header", lambda *_: pytest.fail("a header was read again"))

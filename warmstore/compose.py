@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,12 +23,13 @@ class Composed:
     origins: Mapping[str, str]
 
     def origin(self, key: str) -> str:
-        """Say what set a key: the nearest of its parents counts; `default` where nothing did."""
-        while key:
-            if key in self.origins:
-                return self.origins[key]
+        """Say what set a key, or what is in it; the nearest of its parents counts, else it is `default`."""
+        inside = next(
+            (self.origins[known] for known in self.origins if known.startswith(f"{key}.")), "default"
+        )
+        while key not in self.origins and key:
             key = key.rpartition(".")[0]
-        return "default"
+        return self.origins.get(key, inside)
 
 
 def config_folder() -> Path:
@@ -40,11 +41,15 @@ def config_folder() -> Path:
     return here if here.is_dir() else _BUNDLED
 
 
-def compose(name: str, overrides: Sequence[str] = ()) -> Composed:
+def compose(
+    name: str, overrides: Sequence[str] = (), is_text: Callable[[str], bool] = lambda key: False
+) -> Composed:
     """Compose the run `<name>.yaml` with `key=value` overrides.
 
+    What follows `=` is read by Hydra's grammar (`canvas=[640,480]`), and as it was typed where a key
+    `is_text` or where it does not fit: `data.root=Receipts (2019)`. Values are not validated here.
     Raises ConfigError in one sentence for a run that is not there, YAML that cannot be read, or an
-    override that cannot be parsed. Values are not validated here.
+    override that is none.
     """
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
@@ -59,12 +64,14 @@ def compose(name: str, overrides: Sequence[str] = ()) -> Composed:
     if not (folder / f"{name}.yaml").is_file():
         runs = ", ".join(sorted(path.stem for path in folder.glob("*.yaml"))) or "none"
         raise ConfigError(f"there is no run {name} in {folder}; there are: {runs}")
-    changes = [_override(folder, text) for text in overrides]
+    choices = [text for text in overrides if _is_choice(folder, text)]
     try:
         with initialize_config_dir(version_base=None, config_dir=str(folder)):
-            config = hydra_compose(config_name=name, overrides=changes)
+            config = hydra_compose(config_name=name, overrides=choices)
             loader = GlobalHydra.instance().config_loader()
-            files = loader.compute_defaults_list(name, changes, RunMode.RUN).defaults
+            files = loader.compute_defaults_list(name, choices, RunMode.RUN).defaults
+        for key, value in (text.split("=", 1) for text in overrides if text not in choices):
+            OmegaConf.update(config, key, _value(value, is_text(key)), merge=True, force_add=True)
         values = OmegaConf.to_container(config, resolve=True)
     except (HydraException, OmegaConfBaseException, YAMLError, OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"run {name} in {folder} cannot be composed: {_one_line(error)}") from None
@@ -75,17 +82,34 @@ def compose(name: str, overrides: Sequence[str] = ()) -> Composed:
     )
 
 
-def _override(folder: Path, text: str) -> str:
-    """Spell an override for Hydra: a group's choice stays, a value may be one that no file mentions."""
+def _is_choice(folder: Path, text: str) -> bool:
+    """Tell a choice for Hydra, such as `cache=ram`, from a value. Raises ConfigError for what is neither."""
     key, sign, value = text.partition("=")
     if not sign or not key:
         raise ConfigError(f"{text} is no override; write key=value, for instance canvas=1024")
-    if (folder / key).is_dir() and (folder / key / f"{value}.yaml").is_file():
-        return text
-    if (folder / key).is_dir() and not value.startswith("{"):
+    if not value:
+        raise ConfigError(f"{text} has no value; write {key}=VALUE, or {key}=null for none")
+    if not (folder / key).is_dir() or value.startswith("{"):
+        return key[0] in "+~"
+    if not (folder / key / f"{value}.yaml").is_file():
         choices = ", ".join(sorted(path.stem for path in (folder / key).glob("*.yaml")))
         raise ConfigError(f"{text}: there is no {key} named {value}; there are: {choices}")
-    return text if key[0] in "+~" else f"++{text}"
+    return True
+
+
+def _value(typed: str, is_text: bool) -> Any:
+    """Read the value of an override; a text in quotes is what stands between them."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    quoted = len(typed) > 1 and typed[0] == typed[-1] and typed[0] in "'\""
+    if is_text and not quoted:
+        return typed
+    try:
+        parsed = OverridesParser.create().parse_override(f"key={typed}")
+        return typed if parsed.is_sweep_override() else parsed.value()
+    except HydraException:
+        return typed
 
 
 def _origins(folder: Path, files: Sequence[Any], overrides: Sequence[str]) -> dict[str, str]:
@@ -104,7 +128,7 @@ def _origins(folder: Path, files: Sequence[Any], overrides: Sequence[str]) -> di
                 origins[key] = str(path)
     for text in overrides:
         key = text.partition("=")[0].lstrip("+~")
-        if not (folder / key).is_dir():
+        if not _is_choice(folder, text):
             origins[key] = COMMAND_LINE
             for below in [known for known in origins if known.startswith(f"{key}.")]:
                 origins[below] = COMMAND_LINE

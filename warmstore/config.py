@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic import Field, ValidationError, field_validator
 
+from ocr.cache import CacheParams
 from ocr.source import AnnotatedSplit
 from pipeline.errors import ConfigError
 from pipeline.executors import ExecutorConfig
@@ -18,8 +21,7 @@ from pipeline.stage import Parameters, Stage
 from pipeline.workspace import Workspace
 from stages import Canonicalize, Decode, Maps, Tensors
 from warmstore.compose import Composed, compose
-
-Model = TypeVar("Model", bound=Parameters)
+from warmstore.settings import ModelConfig, TrainerConfig
 
 DEFAULT_RUN = "synthetic"
 
@@ -76,7 +78,7 @@ class StagesConfig(Parameters):
 
 
 class RunConfig(Parameters):
-    """Everything that a run is made of; `cache`, `trainer`, `model` are validated by who uses them."""
+    """Everything that a run is made of."""
 
     work_dir: Path = Path("work")
     seed: int = Field(default=0, ge=0)
@@ -84,9 +86,9 @@ class RunConfig(Parameters):
     data: DataConfig
     stages: StagesConfig = StagesConfig()
     executor: ExecutorConfig = ExecutorConfig()
-    cache: dict[str, Any] = Field(default_factory=dict)
-    trainer: dict[str, Any] = Field(default_factory=dict)
-    model: dict[str, Any] = Field(default_factory=dict)
+    cache: CacheParams = CacheParams()
+    trainer: TrainerConfig = TrainerConfig()
+    model: ModelConfig = ModelConfig()
 
     @field_validator("canvas", mode="before")
     @classmethod
@@ -142,9 +144,10 @@ class RunConfig(Parameters):
 def load_config(name: str = DEFAULT_RUN, overrides: Sequence[str] = ()) -> tuple[RunConfig, Composed]:
     """Compose and validate a run.
 
+    Box decoding grows regions by what the maps' `shrink_ratio` took, unless it is told another.
     Raises ConfigError that names every key at fault, its value, and the file that set it.
     """
-    composed = compose(name, overrides)
+    composed = compose(name, overrides, _is_text)
     values = dict(composed.values)
     canvas = values.get("canvas", RunConfig.model_fields["canvas"].default)
     square = isinstance(canvas, int) and not isinstance(canvas, bool)
@@ -157,16 +160,46 @@ def load_config(name: str = DEFAULT_RUN, overrides: Sequence[str] = ()) -> tuple
                 "set canvas=…, which all stages share"
             )
         stages[stage.name] = {**own, "canvas": [canvas, canvas] if square else canvas}
-    return validate(RunConfig, {**values, "stages": stages}, composed), composed
+    config = _validate({**values, "stages": stages}, composed)
+    return _grown_as_shrunk(config), composed
 
 
-def validate(model: type[Model], values: Any, composed: Composed, prefix: str = "") -> Model:
-    """Validate a part of a configuration strictly; JSON's types are the ones that YAML may hold.
+def _grown_as_shrunk(config: RunConfig) -> RunConfig:
+    """Let box decoding grow regions by what the maps took of them, unless it is told another ratio."""
+    if "shrink_ratio" in config.model.boxes.model_fields_set:
+        return config
+    boxes = config.model.boxes.model_copy(update={"shrink_ratio": config.stages.maps.shrink_ratio})
+    return config.model_copy(update={"model": config.model.model_copy(update={"boxes": boxes})})
+
+
+def _declared(keys: Iterable[object]) -> tuple[Any, ...]:
+    """Give the types, None aside, that a run takes at nested keys; nothing where it has no such key."""
+    kinds: tuple[Any, ...] = (RunConfig,)
+    for key in keys:
+        fields = getattr(kinds[0], "model_fields", {})
+        if get_origin(kinds[0]) is dict:
+            found = get_args(kinds[0])[1]
+        elif key in fields:
+            found = fields[key].annotation
+        else:
+            return (None,)
+        several = get_origin(found) in (Union, UnionType)
+        kinds = tuple(kind for kind in get_args(found) if kind is not NoneType) if several else (found,)
+    return kinds
+
+
+def _is_text(key: str) -> bool:
+    """Whether a run takes nothing but text at a dotted key: what is typed there means itself."""
+    return {str, Path}.issuperset(_declared(key.split(".")))
+
+
+def _validate(values: Any, composed: Composed) -> RunConfig:
+    """Validate a configuration strictly; JSON's types are the ones that YAML may hold.
 
     Raises ConfigError naming for every problem the key, the value and where it came from.
     """
     try:
-        return model.model_validate_json(json.dumps(values))
+        return RunConfig.model_validate_json(json.dumps(values))
     except TypeError as error:
         raise ConfigError(
             f"run {composed.name} holds a value that is no plain number, text or list: {error}"
@@ -174,11 +207,11 @@ def validate(model: type[Model], values: Any, composed: Composed, prefix: str = 
     except ValidationError as error:
         problems = []
         for found in error.errors():
-            key = ".".join([*([prefix] if prefix else []), *map(str, found["loc"])])
+            key = ".".join(map(str, found["loc"]))
             if any(key == f"stages.{name}.canvas" for name in ("decode", "maps", "tensors")):
                 continue  # said of `canvas` itself
             key = key.removesuffix(".0") if key.startswith("canvas") else key
-            problems.append(f"{key}: {_problem(found)} ({composed.origin(key)})")
+            problems.append(f"{key}: {_problem(found)} ({composed.origin(key)}){_nearest(found)}")
         raise ConfigError(f"run {composed.name} is wrong: {'; '.join(dict.fromkeys(problems))}") from None
 
 
@@ -188,5 +221,28 @@ def _problem(found: Any) -> str:
         return "there is no such key"
     if found["type"] == "missing":
         return "this key is missing"
+    told = json.dumps(found["input"], default=str)
+    if found["type"] in ("string_type", "path_type"):
+        return f'{told} does not do: it is a text, which YAML wants in quotes: "{told}"'
     message = found["msg"].removeprefix("Value error, ")
-    return f"{json.dumps(found['input'], default=str)} does not do: {message[0].lower()}{message[1:]}"
+    return f"{told} does not do: {message[0].lower()}{message[1:]}"
+
+
+def _nearest(found: Any) -> str:
+    """Name the key that was probably meant: one spelled like it beside it, or its namesake elsewhere."""
+    *above, key = found["loc"]
+    if found["type"] != "extra_forbidden":
+        return ""
+    prefix = "".join(f"{name}." for name in above)
+    beside = getattr(_declared(above)[0], "model_fields", {})
+    near = [f"{prefix}{name}" for name in get_close_matches(key, beside, 1)]
+    near = near or [name for name in _keys(RunConfig) if name.endswith(f".{key}")]
+    return f"; did you mean {' or '.join(near)}?" if near else ""
+
+
+def _keys(model: Any, prefix: str = "") -> Iterator[str]:
+    """Give all dotted keys of a model."""
+    for name in getattr(model, "model_fields", {}):
+        yield f"{prefix}{name}"
+        for kind in _declared(f"{prefix}{name}".split(".")):
+            yield from _keys(kind, f"{prefix}{name}.")

@@ -8,6 +8,7 @@ import shutil
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import click
 from pipeline.errors import ConfigError, PipelineError, Remedy
 from pipeline.manifest import MANIFEST
 from pipeline.store import Store
-from warmstore.compose import Composed
+from warmstore.compose import COMMAND_LINE, Composed
 from warmstore.config import DEFAULT_RUN, RunConfig, load_config
 
 
@@ -50,8 +51,13 @@ class Invocation:
         return next((store for store in opened if store is not None), None)
 
 
-def run_options(*, words: str = "") -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Add the shared options; `words` names the command's own arguments (none are taken without it)."""
+def run_options(
+    *, words: str = "", looks: bool = False
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Add the shared options; `words` names the command's own arguments (none are taken without it).
+
+    To a command that `looks` into a work folder, one that was typed and is not there is an error.
+    """
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(function)
@@ -65,6 +71,8 @@ def run_options(*, words: str = "") -> Callable[[Callable[..., Any]], Callable[.
         ) -> Any:
             invocation = _invocation(config_name, splits, as_json, arguments, takes_words=bool(words))
             try:
+                if looks:
+                    _refuse_mistyped(invocation)
                 return function(invocation, **options)
             except PipelineError as error:
                 error.spell = invocation.spell
@@ -133,6 +141,17 @@ def _invocation(
     return Invocation(
         config, composed, tuple(splits) or tuple(config.data.splits), rest, as_json, tuple(typed)
     )
+
+
+def _refuse_mistyped(asked: Invocation) -> None:
+    """Raise ConfigError for a work folder that a user typed and that is not there."""
+    work_dir = asked.config.work_dir
+    if not work_dir.is_dir() and asked.composed.origin("work_dir") == COMMAND_LINE:
+        beside = [path.name for path in work_dir.parent.glob("*") if path.is_dir()]
+        near = "".join(f"; did you mean {name}?" for name in get_close_matches(work_dir.name, beside, 1))
+        raise ConfigError(
+            f"there is no work folder {work_dir}{near}", Remedy("run", otherwise=", which makes it")
+        )
 
 
 def _program() -> tuple[str, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from pydantic import Field
 
 from ocr.cache import CacheParams
@@ -18,8 +20,10 @@ from ocr.params import (
 )
 from pipeline.errors import ConfigError
 from pipeline.stage import Parameters
-from warmstore.compose import Composed
-from warmstore.config import RunConfig, validate
+
+if TYPE_CHECKING:
+    from warmstore.compose import Composed
+    from warmstore.config import RunConfig
 
 
 class ModelConfig(DetectorParams):
@@ -119,14 +123,6 @@ class TrainingConfig(Parameters):
 
 
 def training_config(config: RunConfig, composed: Composed) -> TrainingConfig:
-    """Validate those parts. Raises ConfigError like `load_config`.
-
-    Box decoding grows regions by what the maps' `shrink_ratio` took, unless it is told another.
-    """
-    model = dict(config.model)
-    boxes = model.get("boxes") or {}
-    if isinstance(boxes, dict):
-        model["boxes"] = {"shrink_ratio": config.stages.maps.shrink_ratio, **boxes}
-    return validate(
-        TrainingConfig, {"cache": config.cache, "trainer": config.trainer, "model": model}, composed
-    )
+    """Give those parts of a run."""
+    del composed
+    return TrainingConfig(cache=config.cache, trainer=config.trainer, model=config.model)

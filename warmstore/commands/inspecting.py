@@ -15,7 +15,7 @@ from warmstore.options import Invocation, run_options, writable
 
 
 @click.command()
-@run_options()
+@run_options(looks=True)
 @click.option("--samples", "names", is_flag=True, help="List the samples that are stored or quarantined.")
 @click.option("--annotations", is_flag=True, help="Check the annotations; write native JSON to --output.")
 @click.option(

@@ -15,7 +15,7 @@ from warmstore.options import Invocation, run_options
 
 
 @click.command()
-@run_options()
+@run_options(looks=True)
 @click.option("--rehash", is_flag=True, help="Hash every file again, whatever its time stamps say.")
 def plan(asked: Invocation, rehash: bool) -> int:
     """Say what `warmstore run` would do, and change nothing.
@@ -48,7 +48,7 @@ def plan(asked: Invocation, rehash: bool) -> int:
 
 
 @click.command()
-@run_options()
+@run_options(looks=True)
 @click.option("--rehash", is_flag=True, help="Hash every file again, whatever its time stamps say.")
 def status(asked: Invocation, rehash: bool) -> int:
     """Show every store: generation, samples, size, age, whether it is fresh, and why not.
@@ -98,7 +98,7 @@ def status(asked: Invocation, rehash: bool) -> int:
 
 
 @click.command()
-@run_options(words="SAMPLE")
+@run_options(words="SAMPLE", looks=True)
 def explain(asked: Invocation) -> int:
     """Say for one sample what decides its bytes in each stage, and what has changed.
 
@@ -140,10 +140,7 @@ def config(asked: Invocation) -> int:
     Example:
       warmstore config --config receipts canvas=1024
     """
-    from warmstore.settings import training_config
-
     resolved = asked.config.model_dump(mode="json")
-    resolved |= training_config(asked.config, asked.composed).model_dump(mode="json")
     if asked.json:
         show.as_json(resolved)
         return 0
@@ -173,7 +170,7 @@ def doctor(as_json: bool, debug: bool) -> int:
 
 
 @click.command()
-@run_options()
+@run_options(looks=True)
 def report(asked: Invocation) -> int:
     """Report on a work folder in Markdown: stores, quarantined samples, the last metric.
 

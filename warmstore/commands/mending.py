@@ -19,7 +19,7 @@ from warmstore.runs import collect_runs
 
 
 @click.command()
-@run_options()
+@run_options(looks=True)
 def repair(asked: Invocation) -> int:
     """Rebuild exactly the files that are damaged or missing.
 
@@ -91,7 +91,7 @@ def diff(a: Path, b: Path, as_json: bool, debug: bool) -> int:
 
 
 @click.command()
-@run_options()
+@run_options(looks=True)
 @click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
 @click.option(
     "--keep",

@@ -18,7 +18,7 @@ _ELSEWHERE = "mend it with the run that makes it, or copy it again"
 
 
 @click.command()
-@run_options(words="STORE")
+@run_options(words="STORE", looks=True)
 @click.option("--against-source", is_flag=True, help="Also recompute samples and compare bit for bit.")
 @click.option(
     "--sample",
