@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -19,7 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import get_args
 
-from benchmarks.read import first_epoch, read_files
+from benchmarks.read import open_warm, read_epoch
 from benchmarks.turns import Epoch, compare, evict
 from pipeline.stage import Chunked, Codec
 from pipeline.store import open_store
@@ -34,6 +35,22 @@ def sides(stores: list[Path], batch: int) -> dict[str, Epoch]:
         modes = ("mmap", "ram") if codec == "none" else ("ram",)
         found |= {f"{codec}, {mode}": partial(first_epoch, path, mode, batch) for mode in modes}
     return found
+
+
+def read_files(path: Path) -> int:
+    """Read a store's chunk files one after another, as they lie on the disk; gives its number of samples."""
+    buffer = bytearray(1 << 22)
+    for file in sorted(path.glob("*/c.*.0.0.0"), key=lambda file: file.stat().st_ino):
+        with file.open("rb", buffering=0) as open_file:
+            os.posix_fadvise(open_file.fileno(), 0, 0, os.POSIX_FADV_SEQUENTIAL)
+            while open_file.readinto(buffer):
+                pass
+    return len(open_store(path))
+
+
+def first_epoch(path: Path, mode: str, batch: int) -> int:
+    """Open a store, warm it and touch all batches; gives its number of samples."""
+    return read_epoch(open_warm(path, mode), batch)
 
 
 def drawn(folder: Path) -> list[Path]:

@@ -5,7 +5,7 @@
     python -m benchmarks.read --store work/val/tensors.zarr --batch 12 16 32
     python -m benchmarks.read --only competitors --competitors all     # benchmarks/requirements.txt
 
-Parts: opening, sequential, shuffled, cold, epochs, normalising, memory, competitors. What is written into
+Parts: opening, sequential, shuffled, epochs, normalising, memory, competitors. What is written into
 `--folder` is kept and used again. "Touch" reads one byte of every 4 KiB, as little as shows that a page
 is there. On a busy machine compare the ratios (`times_as_fast`, by the clock and by CPU time), not rates.
 """
@@ -14,14 +14,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import pairwise, product
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from typing import Any, Literal
@@ -29,20 +28,17 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from benchmarks.read_competitors import COMPETITORS, TOUCHED
+from benchmarks.read_competitors import ARRAY_LIBRARIES, TOUCHED, Batches, touch
+from benchmarks.read_streaming import STREAMING_LIBRARIES
 from benchmarks.turns import Epoch, compare, evict
 from ocr.cache import CacheParams
 from ocr.datasets import TensorDataset
 from ocr.datasets.collate import ARRAYS, DEFAULT_FIELDS
 from ocr.datasets.normalise import Normaliser
-from pipeline.store import open_store
 from tests.stores import fields as store_fields
 from tests.stores import sample, write_store
 
-
-def touch(arrays: Iterable[Any]) -> int:
-    """Read one byte of every page."""
-    return sum(int(np.asarray(array).reshape(-1).view(np.uint8)[::4096].sum()) for array in arrays)
+COMPETITORS = {**ARRAY_LIBRARIES, **STREAMING_LIBRARIES}
 
 
 def touch_batch(batch: dict[str, Any]) -> int:
@@ -51,17 +47,11 @@ def touch_batch(batch: dict[str, Any]) -> int:
     return len(batch["sample_id"])
 
 
-def read_batch(batch: dict[str, Any]) -> int:
-    """Read every byte of a batch's images and maps."""
-    arrays = (batch[name].numpy().reshape(-1).view(np.uint8) for name in TOUCHED if name in batch)
-    return sum(int(array.view(np.int64).max()) for array in arrays)
-
-
 def sequential(path: Path, folder: Path, batches: list[int], rounds: int) -> dict[str, Any]:
     """Views in order, of images alone and of all fields, against views over a `.npy` memmap a field."""
     results = {}
     for what, fields in (("images", ("image",)), ("all fields", DEFAULT_FIELDS)):
-        datasets = {mode: _warm(path, mode, fields) for mode in ("mmap", "ram")}
+        datasets = {mode: open_warm(path, mode, fields) for mode in ("mmap", "ram")}
         memmaps = [_npy(path, name, folder) for name in fields if name in ARRAYS]
 
         def views(batch: int, memmaps: list[np.memmap] = memmaps) -> int:
@@ -70,14 +60,14 @@ def sequential(path: Path, folder: Path, batches: list[int], rounds: int) -> dic
             return len(memmaps[0])
 
         for batch in batches:
-            sides = {mode: partial(_epoch, dataset, batch) for mode, dataset in datasets.items()}
+            sides = {mode: partial(read_epoch, dataset, batch) for mode, dataset in datasets.items()}
             results[f"{what}, batch {batch}"] = compare({"npy": partial(views, batch), **sides}, rounds)
     return results
 
 
 def shuffled(path: Path, batches: list[int], rounds: int) -> dict[str, Any]:
     """Gathered batches, against `index_select(out=)` over the same bytes in RAM; nobody looks at them."""
-    datasets = {mode: _warm(path, mode) for mode in ("mmap", "ram")}
+    datasets = {mode: open_warm(path, mode) for mode in ("mmap", "ram")}
     whole = datasets["mmap"][:]
     tensors = [whole[name].clone() for name in TOUCHED]
     seeds = iter(range(10**6))
@@ -102,56 +92,27 @@ def shuffled(path: Path, batches: list[int], rounds: int) -> dict[str, Any]:
     return results
 
 
-def cold(path: Path, batch: int, rounds: int) -> dict[str, Any]:
-    """The first epoch from the disk, opening and warming included, against reading the files in order."""
-    sides: dict[str, Epoch] = {"read the files": partial(read_files, path)}
-    sides |= {mode: partial(first_epoch, path, mode, batch) for mode in ("mmap", "ram", "off")}
-    return compare(sides, rounds, lambda: evict(path.resolve()), warm_up=False)
-
-
-def read_files(path: Path) -> int:
-    """Read a store's chunk files one after another, as they lie on the disk; gives its number of samples."""
-    buffer = bytearray(1 << 22)
-    for file in sorted(path.glob("*/c.*.0.0.0"), key=lambda file: file.stat().st_ino):
-        with file.open("rb", buffering=0) as open_file:
-            os.posix_fadvise(open_file.fileno(), 0, 0, os.POSIX_FADV_SEQUENTIAL)
-            while open_file.readinto(buffer):
-                pass
-    return len(open_store(path))
-
-
-def first_epoch(path: Path, mode: str, batch: int) -> int:
-    """Open a store, warm it and touch all batches; gives its number of samples."""
-    return _epoch(_warm(path, mode), batch)
-
-
 def epochs(path: Path, batch: int, rounds: int) -> dict[str, Any]:
-    """Milliseconds of epochs 0, 1 and 2 after warming a cold store, and how much longer epoch 0 takes.
-
-    Pages are touched, as elsewhere, and then every byte is read, as a model does.
-    """
+    """Milliseconds of epochs 0, 1 and 2 after warming a cold store, and the samples that epoch 0 missed."""
     found: dict[str, Any] = {}
-    for mode, look in product(("mmap", "ram"), (touch_batch, read_batch)):
-        times = []
+    for mode in ("mmap", "ram"):
+        times, misses = [], 0
         for _ in range(rounds):
             evict(path.resolve())
-            dataset = _warm(path, mode)
+            dataset = open_warm(path, mode)
             clock = [time.perf_counter()]
             for _ in range(3):
-                sum(map(look, dataset.batches(batch)))  # and no batch keeps the pages in use afterwards
+                read_epoch(dataset, batch)
                 clock.append(time.perf_counter())
             times.append([1e3 * (after - before) for before, after in pairwise(clock)])
-            del dataset
-        found[f"{mode}, {look.__name__}"] = {
-            "ms": [round(median(one), 2) for one in zip(*times, strict=True)],
-            "epoch 0 to epoch 2": round(median(one[0] / one[2] for one in times), 3),
-        }
+            misses += dataset.stats().misses
+        found[mode] = {"ms": [round(median(one), 2) for one in zip(*times, strict=True)], "misses": misses}
     return found
 
 
 def normalising(path: Path, batch: int, rounds: int) -> dict[str, Any]:
     """uint8 to normalised float32 and bf16, against the formula on fresh memory."""
-    images = _warm(path, "mmap")[:batch]["images"]
+    images = open_warm(path, "mmap")[:batch]["images"]
     mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
     shape = (1, 3, 1, 1)
     sides: dict[str, Epoch] = {}
@@ -177,14 +138,13 @@ def opening(path: Path, folder: Path) -> dict[str, Any]:
         write_store(large, samples, store_fields(16, 16), samples_per_chunk=32)
     found = {}
     for name, store in (("this store", path), ("100,000 samples", large)):
-        wall, cpu = [], []
+        times = []
         for _ in range(7):
-            began, used = time.perf_counter(), time.process_time()
+            began = time.perf_counter()
             dataset = TensorDataset(store)
-            wall.append(1e3 * (time.perf_counter() - began))
-            cpu.append(1e3 * (time.process_time() - used))
+            times.append(1e3 * (time.perf_counter() - began))
             del dataset
-        found[name] = {"ms": round(min(wall), 1), "cpu_ms": round(min(cpu), 1)}
+        found[name] = {"ms": round(min(times), 1)}
     return found
 
 
@@ -203,25 +163,32 @@ for batch in dataset.batches(16):
     touch_batch(batch)
 print("ready", flush=True)
 sys.stdin.readline()
-print(json.dumps([before, pss(), sum(a.nbytes for a in dataset._reader.arrays.values())]), flush=True)
+print(json.dumps([before, pss(), dataset.sample_bytes * len(dataset)]), flush=True)
 sys.stdin.readline()
 """
 
 
-def memory(path: Path, mode: str, ranks: int) -> dict[str, float]:
-    """Memory of `ranks` processes that read a warm store, without the interpreters' own, to the store's."""
+def memory(path: Path) -> dict[str, Any]:
+    """Memory of one and two processes that read a warm store, without the interpreters' own."""
+    return {
+        f"{mode}, {ranks} process(es)": _memory(path, mode, ranks)
+        for mode in ("mmap", "ram")
+        for ranks in (1, 2)
+    }
+
+
+def _memory(path: Path, mode: str, ranks: int) -> dict[str, float]:
     command = [sys.executable, "-c", PSS, str(path), mode]
     processes = [
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
         for _ in range(ranks)
     ]
+    found = []
     for process in processes:
         assert process.stdout and process.stdout.readline() == "ready\n"
-    found = []
     for process in processes:
         assert process.stdin and process.stdout
         process.stdin.write("\n")
-        process.stdin.flush()
         found.append(json.loads(process.stdout.readline()))
     for process in processes:
         process.communicate("\n")
@@ -231,7 +198,7 @@ def memory(path: Path, mode: str, ranks: int) -> dict[str, float]:
 
 def against(path: Path, folder: Path, names: list[str], batch: int, rounds: int) -> dict[str, Any]:
     """Other libraries over the same arrays, each by its own documented best use."""
-    dataset, in_ram = _warm(path, "mmap"), _warm(path, "ram")
+    dataset, in_ram = open_warm(path, "mmap"), open_warm(path, "ram")
     results: dict[str, Any] = {}
     ready = {}
     for name in names:
@@ -244,22 +211,30 @@ def against(path: Path, folder: Path, names: list[str], batch: int, rounds: int)
         except Exception as error:  # a library that is missing or does not run is a result
             results[name] = f"does not run here: {type(error).__name__}: {error}"
     for order in ("sequential", "shuffled"):
-        sides: dict[str, Epoch] = {"warmstore, ram": partial(_epoch, in_ram, batch, order)}
-        sides["warmstore, mmap"] = partial(_epoch, dataset, batch, order)
-        for name, reader in ready.items():
-            sides[name] = partial(reader, order)
+        sides: dict[str, Epoch] = {"warmstore, ram": partial(read_epoch, in_ram, batch, order)}
+        sides["warmstore, mmap"] = partial(read_epoch, dataset, batch, order)
+        for name, batches in ready.items():
+            sides[name] = partial(_read, batches, order, len(dataset))
         # Threads that prefetch what nobody will read come to rest in half a second.
         results[order] = compare(sides, rounds, lambda: time.sleep(0.5))
     return results
 
 
-def _epoch(
+def _read(batches: Batches, order: str, count: int) -> int:
+    for arrays in batches(order):
+        touch(arrays)
+    return count
+
+
+def read_epoch(
     dataset: TensorDataset, batch: int, order: Literal["sequential", "shuffled"] = "sequential"
 ) -> int:
+    """Touch all batches of a dataset once; gives its number of samples."""
     return sum(touch_batch(b) for b in dataset.batches(batch, order, seed=time.perf_counter_ns()))
 
 
-def _warm(path: Path, mode: str, fields: Sequence[str] = DEFAULT_FIELDS) -> TensorDataset:
+def open_warm(path: Path, mode: str, fields: Sequence[str] = DEFAULT_FIELDS) -> TensorDataset:
+    """Open a store and warm it."""
     dataset = TensorDataset(path, fields, cache=CacheParams(mode=mode))  # type: ignore[arg-type]
     dataset.warm()
     return dataset
@@ -281,9 +256,6 @@ def synthetic(folder: Path, count: int, side: int) -> Path:
     return path
 
 
-_PARTS = ("opening", "sequential", "shuffled", "cold", "epochs", "normalising", "memory", "competitors")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--store", type=Path, help="a tensors.zarr; 404 synthetic samples otherwise")
@@ -291,30 +263,25 @@ def main() -> None:
     parser.add_argument("--batch", type=int, nargs="+", default=[16, 12, 32])
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--competitors", nargs="*", default=[], help=f"all, or of: {', '.join(COMPETITORS)}")
-    parser.add_argument("--only", nargs="*", default=[], choices=_PARTS, help="parts to run; all otherwise")
+    parser.add_argument("--only", nargs="*", default=[], help="parts to run; all otherwise")
     options = parser.parse_args()
+    batches, rounds = options.batch, options.rounds
+    names = list(COMPETITORS) if options.competitors == ["all"] else options.competitors
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.folder or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
         path = options.store or synthetic(folder, 404, 640)
-        parts: dict[str, Callable[[], Any]] = {"opening": lambda: opening(path, folder)}
-        batches, rounds = options.batch, options.rounds
-        parts["sequential"] = lambda: sequential(path, folder, batches, rounds)
-        parts["shuffled"] = lambda: shuffled(path, batches, rounds)
-        parts["cold"] = lambda: cold(path, batches[0], 5)
-        parts["epochs"] = lambda: epochs(path, batches[0], 9)
-        parts["normalising"] = lambda: normalising(path, batches[0], rounds)
-        parts["memory"] = lambda: {
-            f"{mode}, {ranks} process(es)": memory(path, mode, ranks)
-            for mode in ("mmap", "ram")
-            for ranks in (1, 2)
+        parts: dict[str, Callable[[], Any]] = {
+            "opening": lambda: opening(path, folder),
+            "sequential": lambda: sequential(path, folder, batches, rounds),
+            "shuffled": lambda: shuffled(path, batches, rounds),
+            "epochs": lambda: epochs(path, batches[0], 9),
+            "normalising": lambda: normalising(path, batches[0], rounds),
+            "memory": lambda: memory(path),
+            "competitors": lambda: against(path, folder, names, batches[0], rounds) if names else {},
         }
-        names = list(COMPETITORS) if options.competitors == ["all"] else options.competitors
-        if names:
-            parts["competitors"] = lambda: against(path, folder, names, batches[0], rounds)
-        for name, part in parts.items():
-            if not options.only or name in options.only:
-                print(json.dumps({name: part()}, indent=1), flush=True)
+        for name in options.only or parts:
+            print(json.dumps({name: parts[name]()}, indent=1), flush=True)
 
 
 if __name__ == "__main__":

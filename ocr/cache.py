@@ -126,8 +126,6 @@ class RamCache:
             self._fill_shared(arrays, chunks, count, for_device)
         if self._shared is None:
             self._populate(arrays, chunks[:count])
-        # Another process's copy may be smaller; a file that it lacks may have been cut, and is not read here.
-        _walk(arrays, chunks[:count] if self._shared is None else self._shared.chunks)
         if self.params.lock:
             _lock(arrays, chunks[:count])
 
@@ -207,21 +205,13 @@ class RamCache:
 
     def _make_resident(self, slot: tuple[MappedArray, int]) -> None:
         array, chunk = slot
-        if not array.placed[chunk]:  # batches will read it from the page cache
+        if array.placed[chunk]:
+            samples = array.read_in(chunk)
+        else:  # batches will read it from the page cache
             samples = np.empty(array.files.chunk_shape, array.dtype)
             array.files.read(chunk, samples)
-            if self.params.verify:
-                check_samples(array, chunk, samples)
-            return
-        at = chunk * array.slot_bytes
-        try:
-            array.region.prefer_large_pages(at, array.files.chunk_bytes)
-            if not array.region.populate(at, array.files.chunk_bytes):
-                array.region.read_ahead(at, array.files.chunk_bytes)
-        except OSError as error:
-            raise array.files.problem(chunk, f"cannot be read ({error})") from error
         if self.params.verify:
-            check_samples(array, chunk, array.slot(chunk))
+            check_samples(array, chunk, samples)
 
 
 def check_samples(array: MappedArray, chunk: int, samples: Samples) -> None:
@@ -256,12 +246,6 @@ def in_parallel(work: Callable[[Item], None], items: Sequence[Item], threads: in
 
 def _chunks(arrays: Sequence[MappedArray], rows: Rows) -> Chunks:
     return np.unique(np.asarray(rows, np.int64) // arrays[0].samples_per_chunk)
-
-
-def _walk(arrays: Sequence[MappedArray], chunks: Chunks) -> None:
-    for array in arrays:
-        for first, count in runs(chunks[array.placed[chunks]]):
-            array.region.walk(first * array.slot_bytes, count * array.slot_bytes)
 
 
 def _lock(arrays: Sequence[MappedArray], chunks: Chunks) -> None:

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.codec import decoded_size
-from pipeline.direct import read_direct
+from pipeline.codec import codec_of, decode
 from pipeline.errors import REPAIR, Remedy, StoreError
-from pipeline.stage import Chunked
+from pipeline.residency import read_direct
+from pipeline.stage import Chunked, Codec
 from pipeline.store import Store
 
 Samples = NDArray[Any]
-Read = Callable[["ChunkFiles", int, Samples], None]
 
 
 class ChunkFiles:
@@ -47,7 +45,7 @@ class ChunkFiles:
                 REPAIR,
             )
         self.sample_bytes: int = self.dtype.itemsize * math.prod(field.shape)
-        self.samples_per_chunk, self.not_raw, self._read = self._layout()
+        self.samples_per_chunk, self._codec, self.not_raw = self._layout()
         self._affixes = _key_affixes(self._metadata["chunk_key_encoding"], len(self.shape))
         self.chunk_bytes = self.samples_per_chunk * self.sample_bytes
         self.chunk_shape = (self.samples_per_chunk, *field.shape)
@@ -55,10 +53,10 @@ class ChunkFiles:
     def __len__(self) -> int:
         return -(-self.shape[0] // self.samples_per_chunk)
 
-    def key(self, chunk: int) -> str:
-        """Name of a chunk's file below the array's directory."""
+    def path(self, chunk: int) -> Path:
+        """Path of a chunk's file."""
         before, after = self._affixes
-        return f"{before}{chunk}{after}"
+        return self.directory / f"{before}{chunk}{after}"
 
     def read(self, chunk: int, out: Samples) -> None:
         """Read a chunk's samples into `out`, (k, *shape).
@@ -66,8 +64,14 @@ class ChunkFiles:
         Raises StoreError naming the first of its samples where it is missing or damaged.
         """
         try:
-            self._read(self, chunk, out)
-        except (OSError, ValueError, RuntimeError) as error:
+            if self._codec is None:
+                rows = self.store.fields[self.name][chunk * len(out) : (chunk + 1) * len(out)]
+                out[: len(rows)] = rows
+            elif self._codec == "none":
+                self._read_raw(chunk, out)
+            else:
+                out[...] = decode(self._codec, self.path(chunk).read_bytes(), str(self.dtype), out.shape)
+        except (OSError, ValueError) as error:
             raise self.problem(chunk, f"cannot be read ({error})") from error
 
     def read_once(self, chunk: int, out: Samples) -> None:
@@ -75,55 +79,33 @@ class ChunkFiles:
 
         From a disk that takes a fraction of the CPU time, and holds nothing in memory twice.
         """
-        if self.not_raw or not read_direct(self.directory / self.key(chunk), _bytes(out)):
+        if self.not_raw or not read_direct(self.path(chunk), _bytes(out)):
             self.read(chunk, out)
 
     def problem(self, chunk: int, what: str) -> StoreError:
         """Build the error for a chunk that is not as it was written."""
         return self.store.damaged(chunk * self.samples_per_chunk, f"{self.name} {what}")
 
-    def _layout(self) -> tuple[int, str | None, Read]:
-        """Samples in a chunk, why its files are not raw samples, and how to read one.
-
-        That is no bound method: with one of its own this would go when Python looks for cycles, and the
-        store with its lock no sooner.
-        """
+    def _layout(self) -> tuple[int, Codec | None, str | None]:
+        """Samples in a chunk, its codec (None for what only Zarr can read), and why its file is not raw."""
         count, *rest = self._metadata["chunk_grid"]["configuration"]["chunk_shape"]
         codecs = self._metadata["codecs"]
         names = [codec["name"] for codec in codecs]
-        plain = codecs[0].get("configuration", {}).get("endian", "little") == "little"
         if tuple(rest) != self.shape[1:]:
-            return 1, f"in chunks of {(count, *rest)}, parts of a sample", ChunkFiles._read_by_zarr
-        if plain and names == ["bytes"]:
-            return count, None, ChunkFiles._read_raw
-        if plain and names in (["bytes", "zstd"], ["bytes", "blosc"]):
-            return count, f"compressed ({names[1]})", _decoder(names[1])
-        return count, f"encoded ({', '.join(names)})", ChunkFiles._read_by_zarr
+            return 1, None, f"in chunks of {(count, *rest)}, parts of a sample"
+        try:
+            if codecs[0].get("configuration", {}).get("endian", "little") != "little":
+                raise ValueError("big-endian")
+            codec = codec_of(codecs)
+        except ValueError:
+            return count, None, f"encoded ({', '.join(names)})"
+        return count, codec, None if codec == "none" else f"compressed ({names[1]})"
 
     def _read_raw(self, chunk: int, out: Samples) -> None:
         # Buffered: it asks again where one call does not give all, as for more than 2 GB.
-        with (self.directory / self.key(chunk)).open("rb") as file:
+        with self.path(chunk).open("rb") as file:
             if file.readinto(_bytes(out).data) != out.nbytes or file.read(1):
                 raise ValueError(f"its file has not the {out.nbytes} bytes of its samples")
-
-    def _read_by_zarr(self, chunk: int, out: Samples) -> None:
-        rows = self.store.fields[self.name][chunk * len(out) : (chunk + 1) * len(out)]
-        out[: len(rows)] = rows
-
-
-def _decoder(codec: str) -> Read:
-    import numcodecs
-
-    library = numcodecs.Zstd() if codec == "zstd" else numcodecs.Blosc()
-
-    def read(files: ChunkFiles, chunk: int, out: Samples) -> None:
-        data = (files.directory / files.key(chunk)).read_bytes()
-        library.decode(data, _bytes(out))
-        # The libraries are content with fewer bytes, and leave what `out` held before in the rest.
-        if decoded_size(data) not in (out.nbytes, None):
-            raise ValueError(f"it holds {decoded_size(data)} bytes where {out.nbytes} belong")
-
-    return read
 
 
 def _key_affixes(encoding: dict[str, Any], dimensions: int) -> tuple[str, str]:

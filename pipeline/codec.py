@@ -15,7 +15,6 @@ from pipeline.stage import Codec
 
 _ZSTD_LEVEL = 1
 _LZ4_LEVEL = 5
-_ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 
 CODEC_METADATA: dict[Codec, list[dict[str, Any]]] = {
     "none": [],
@@ -59,20 +58,6 @@ def decode(codec: Codec, data: bytes, dtype: str, shape: tuple[int, ...]) -> NDA
     array = np.frombuffer(data, dtype=dtype).reshape(shape)
     array.flags.writeable = False
     return array
-
-
-def decoded_size(data: bytes) -> int | None:
-    """Bytes that a zstd frame or a Blosc chunk says it holds; None for a frame that does not say.
-
-    Zstandard: RFC 8878, 3.1.1.1. Blosc: `nbytes` of the header, format version 2.
-    """
-    if data[:4] != _ZSTD_MAGIC:
-        return int.from_bytes(data[4:8], "little")
-    single, flag = data[4] >> 5 & 1, data[4] >> 6
-    width = (single, 2, 4, 8)[flag]
-    at = 6 - single + (0, 1, 2, 4)[data[4] & 3]
-    size = int.from_bytes(data[at : at + width], "little") + (256 if flag == 1 else 0)
-    return size if width else None
 
 
 def codec_of(codecs: list[dict[str, Any]]) -> Codec:

@@ -7,12 +7,11 @@ chunks of no whole number of pages, a file system without `mmap`) the same sampl
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Container, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.chunk_files import ChunkFiles, Samples
 from pipeline.pages import PAGE, Region, whole_pages
@@ -27,7 +26,8 @@ class MappedArray:
 
     The maps are private: writing into a view changes this process's copy of a page, never the store.
     No descriptor stays open, and no more than a tenth of the maps that the kernel allows are made.
-    `why_copied` says in words why samples come by a copy, if they do.
+    Files of a store never change, so their sizes are checked when they are mapped and warmed, and not
+    for every view.
 
     Raises StoreError where a chunk is missing or has another size than its samples.
     """
@@ -41,8 +41,8 @@ class MappedArray:
         self.slot_bytes = whole_pages(self.files.chunk_bytes)
         self.region = Region(len(self.files) * self.slot_bytes)
         self.placed = np.zeros(len(self.files), bool)
-        self._from_file = np.zeros(len(self.files), bool)
         self._adjoin = self.slot_bytes == self.files.chunk_bytes or len(self.files) <= 1
+        self._whole: Samples | None = None
         self._last: tuple[int, Samples] | None = None
         self._why_unmapped = self.files.not_raw or self._map_files()
 
@@ -65,13 +65,18 @@ class MappedArray:
 
     def view(self, start: int, stop: int) -> Samples | None:
         """Samples start … stop - 1 as a view, or None where they do not adjoin in memory."""
+        if self._whole is not None:
+            return self._whole[start:stop]
         first, last = start // self.samples_per_chunk, max(start, stop - 1) // self.samples_per_chunk
         if not self.placed[first : last + 1].all() or not (self._adjoin or first == last):
             return None
-        return self._array(self.offset(start), (stop - start, *self.shape[1:]))
+        return self._array(self._offset(start), (stop - start, *self.shape[1:]))
 
-    def gather(self, rows: Iterable[int], out: Samples) -> Samples:
+    def gather(self, rows: NDArray[np.int64], out: Samples) -> Samples:
         """Copy samples, in the order of `rows`, into `out` (B, *shape)."""
+        if self._whole is not None:
+            # Clipping makes NumPy copy straight to `out`; torch's threads would spin on a busy machine.
+            return np.take(self._whole, rows, axis=0, out=out, mode="clip")
         for target, row in zip(out, rows, strict=True):
             chunk, within = divmod(int(row), self.samples_per_chunk)
             if self.samples_per_chunk == 1 and not self.placed[chunk]:
@@ -90,35 +95,10 @@ class MappedArray:
         first, last = start // self.samples_per_chunk, (stop - 1) // self.samples_per_chunk
         if not self.placed[first : last + 1].all():
             return sum(self.resident(row, row + 1) for row in range(start, stop)) if stop - start > 1 else 0
-        begin = self.offset(start) // PAGE * PAGE
-        end = self.offset(stop - 1) + self.sample_bytes
+        begin = self._offset(start) // PAGE * PAGE
+        end = self._offset(stop - 1) + self.sample_bytes
         absent = whole_pages(end - begin) - self.region.resident(begin, whole_pages(end - begin))
         return max(0, (stop - start) * self.sample_bytes - absent)
-
-    @property
-    def reads_pages_of_files(self) -> bool:
-        """Whether a file that is cut short would take pages from under its samples."""
-        return bool(self._from_file.any())
-
-    def resized(self) -> Iterator[Path]:
-        """Mapped files that have another size by now."""
-        for chunk in np.flatnonzero(self._from_file).tolist():
-            path = self.files.directory / self.files.key(chunk)
-            # A file that has gone stays mapped.
-            with contextlib.suppress(OSError):
-                if path.stat().st_size != self.files.chunk_bytes:
-                    yield path
-
-    def check_unchanged(self, changed: Container[Path]) -> None:
-        """Raise StoreError where one of these files is mapped: its pages may be gone."""
-        for chunk in np.flatnonzero(self._from_file).tolist():
-            if self.files.directory / self.files.key(chunk) in changed:
-                raise self.files.problem(chunk, "was written to while it was open")
-
-    def offset(self, row: int) -> int:
-        """Where a sample begins in the region, in bytes."""
-        chunk, within = divmod(row, self.samples_per_chunk)
-        return chunk * self.slot_bytes + within * self.sample_bytes
 
     def slot(self, chunk: int) -> Samples:
         """The memory of a chunk, (k, *shape), to be touched only where it is `placed`."""
@@ -127,8 +107,30 @@ class MappedArray:
     def place(self, chunk: int, count: int, descriptor: int, start: int, shared: bool = False) -> None:
         """Back `count` chunks by a file (a RAM cache) that holds their slots from byte `start`."""
         self.region.place(chunk * self.slot_bytes, descriptor, count * self.slot_bytes, start, shared)
+        self._are_placed(chunk, count)
+
+    def read_in(self, chunk: int) -> Samples:
+        """Make the mapped file of a chunk resident; gives its samples.
+
+        Raises StoreError where it has another size by now.
+        """
+        at, size = chunk * self.slot_bytes, self.files.chunk_bytes
+        try:
+            self._check_size(chunk, self.files.path(chunk).stat())
+            self.region.prefer_large_pages(at, size)
+            self.region.populate(at, size)
+        except OSError as error:
+            raise self.files.problem(chunk, f"cannot be read ({error})") from error
+        return self.slot(chunk)
+
+    def _are_placed(self, chunk: int, count: int) -> None:
         self.placed[chunk : chunk + count] = True
-        self._from_file[chunk : chunk + count] = False
+        self._whole = self._array(0, self.shape) if self.why_copied is None else None
+
+    def _offset(self, row: int) -> int:
+        """Where a sample begins in the region, in bytes."""
+        chunk, within = divmod(row, self.samples_per_chunk)
+        return chunk * self.slot_bytes + within * self.sample_bytes
 
     def _array(self, at: int, shape: tuple[int, ...]) -> Samples:
         size = self.sample_bytes * shape[0]
@@ -151,31 +153,29 @@ class MappedArray:
         if not len(self.files):
             return None
         try:
-            directory = os.open(self.files.directory, os.O_RDONLY | os.O_DIRECTORY)
-        except OSError as error:
-            raise self.files.problem(0, f"cannot be read ({error.strerror})") from None
-        try:
             for chunk in range(len(self.files)):
-                self._map_file(directory, chunk)
+                self._map_file(chunk)
         except OSError as error:
             return f"on a file system that cannot map it ({error.strerror})"
-        finally:
-            os.close(directory)
-        self.placed[:] = self._from_file[:] = True
+        self._are_placed(0, len(self.files))
         return None
 
-    def _map_file(self, directory: int, chunk: int) -> None:
+    def _map_file(self, chunk: int) -> None:
         try:
-            descriptor = os.open(self.files.key(chunk), os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)
+            descriptor = os.open(self.files.path(chunk), os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
             raise self.files.problem(chunk, f"cannot be read ({error.strerror})") from None
         try:
-            size = os.fstat(descriptor).st_size
-            if size != self.files.chunk_bytes:
-                raise self.files.problem(chunk, f"has {size} bytes where {self.files.chunk_bytes} belong")
+            self._check_size(chunk, os.fstat(descriptor))
             self.region.place(chunk * self.slot_bytes, descriptor, self.files.chunk_bytes)
         finally:
             os.close(descriptor)
+
+    def _check_size(self, chunk: int, status: os.stat_result) -> None:
+        if status.st_size != self.files.chunk_bytes:
+            raise self.files.problem(
+                chunk, f"has {status.st_size} bytes where {self.files.chunk_bytes} belong"
+            )
 
 
 def _maps_allowed() -> int:

@@ -20,7 +20,7 @@ HUGE_PAGE = 2 << 20
 
 _PROT_NONE, _PROT_READ_WRITE = 0, mmap.PROT_READ | mmap.PROT_WRITE
 _MAP_FIXED, _MAP_NORESERVE = 0x10, 0x4000
-_MADV_WILLNEED, _MADV_HUGEPAGE, _MADV_POPULATE_READ, _MADV_COLLAPSE = 3, 14, 22, 25
+_MADV_HUGEPAGE, _MADV_POPULATE_READ, _MADV_COLLAPSE = 14, 22, 25
 _MLOCK_ONFAULT = 1
 _MAP_FAILED = ctypes.c_void_p(-1).value
 
@@ -85,24 +85,20 @@ class Region:
         """Give the whole range as an array, which keeps it."""
         return np.asarray(self)
 
-    def populate(self, offset: int, length: int) -> bool:
-        """Read a range and enter it in the page table; False where the kernel cannot (before 5.14).
+    def populate(self, offset: int, length: int) -> None:
+        """Read a range and enter it in the page table.
 
         Raises OSError where a file has no such bytes any more: a plain read would kill the process.
         """
-        return self._advise(offset, length, _MADV_POPULATE_READ)
+        if not self._advise(offset, length, _MADV_POPULATE_READ):  # before Linux 5.14
+            self.bytes()[offset : offset + length : PAGE].max(initial=0)
 
-    def read_ahead(self, offset: int, length: int) -> bool:
-        """Ask the kernel to read a range in the background."""
-        return self._advise(offset, length, _MADV_WILLNEED)
-
-    def prefer_large_pages(self, offset: int, length: int) -> bool:
+    def prefer_large_pages(self, offset: int, length: int) -> None:
         """Ask that faults read a file in large pieces of adjoining memory (since Linux 5.18).
 
-        Whoever walks through its pages finds them a third faster than scattered ones, which is what
-        `read_ahead` leaves behind.
+        Whoever walks through its pages finds them a third faster than scattered ones.
         """
-        return self._advise(offset, length, _MADV_HUGEPAGE)
+        self._advise(offset, length, _MADV_HUGEPAGE)
 
     def collapse(self, offset: int, length: int) -> bool:
         """Back a range of shared memory by huge pages; False where the kernel does not, or not all of it."""
@@ -118,10 +114,6 @@ class Region:
             raise _system_error("asking for residency")
         return min(int(np.bitwise_and(pages, 1).sum()) * PAGE, length)
 
-    def walk(self, offset: int, length: int) -> None:
-        """Read one byte of every page of a range: the first walk takes twice as long as those after it."""
-        self.bytes()[offset : offset + length : PAGE].max(initial=0)
-
     def lock(self, offset: int, length: int) -> None:
         """Read a range and keep it in memory. Raises OSError where the limit (`ulimit -l`) is too low."""
         # Without ONFAULT the kernel makes a private copy of every page, ready to be written to.
@@ -131,6 +123,7 @@ class Region:
         self.populate(offset, length)
 
     def _advise(self, offset: int, length: int, advice: int) -> bool:
+        """Give advice to the kernel; False where it does not know it."""
         if not _madvise(self.address + offset, length, advice):
             return True
         error = _system_error("reading a mapped file")

@@ -1,4 +1,4 @@
-"""Which of a store's files are in memory, whatever wrote them and however they are encoded."""
+"""The page cache: which of a store's files are in it, and reading past it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.pages import Region, whole_pages
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.pages import PAGE, Region, whole_pages
 from pipeline.store import Store
 
 
@@ -44,5 +47,38 @@ def file_residency(path: Path) -> InMemory:
         region = Region(size)
         region.place(0, descriptor, size)
         return InMemory(min(size, region.resident(0, whole_pages(size))), size)
+    finally:
+        os.close(descriptor)
+
+
+def residency_is_told(generation: Path) -> bool:
+    """Tell whether the kernel says what of a generation's files is in memory.
+
+    To who neither owns them nor may write to them it calls all their pages resident, since Linux 5.2
+    (`can_do_mincore` in mm/mincore.c).
+    """
+    file = generation / "zarr.json"
+    return os.geteuid() in (0, file.stat().st_uid) or os.access(file, os.W_OK)
+
+
+def read_direct(path: Path, out: NDArray[np.uint8]) -> bool:
+    """Read a whole file, most of which is not in the page cache, straight from the disk to its place.
+
+    False, with `out` in any state, where it is to be read the usual way instead: the page cache has it,
+    it has another size, or memory, file or file system are not made for direct reading.
+    """
+    if out.nbytes % PAGE or out.ctypes.data % PAGE:
+        return False
+    try:
+        found = file_residency(path)
+        if found.bytes != out.nbytes or 2 * found.resident > found.bytes:
+            return False
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECT | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        return os.preadv(descriptor, [out.data], 0) == out.nbytes
+    except OSError:
+        return False
     finally:
         os.close(descriptor)

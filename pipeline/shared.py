@@ -2,7 +2,6 @@
 
 It is a memfd: no name in /dev/shm that a killed process could leak, and no mount whose size limits
 it. Other processes of the same user reach it through /proc: by a handle, or by the name it was given.
-Without memfd (not Linux) an unlinked temporary file takes its place, found by forked children only.
 """
 
 from __future__ import annotations
@@ -10,11 +9,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Lock
 
 from pipeline.memory import available_memory
+from pipeline.pages import HUGE_PAGE, Region
 
 Handle = tuple[int, int, int]
 
@@ -30,17 +30,13 @@ class SharedMemory:
     def create(cls, name: str, size: int, taken: bool = True) -> SharedMemory:
         """Make zeroed memory that others can find by `name`.
 
-        Its pages are taken now, or range by range (`pipeline.taking`) without `taken`. Raises OSError where
-        there is too little, and not a signal later.
+        Its pages are taken now, or range by range (`PageTaker`) without `taken`. Raises OSError where there
+        is too little, and not a signal later.
         """
         # The kernel itself would go on until it has to kill somebody.
         if size > available_memory():
             raise OSError(errno.ENOMEM, f"{size} bytes of memory: {os.strerror(errno.ENOMEM)}")
-        try:
-            descriptor = os.memfd_create(name, os.MFD_CLOEXEC)
-        except (AttributeError, OSError):
-            with tempfile.TemporaryFile() as file:
-                descriptor = os.dup(file.fileno())
+        descriptor = os.memfd_create(name, os.MFD_CLOEXEC)
         try:
             os.ftruncate(descriptor, size)
             if taken and size:
@@ -72,6 +68,39 @@ class SharedMemory:
     def __del__(self) -> None:
         with contextlib.suppress(OSError, AttributeError):
             os.close(self.descriptor)
+
+
+class PageTaker:
+    """Takes the pages of shared memory, mapped at `region`, range by range while it is filled.
+
+    So a disk need not wait for them: on a virtual machine the host may have to give them first, at half a
+    second a gigabyte and more. They are huge pages until the kernel has none at hand. Threads may take
+    ranges that overlap; nobody may write into a range that was not taken.
+    """
+
+    def __init__(self, memory: SharedMemory, region: Region, huge_pages: bool) -> None:
+        self._memory, self._region, self._huge_pages = memory, region, huge_pages
+        blocks = -(-memory.size // HUGE_PAGE)
+        self._taken, self._locks = [False] * blocks, [Lock() for _ in range(blocks)]
+
+    def take(self, offset: int, length: int) -> None:
+        """Take the pages of a range, and what else its huge pages hold.
+
+        Raises OSError where there is too little memory, and not a signal later.
+        """
+        for block in range(offset // HUGE_PAGE, -(-(offset + length) // HUGE_PAGE)):
+            with self._locks[block]:
+                if not self._taken[block]:
+                    self._take(block * HUGE_PAGE)
+                    self._taken[block] = True
+
+    def _take(self, start: int) -> None:
+        length = min(HUGE_PAGE, self._memory.size - start)
+        if self._huge_pages and length == HUGE_PAGE:
+            # A range that holds one page and holes becomes a huge page without anything being copied.
+            os.pwrite(self._memory.descriptor, b"\0", start)
+            self._huge_pages = self._region.collapse(start, length)
+        os.posix_fallocate(self._memory.descriptor, start, length)
 
 
 def _open(path: Path, inode: int | None = None) -> SharedMemory | None:

@@ -21,8 +21,7 @@ from pipeline.chunk_files import Samples
 from pipeline.digest import canonical_json, digest
 from pipeline.mapped import MappedArray
 from pipeline.pages import HUGE_PAGE, Region
-from pipeline.shared import Handle, SharedMemory
-from pipeline.taking import PageTaker
+from pipeline.shared import Handle, PageTaker, SharedMemory
 
 Chunks = NDArray[np.int64]
 Slot = tuple[MappedArray, int, Callable[[], Samples]]
@@ -76,7 +75,7 @@ class SharedChunks:
             memory = SharedMemory.create(name, sum(_sizes(arrays, count), HUGE_PAGE), taken=False)
             os.pwrite(memory.descriptor, np.array([0, count], np.int64).tobytes(), 0)
             shared = cls(memory, arrays, chunks)
-            fill(list(shared._slots(PageTaker(memory.descriptor, shared._region, huge_pages))))
+            fill(list(shared._slots(PageTaker(memory, shared._region, huge_pages))))
             shared._header[_STATE] = wanted
             return shared
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from pathlib import Path
 
 import numpy as np
 
 from ocr.datasets import TensorDataset
-from pipeline.shared import SharedMemory
 from tests.stores import sample
 
 CANVAS = (64, 64)
@@ -33,7 +34,12 @@ def assert_reads(dataset: TensorDataset, count: int, canvas: tuple[int, int] = C
         assert seen == count
 
 
-def memory_of(dataset: TensorDataset) -> SharedMemory:
-    shared = dataset.cache._shared
-    assert shared is not None
-    return shared.memory
+def copies(process: int | str = "self") -> dict[int, str]:
+    """Copies of stores in shared memory that a process holds: their names by inode."""
+    found = {}
+    for descriptor in Path(f"/proc/{process}/fd").iterdir():
+        with contextlib.suppress(OSError):
+            name = str(descriptor.readlink()).removeprefix("/memfd:").removesuffix(" (deleted)")
+            if name.startswith("warmstore-"):
+                found[descriptor.stat().st_ino] = name
+    return found

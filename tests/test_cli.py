@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import re
 import shutil
 import subprocess
 import sys
@@ -68,12 +67,6 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Shell:
         done = shell(command)
         assert done.returncode == 0, done.stderr
     return shell
-
-
-def test_plan_says_which_codec_suits_the_machine(built: Shell) -> None:
-    words = built("plan", "--split", "val").stdout
-    assert re.search(r"stages\.tensors\.codec: (none|lz4|zstd) is warm soonest from this disk", words)
-    assert all(codec in words for codec in ("none", "lz4", "zstd"))
 
 
 def test_inspect_tells_how_much_of_every_store_is_in_memory(built: Shell) -> None:
@@ -181,16 +174,6 @@ def test_a_lost_chunk_is_told_by_whoever_looks(built: Shell) -> None:
     assert refused.returncode == 1 and f"decode of split val is damaged: {why}\n" in refused.stderr
     assert built.json("repair", "--split", "val")["val"]["decode"]["repaired"] == 1
     assert built.json("status", "--split", "val")["val"]["decode"]["fresh"]
-
-
-def test_a_plan_of_a_damaged_store_has_no_advice_on_codecs_and_no_error(built: Shell) -> None:
-    chunk = built.folder / "work/tiny/val/tensors.zarr/image/c.3.0.0.0"
-    data = chunk.read_bytes()
-    chunk.unlink()
-    planned = built("plan", "--split", "val")
-    assert planned.returncode == 0 and "1 file is missing" in " ".join(planned.stdout.split())
-    chunk.write_bytes(data)
-    assert built("plan", "--split", "val").stdout.count("warm soonest") == 1
 
 
 def test_verify_needs_no_data_set_and_takes_paths(built: Shell, tmp_path: Path) -> None:

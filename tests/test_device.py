@@ -19,7 +19,6 @@ import torch
 from ocr.datasets import TensorDataset
 from ocr.datasets.collate import ARRAYS
 from ocr.datasets.device import ahead_on_device
-from ocr.datasets.normalise import Normaliser
 from ocr.laps import Laps
 from tests.stores import sample, tensors_store
 
@@ -126,17 +125,6 @@ def test_images_are_prepared_where_they_are_copied_to(tmp_path: Path, cuda: Cuda
 
     batches = list(ahead_on_device(dataset.batches(2), torch.device("cuda"), prepare))
     assert [batch["images"] is images for batch, images in zip(batches, prepared, strict=True)] == [True] * 2
-
-
-def test_normalising_on_a_device_waits_for_it_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    normalise = Normaliser((0.5, 0.4, 0.3), (0.1, 0.2, 0.3))
-    images = torch.zeros(2, 3, 8, 8, dtype=torch.uint8, device="meta")
-    moves = []
-    move = torch.Tensor.to
-    monkeypatch.setattr(torch.Tensor, "to", lambda tensor, *to: moves.append(to) or move(tensor, *to))
-    for _ in range(3):
-        assert normalise(images).shape == images.shape
-    assert moves.count((images.device,)) == 2
 
 
 def test_a_lap_waits_for_the_stream_that_computes_and_not_for_copies(monkeypatch: pytest.MonkeyPatch) -> None:

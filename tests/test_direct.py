@@ -9,9 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.direct import read_direct
 from pipeline.pages import PAGE
-from pipeline.residency import file_residency
+from pipeline.residency import file_residency, read_direct
 
 CONTENT = np.random.default_rng(0).integers(0, 256, 3 * PAGE, np.uint8)
 

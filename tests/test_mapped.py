@@ -15,14 +15,12 @@ import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.codec import decoded_size, encode
+from pipeline.codec import encode
 from pipeline.errors import StoreError
 from pipeline.mapped import MappedArray
 from pipeline.pages import HUGE_PAGE, PAGE, Region, whole_pages
-from pipeline.shared import SharedMemory
+from pipeline.shared import PageTaker, SharedMemory
 from pipeline.store import open_store
-from pipeline.taking import PageTaker
-from pipeline.watch import ChangeWatch
 from tests.stores import fields, sample, tensors_store, write_manifest, write_store
 
 ALIGNED, UNALIGNED = (64, 64), (10, 11)
@@ -158,13 +156,6 @@ def test_a_compressed_chunk_of_another_size_is_an_error(tmp_path: Path, codec: A
         MappedArray(store, "image").gather([1], np.empty((1, 3, *ALIGNED), np.uint8))
 
 
-@given(size=st.integers(0, 70_000), random=st.booleans(), codec=st.sampled_from(["zstd", "lz4"]))
-@settings(deadline=None)
-def test_a_compressed_chunk_says_how_many_bytes_it_holds(size: int, random: bool, codec: Any) -> None:
-    content = np.random.default_rng(size).integers(0, 256 if random else 1, size, np.uint8)
-    assert decoded_size(bytes(encode(codec, content))) == size
-
-
 @pytest.mark.parametrize("name", ["picture", "size"])
 def test_a_field_that_is_no_array_is_refused_with_those_that_are(tmp_path: Path, name: str) -> None:
     with pytest.raises(StoreError, match=f"no array field {name}.*prob_map"):
@@ -227,7 +218,7 @@ def test_residency_is_what_the_kernel_says(tmp_path: Path) -> None:
     array = MappedArray(open_store(tensors_store(tmp_path, 4, ALIGNED)), "image")
     assert array.resident(0, 4) == array.nbytes
     for chunk in range(4):
-        with (array.files.directory / array.files.key(chunk)).open("rb") as file:
+        with (array.files.path(chunk)).open("rb") as file:
             os.fsync(file.fileno())
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
     evicted = array.resident(0, 4)
@@ -238,7 +229,7 @@ def test_residency_is_what_the_kernel_says(tmp_path: Path) -> None:
 
 def test_populating_a_file_that_was_cut_is_an_error_and_not_a_signal(tmp_path: Path) -> None:
     array = MappedArray(open_store(tensors_store(tmp_path, 2, ALIGNED)), "image")
-    os.truncate(array.files.directory / array.files.key(1), PAGE)
+    os.truncate(array.files.path(1), PAGE)
     with pytest.raises(OSError, match="reading a mapped file"):
         array.region.populate(array.slot_bytes, array.slot_bytes)
 
@@ -282,7 +273,7 @@ def test_shared_memory_is_zeroed_and_taken_to_its_last_byte(huge_pages: bool) ->
     assert os.fstat(memory.descriptor).st_blocks == 0
     region = Region(size)
     region.place(0, memory.descriptor, size, shared=True)
-    taker = PageTaker(memory.descriptor, region, huge_pages)
+    taker = PageTaker(memory, region, huge_pages)
     taker.take(HUGE_PAGE - 1, 2)
     assert os.fstat(memory.descriptor).st_blocks * 512 == 2 * HUGE_PAGE
     os.pwrite(memory.descriptor, b"kept", HUGE_PAGE)
@@ -300,7 +291,7 @@ def test_shared_memory_that_does_not_fit_is_an_error_at_once() -> None:
 
 def test_a_chunk_that_comes_in_pieces_is_read_whole(tmp_path: Path) -> None:
     files = MappedArray(open_store(tensors_store(tmp_path, 1, (256, 256))), "image").files
-    path = files.directory / files.key(0)
+    path = files.path(0)
     data = path.read_bytes()
     path.unlink()
     os.mkfifo(path)
@@ -310,31 +301,3 @@ def test_a_chunk_that_comes_in_pieces_is_read_whole(tmp_path: Path) -> None:
         files.read(0, out)
         assert written.result() == len(data)
     assert out.tobytes() == data
-
-
-def test_a_watch_names_the_files_that_were_written_to(tmp_path: Path) -> None:
-    for name in "abc":
-        (tmp_path / name).write_bytes(b"1234")
-    watch = ChangeWatch([tmp_path])
-    (tmp_path / "a").read_bytes()
-    (tmp_path / "c").unlink()
-    assert watch.changed() == set()
-    os.truncate(tmp_path / "b", 1)
-    assert watch.changed() == {tmp_path / "b"}
-    assert watch.changed() == {tmp_path / "b"}
-
-
-def test_threads_may_ask_a_watch_side_by_side(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "a").write_bytes(b"1234")
-    watch = ChangeWatch([tmp_path])
-    os.truncate(tmp_path / "a", 1)
-    real = os.read
-
-    def another_thread_is_first(descriptor: int, size: int) -> bytes:
-        monkeypatch.setattr("os.read", real)
-        with ThreadPoolExecutor(1) as pool:
-            assert pool.submit(watch.changed).result() == {tmp_path / "a"}
-        return real(descriptor, size)
-
-    monkeypatch.setattr("os.read", another_thread_is_first)
-    assert watch.changed() == {tmp_path / "a"}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,64 +11,49 @@ from torch.utils.data import DataLoader
 from ocr.cache import CacheParams
 from ocr.datasets import TensorDataset
 from ocr.datasets.collate import as_collated
-from ocr.datasets.pinning import register_with_cuda
-from tests.reads import CANVAS, SAMPLE_BYTES, assert_reads, memory_of
+from tests.reads import CANVAS, SAMPLE_BYTES, assert_reads
 from tests.stores import sample, tensors_store
 
 
-def test_memory_for_a_device_is_mapped_shared_and_registered(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+class Runtime:
+    """Registers memory, until it was asked `most` times."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.registered: dict[int, int] = {}
+
+    def cudaHostRegister(self, address: int, length: int, flags: int) -> int:  # noqa: N802
+        if len(self.registered) == self.most:
+            return 2
+        self.registered[address] = length
+        return 0
+
+    def cudaHostUnregister(self, address: int) -> int:  # noqa: N802
+        del self.registered[address]
+        return 0
+
+
+@pytest.mark.parametrize("most", [5, 2])
+def test_the_copy_is_registered_once_and_as_long_as_it_lives(
+    tmp_path: Path, most: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """CUDA itself is not needed to see which memory it would be given, and when it is taken back."""
-    calls: list[tuple[str, int]] = []
-
-    class Runtime:
-        def cudaHostRegister(self, address: int, length: int, flags: int) -> int:  # noqa: N802
-            calls.append(("register", length))
-            return 2 if len(calls) > 5 else 0
-
-        def cudaHostUnregister(self, address: int) -> int:  # noqa: N802
-            calls.append(("unregister", 0))
-            return 0
-
-    path = tensors_store(tmp_path, 3, CANVAS)
-    dataset = TensorDataset(path, cache=CacheParams(mode="ram"))
-    dataset.cache.warm(list(dataset._reader.arrays.values()), range(3), for_device=True)
-
-    def kernel(size: int, *, device: str) -> None:
-        kernels.append(device)
-        raise RuntimeError("CUDA error: out of memory")  # what CUDA keeps of a refusal
-
-    kernels: list[str] = []
-    monkeypatch.setattr("torch.cuda.cudart", Runtime)
-    monkeypatch.setattr("ocr.datasets.pinning.torch.zeros", kernel)
-    assert register_with_cuda(dataset.cache.shared_ranges())
-    assert sum(length for _, length in calls) == 3 * SAMPLE_BYTES
-    assert kernels == []
-    assert not register_with_cuda(dataset.cache.shared_ranges())
-    assert "error 2" in caplog.text and kernels == ["cuda"]
-    monkeypatch.undo()
-    assert_reads(dataset, 3)
-    del dataset
-    assert [name for name, _ in calls].count("unregister") == 5
-
-
-def test_warming_twice_registers_the_copy_once_and_leaves_it_in_place(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    calls: list[int] = []
-    runtime = SimpleNamespace(
-        cudaHostRegister=lambda address, *_: calls.append(address) or 0, cudaHostUnregister=lambda _: 0
-    )
-    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
-    monkeypatch.setattr("torch.cuda.cudart", lambda: runtime)
+    runtime = Runtime(most)
     dataset = TensorDataset(tensors_store(tmp_path, 3, CANVAS), cache=CacheParams(mode="ram"))
-    dataset.warm()
-    memory, registered = memory_of(dataset), list(calls)
-    assert len(registered) == 5
-    assert dataset.warm().resident == 3
-    assert memory_of(dataset) is memory
-    assert calls == registered
+    with monkeypatch.context() as cuda:
+        cuda.setattr("torch.cuda.is_available", lambda: True)
+        cuda.setattr("torch.cuda.cudart", lambda: runtime)
+        assert dataset.warm().resident == 3
+    assert ("error 2" in caplog.text) == (most < 5)
+    registered = dict(runtime.registered)
+    assert (sum(registered.values()) == 3 * SAMPLE_BYTES) == (most == 5)
+    if most == 5:
+        with monkeypatch.context() as cuda:
+            cuda.setattr("torch.cuda.is_available", lambda: True)
+            assert dataset.warm().resident == 3
+    assert_reads(dataset, 3)
+    assert runtime.registered == registered
+    del dataset
+    assert runtime.registered == {}
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")

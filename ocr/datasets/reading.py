@@ -1,10 +1,11 @@
-"""Batches of a store's samples: views where samples adjoin in memory, gathered into buffers elsewhere."""
+"""Batches of a store's samples: views where samples adjoin in memory, copies in reused buffers elsewhere."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import resource
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,17 +14,13 @@ from numpy.typing import NDArray
 
 from ocr.datasets.buffers import BufferPool
 from ocr.datasets.collate import ARRAYS, ROWS, Batch, Deferred, Sample, check_fields
-from ocr.datasets.gather import Gathering
-from pipeline.chunk_files import Samples
 from pipeline.errors import StoreError
 from pipeline.mapped import MappedArray
-from pipeline.pages import PAGE
 from pipeline.store import Store
-from pipeline.watch import ChangeWatch
 
 Rows = range | NDArray[np.int64]
+Counts = tuple[int, int, int, int]
 
-_AT_ONCE = 64
 _STORED_AS = {"inverse_matrix": "matrix", "polygons": "points"}
 
 
@@ -42,23 +39,11 @@ class StoreReader:
                     f"{store.name} has no field {_STORED_AS.get(name, name)} ({name} of a sample); "
                     f"it has {', '.join(store.declared)}: leave it out of fields, or rerun the stage"
                 )
-        names = [name for name in self.fields if name in ARRAYS]
-        self.arrays: dict[str, MappedArray] = {}
-        # Watched before their sizes are looked at.
-        self._watch = ChangeWatch((store.path / name for name in names), partial(_resized, self.arrays))
-        self.arrays |= {name: MappedArray(store, name) for name in names}
+        self.arrays = {name: MappedArray(store, name) for name in self.fields if name in ARRAYS}
         self.sample_bytes = sum(array.sample_bytes for array in self.arrays.values())
         self._lists = {name: partial(read, store) for name, read in _LISTS.items() if name in self.fields}
-        self._wholes: dict[str, Samples | None] = {}
-        self._tensors: dict[str, torch.Tensor | None] = {}
-        self.remap()
-
-    def remap(self) -> None:
-        """Take note of how the arrays lie in memory, after a cache changed that."""
-        for name, array in self.arrays.items():
-            whole = self._wholes[name] = array.view(0, len(array))
-            self._tensors[name] = None if whole is None else as_tensor(whole)
-        self._may_change = any(array.reads_pages_of_files for array in self.arrays.values())
+        self._known = np.zeros(len(store), bool)
+        self._faults = -1
 
     @property
     def why_copied(self) -> str | None:
@@ -69,103 +54,87 @@ class StoreReader:
                 names.setdefault(array.why_copied, []).append(name)
         return "; ".join(f"{', '.join(found)} stored {why}" for why, found in names.items()) or None
 
-    def resident(self, rows: range) -> int:
-        """Ask the kernel how many bytes of consecutive samples are in memory, to the page."""
-        return sum(array.resident(rows.start, rows.stop) for array in self.arrays.values())
-
-    def check(self) -> None:
-        """Raise StoreError where a mapped file was written to: reading it could kill the process."""
-        if self._may_change and (changed := self._watch.changed()):
-            for array in self.arrays.values():
-                array.check_unchanged(changed)
-
     def sample(self, row: int) -> Sample:
         """One sample; its arrays are views where they can be."""
-        sample: Sample = {}
-        gathering = Gathering()
-        for name in self.fields:
-            if name in ARRAYS:
-                sample[name] = self._samples(name, range(row, row + 1), gathering)[0]
-            elif name in ROWS:
-                sample[name] = self._rows[name][row].clone()
-            elif name in self._lists:
-                sample[name] = self._lists[name](row)
-        sample["sample_id"] = self.store.sample_ids[row]
-        gathering.help()
-        return sample
+        batch = self.batch(range(row, row + 1))
+        return {name: batch[ARRAYS.get(name, name)][0] for name in (*self.fields, "sample_id")}
 
     def batch(self, rows: Rows) -> Batch:
         """A batch of samples: views for a range of rows, copies in lent buffers for any others."""
-        batch, gathering = self.begin(rows)
-        gathering.help()
-        return batch
-
-    def begin(self, rows: Rows) -> tuple[Batch, Gathering]:
-        """Like `batch`, but for what is left to do: until then the buffers hold anything."""
-        run = slice(rows.start, rows.stop) if isinstance(rows, range) else None
+        pick = _index(rows)
         batch: Batch = {}
-        gathering = Gathering()
+        copies: list[Callable[[], object]] = []
         for name in self.fields:
             if name in ARRAYS:
-                batch[ARRAYS[name]] = self._samples(name, rows, gathering)
+                batch[ARRAYS[name]] = self._samples(self.arrays[name], rows, copies)
             elif name in ROWS:
-                batch[name] = self._rows[name][run].clone() if run else self._rows[name][rows]
+                batch[name] = torch.from_numpy(self._rows[name][pick].copy())
             elif name in self._lists:
                 batch[name] = Deferred(rows, self._lists[name])
         ids = self.store.sample_ids
-        batch["sample_id"] = list(ids[run]) if run else [ids[row] for row in rows]
-        return batch, gathering
+        batch["sample_id"] = list(ids[pick]) if isinstance(pick, slice) else [ids[row] for row in pick]
+        _call_all(copies)
+        return batch
 
-    def views(self, rows: range, size: int) -> Iterator[tuple[range, Batch]]:
-        """Batches of `size` consecutive samples and what is left, as views, each with its rows.
+    def residency(self, rows: Rows) -> Counts:
+        """Hits, misses, bytes in memory and bytes on disk, of samples that are about to be read.
 
-        Many are made at once, which takes half the time; none of their pages is looked at. `why_copied`
-        has to be None.
+        The kernel is asked, which looks at every page. So a sample that was resident is asked about again
+        only after this process had a page fault that waited for a disk: the kernel counts those, and
+        without one nothing can have been evicted and read again.
         """
-        ids = self.store.sample_ids
-        tensors: dict[str, Any] = {ARRAYS[name]: self._tensors[name] for name in self.arrays} | self._rows
-        for start in range(rows.start, rows.stop, size * _AT_ONCE):
-            stop = min(start + size * _AT_ONCE, rows.stop)
-            parts = [range(at, min(at + size, stop)) for at in range(start, stop, size)]
-            columns: dict[str, Iterable[Any]] = {
-                key: tensor[start:stop].split(size) for key, tensor in tensors.items()
-            }
-            for name, read in self._lists.items():
-                columns[name] = [Deferred(part, read) for part in parts]
-            columns["sample_id"] = [list(ids[part.start : part.stop]) for part in parts]
-            batches = [
-                dict(zip(columns, batch, strict=True)) for batch in zip(*columns.values(), strict=True)
-            ]
-            yield from zip(parts, batches, strict=True)
+        faults = resource.getrusage(resource.RUSAGE_SELF).ru_majflt
+        if faults != self._faults:
+            self._known[:] = False
+            self._faults = faults
+        size, count, pick = self.sample_bytes, len(rows), _index(rows)
+        if self._known[pick].all():
+            return count, 0, count * size, 0
+        if isinstance(rows, range) and self._resident(rows) == count * size:
+            self._known[pick] = True
+            return count, 0, count * size, 0
+        each = np.array([self._resident(range(row, row + 1)) for row in rows], np.int64)
+        self._known[pick] = each == size
+        hits, resident = int((each == size).sum()), int(each.sum())
+        return hits, count - hits, resident, count * size - resident
 
-    def _samples(self, name: str, rows: Rows, gathering: Gathering) -> torch.Tensor:
-        """Samples of an array as a view, or a buffer that `gathering` fills."""
-        array, tensor, whole = self.arrays[name], self._tensors[name], self._wholes[name]
-        if isinstance(rows, range):
-            # No slice of `tensor`: a worker that sends one sends all that it is a slice of, and shares that.
-            view = array.view(rows.start, rows.stop) if whole is None else whole[rows.start : rows.stop]
-            if view is not None:
-                return as_tensor(view)
+    def _resident(self, rows: range) -> int:
+        return sum(array.resident(rows.start, rows.stop) for array in self.arrays.values())
+
+    def _samples(self, array: MappedArray, rows: Rows, copies: list[Callable[[], object]]) -> torch.Tensor:
+        """Samples as a view, or a buffer that a call added to `copies` fills."""
+        view = array.view(rows.start, rows.stop) if isinstance(rows, range) else None
+        if view is not None:
+            return as_tensor(view)
         out = self._pool.take((len(rows), *array.shape[1:]), _tensor_dtype(array.dtype))
-        if tensor is not None:
-            gathering.copy(tensor, rows, out)
-        else:
-            values = out.view(torch.uint8).numpy().view(array.dtype)
-            gathering.read(partial(array.gather, rows, values))
+        values = out.view(torch.uint8).numpy().view(array.dtype)
+        copies.append(partial(array.gather, np.asarray(rows, np.int64), values))
         return out
 
     @cached_property
-    def _rows(self) -> dict[str, torch.Tensor]:
+    def _rows(self) -> dict[str, NDArray[Any]]:
         small = {}
         for name in self.fields:
             if name in ROWS:
-                values = np.array(self.store.small(_STORED_AS.get(name, name)))
-                small[name] = torch.from_numpy(np.linalg.inv(values) if name == "inverse_matrix" else values)
+                values = self.store.small(_STORED_AS.get(name, name))
+                small[name] = np.linalg.inv(values) if name == "inverse_matrix" else values
         return small
 
 
-def _resized(arrays: dict[str, MappedArray]) -> Iterator[Path]:
-    return (path for array in arrays.values() for path in array.resized())
+def _call_all(calls: Sequence[Callable[[], object]]) -> None:
+    """Make calls side by side, on as many threads as torch computes on."""
+    threads = min(torch.get_num_threads(), len(calls))
+    if threads < 2:
+        for call in calls:
+            call()
+        return
+    with ThreadPoolExecutor(threads, thread_name_prefix="copies") as pool:
+        for future in [pool.submit(call) for call in calls]:
+            future.result()
+
+
+def _index(rows: Rows) -> slice | NDArray[np.int64]:
+    return slice(rows.start, rows.stop) if isinstance(rows, range) else rows
 
 
 def _polygons(store: Store, row: int) -> list[NDArray[np.float32]]:
@@ -188,12 +157,7 @@ def _tensor_dtype(dtype: np.dtype[Any]) -> torch.dtype:
     return torch.bfloat16 if dtype == np.uint16 else torch.from_numpy(np.empty(0, dtype)).dtype
 
 
-def walk(batch: Batch) -> None:
-    """Read one byte of every page of a batch of views."""
-    for name in ARRAYS.values():
-        if name in batch:
-            batch[name].view(torch.uint8).numpy().reshape(-1)[::PAGE].max(initial=0)
-
-
 def as_tensor(array: NDArray[Any]) -> torch.Tensor:
-    return torch.from_numpy(array).view(_tensor_dtype(array.dtype))
+    """Give stored values as a tensor over the same memory."""
+    tensor = torch.from_numpy(array)
+    return tensor.view(torch.bfloat16) if array.dtype == np.uint16 else tensor

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
-from weakref import WeakValueDictionary
 
-import numpy as np
-from numpy.typing import NDArray
+import torch
+from torch.utils.data import get_worker_info
 
 from ocr.datasets.collate import Batch
-from pipeline.forks import FORKS
-from pipeline.pages import PAGE, Region
-from pipeline.shared import Handle, SharedMemory
 
 log = logging.getLogger(__name__)
 
-_PROCESSES = 512
+_WORKERS = 63
 
 
 @dataclass(frozen=True)
@@ -59,45 +54,24 @@ class Statistics:
         )
 
 
-_NAMES = tuple(field.name for field in fields(Statistics))
-
-
 class Counters:
-    """Statistics in shared memory: workers add to them, whoever started them, and the total is read anywhere.
+    """Statistics in a tensor that processes share, a row a worker: each adds to its own, without a lock.
 
-    Each process adds to a row of its own, so no addition is lost and none needs a lock. Travels by
-    pickle as a handle; where nobody holds the memory any more, counting starts anew.
+    It travels to workers as torch's tensors do, however they are started. The first row is for whoever
+    is no worker of a DataLoader.
     """
 
-    def __init__(self, handle: Handle | None = None) -> None:
-        memory = SharedMemory.attach(handle) if handle else None
-        size = len(_NAMES) * 8 * _PROCESSES // PAGE * PAGE
-        self._memory = memory or SharedMemory.create("warmstore-statistics", size)
-        region = Region(size)
-        region.place(0, self._memory.descriptor, size, shared=True)
-        self._rows: NDArray[np.float64] = (
-            region.bytes().view(np.float64)[: size // 8].reshape(-1, len(_NAMES))
-        )
-        self._row = self._row_at(0)
-        self._forks = -1
-        _LIVE[self._memory.handle[2]] = self
+    def __init__(self, counts: torch.Tensor | None = None) -> None:
+        if counts is None:
+            counts = torch.zeros(1 + _WORKERS, len(fields(Statistics)), dtype=torch.float64)
+            counts.share_memory_()  # type: ignore[no-untyped-call]
+        self._counts = counts
+        self._rows = counts.numpy()
 
-    @classmethod
-    def attach(cls, handle: Handle) -> Counters:
-        """Give the counters of a handle: those that this process has, or a way to another's.
-
-        A second descriptor would take the lock of this process's row with it when it is closed.
-        """
-        return _LIVE.get(handle[2]) or cls(handle)
-
-    def add(self, hits: int, misses: int, bytes_ram: int, bytes_disk: int) -> None:
-        """Count samples read by this process."""
-        row = self._mine()
-        row[0] += hits
-        row[2] += bytes_ram
-        if misses:
-            row[1] += misses
-            row[3] += bytes_disk
+    def add(self, hits: int = 0, misses: int = 0, ram: int = 0, disk: int = 0, wait_s: float = 0.0) -> None:
+        """Count samples read by this process, and the time that it waited."""
+        worker = get_worker_info()
+        self._rows[1 + worker.id % _WORKERS if worker else 0] += (hits, misses, ram, disk, wait_s)
 
     def timed(self, batches: Iterator[Batch], log_every: int = 0) -> Iterator[Batch]:
         """Pass batches on, counting the time that waiting for them takes.
@@ -108,7 +82,7 @@ class Counters:
         while True:
             began = time.perf_counter()
             batch = next(batches, None)
-            self._mine()[4] += time.perf_counter() - began
+            self.add(wait_s=time.perf_counter() - began)
             if batch is None:
                 return
             count = len(batch["sample_id"])  # whoever gets the batch may take it apart
@@ -119,33 +93,8 @@ class Counters:
 
     def total(self) -> Statistics:
         """Sum over all processes."""
-        sums = self._rows.sum(axis=0).tolist()
-        hits, misses, bytes_ram, bytes_disk = map(int, sums[:4])
-        return Statistics(hits, misses, bytes_ram, bytes_disk, sums[4])
+        hits, misses, ram, disk, wait_s = self._rows.sum(axis=0).tolist()
+        return Statistics(int(hits), int(misses), int(ram), int(disk), wait_s)
 
-    def __reduce__(self) -> tuple[Callable[[Handle], Counters], tuple[Handle]]:
-        return Counters.attach, (self._memory.handle,)
-
-    def _mine(self) -> memoryview[float]:
-        """This process's row, claimed by a lock on one byte that ends with the process."""
-        if self._forks != FORKS.count:
-            for index in range(len(self._rows) - 1):
-                try:
-                    fcntl.lockf(self._memory.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, index)
-                except OSError:
-                    continue
-                break
-            else:
-                index = len(self._rows) - 1
-            self._row = self._row_at(index)
-            self._forks = FORKS.count
-        return self._row
-
-    def _row_at(self, index: int) -> memoryview[float]:
-        """A row whose numbers are added to in a tenth of the time that an array takes."""
-        octets: memoryview[int] = self._rows[index].view(np.uint8).data
-        return octets.cast("d")
-
-
-_LIVE: WeakValueDictionary[int, Counters] = WeakValueDictionary()
-"""Counters of this process by the inode of their memory."""
+    def __reduce__(self) -> tuple[type[Counters], tuple[torch.Tensor]]:
+        return Counters, (self._counts,)

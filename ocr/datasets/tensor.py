@@ -13,19 +13,18 @@ from typing import Any, Literal, overload
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.utils.data import Dataset, get_worker_info
+from torch.utils.data import Dataset
 
 from ocr.cache import CacheParams, RamCache, Warmth
 from ocr.datasets.buffers import BufferPool
 from ocr.datasets.collate import DEFAULT_FIELDS, Batch, Sample
-from ocr.datasets.gather import load_copy
 from ocr.datasets.pinning import register_with_cuda
-from ocr.datasets.prefetch import finished_ahead
-from ocr.datasets.reading import Rows, StoreReader, walk
-from ocr.datasets.residency import Residency, say_where_unknown
+from ocr.datasets.prefetch import one_ahead
+from ocr.datasets.reading import Rows, StoreReader
 from ocr.datasets.statistics import Counters, Statistics
 from ocr.expected import check_expected
 from pipeline.errors import ConfigError, StoreError
+from pipeline.residency import residency_is_told
 from pipeline.store import Store, open_store
 
 log = logging.getLogger(__name__)
@@ -70,7 +69,12 @@ class TensorDataset(Dataset[Sample]):
         self._rows: Rows = _choose(self.store, limit, samples, where)
         self._counters = Counters()
         self.cache = RamCache(cache or CacheParams())
-        say_where_unknown(self.store)
+        if not residency_is_told(self.store.path):
+            log.warning(
+                "%s belongs to another user, so the kernel does not tell what of it is in memory: "
+                "until it is read or warmed, hits and resident samples are only claimed",
+                self.store.name,
+            )
         if self.cache.params.mode != "ram":  # which makes views of anything, once it is warm
             self._say_why_copied()
 
@@ -78,7 +82,6 @@ class TensorDataset(Dataset[Sample]):
         self.store = open_store(path)
         self._pin, self._registered = pin, False
         self._reader = StoreReader(self.store, fields, BufferPool(pin))
-        self._residency = Residency(self._reader)
 
     def __repr__(self) -> str:
         return (
@@ -115,8 +118,7 @@ class TensorDataset(Dataset[Sample]):
         if isinstance(index, slice):
             return self._batch(_as_run(self._rows[index]))
         row = self._row(index)
-        self._reader.check()
-        self._counters.add(*self._residency.ask(range(row, row + 1)))
+        self._counted(range(row, row + 1))
         return self._reader.sample(row)
 
     def __getitems__(self, indices: Sequence[int]) -> Batch:
@@ -134,21 +136,19 @@ class TensorDataset(Dataset[Sample]):
         """Iterate over batches once.
 
         `order` is `"sequential"`, `"shuffled"` (by `seed`) or indices; the last batch may be smaller
-        unless `drop_last`. Batches that have to be gathered are made one ahead, in the background,
-        on as many threads as torch computes on.
+        unless `drop_last`. Batches that have to be copied are made one ahead, in the background, on as
+        many threads as torch computes on.
         """
         if batch_size < 1:
             raise ConfigError(f"a batch has at least one sample, not {batch_size}")
         batch_size = operator.index(batch_size)  # torch splits by no integer of NumPy
         rows = self._ordered(order, seed)
         end = len(rows) - len(rows) % batch_size if drop_last else len(rows)
-        in_worker = get_worker_info() is not None  # sending a slice of all samples sends all of them
-        if isinstance(rows, range) and self._reader.why_copied is None and not in_worker:
-            batches = self._views(rows[:end], batch_size)
+        plan = (rows[start : min(start + batch_size, end)] for start in range(0, end, batch_size))
+        if isinstance(rows, range) and self._reader.why_copied is None:
+            batches: Iterator[Batch] = map(self._batch, plan)
         else:
-            load_copy()
-            plan = [rows[start : min(start + batch_size, end)] for start in range(0, end, batch_size)]
-            batches = finished_ahead(map(self._begin, plan), torch.get_num_threads())
+            batches = one_ahead(self._reader.batch, map(self._counted, plan))
         return self._counters.timed(batches, self.cache.params.log_statistics_every_n)
 
     def warm(self) -> Warmth:
@@ -161,10 +161,7 @@ class TensorDataset(Dataset[Sample]):
         self.cache.warm(list(self._reader.arrays.values()), self._rows, for_device)
         if for_device and not self._registered:
             self._registered = register_with_cuda(self.cache.shared_ranges())
-        self._reader.remap()
-        hits, misses, resident, _ = self._residency.ask(self._rows)
-        if len(self._rows):
-            self._rehearse()
+        hits, misses, resident, _ = self._reader.residency(self._rows)
         why = self.cache.why_not_all(self._reader.why_copied is not None)
         warmth = Warmth(hits, hits + misses, resident, time.perf_counter() - began, why)
         log.info("%s", warmth)
@@ -178,7 +175,7 @@ class TensorDataset(Dataset[Sample]):
 
     def resident(self) -> tuple[int, int]:
         """Ask the kernel: bytes of the chosen samples that are in memory, and bytes in all."""
-        _, _, resident, absent = self._residency.ask(self._rows)
+        _, _, resident, absent = self._reader.residency(self._rows)
         return resident, resident + absent
 
     def _say_why_copied(self) -> None:
@@ -188,37 +185,12 @@ class TensorDataset(Dataset[Sample]):
             log.warning("%s: batches are copies, not views: %s%s", self.store.name, why, remedy)
 
     def _batch(self, rows: Rows) -> Batch:
-        self._about_to_read(rows)
-        return self._reader.batch(rows)
+        return self._reader.batch(self._counted(rows))
 
-    def _begin(self, rows: Rows) -> tuple[Batch, Callable[[], object]]:
-        self._about_to_read(rows)
-        batch, gathering = self._reader.begin(rows)
-
-        def work() -> None:
-            self._reader.check()  # the batch before was copied meanwhile
-            gathering.help()
-
-        return batch, work
-
-    def _views(self, rows: range, size: int) -> Iterator[Batch]:
-        for part, batch in self._reader.views(rows, size):
-            self._about_to_read(part)
-            yield batch
-
-    def _rehearse(self) -> None:
-        """Do once what epoch 0 will do: the first time takes longer, also for the processor's caches."""
-        self._reader.sample(int(self._rows[0]))  # small fields are read whole with the first sample
-        if isinstance(self._rows, range) and self._reader.why_copied is None:
-            for part, batch in self._reader.views(self._rows, 16):
-                self._reader.check()
-                _, misses, _, _ = self._residency.ask(part)
-                if not misses:
-                    walk(batch)
-
-    def _about_to_read(self, rows: Rows) -> None:
-        self._reader.check()
-        self._counters.add(*self._residency.ask(rows))
+    def _counted(self, rows: Rows) -> Rows:
+        """Count samples that are about to be read."""
+        self._counters.add(*self._reader.residency(rows))
+        return rows
 
     def _row(self, index: int) -> int:
         if not -len(self) <= index < len(self):
@@ -251,7 +223,6 @@ class TensorDataset(Dataset[Sample]):
         self._open(state["path"], state["fields"], state["pin"])
         self._rows, self._counters, self.cache = state["rows"], state["counters"], state["cache"]
         self.cache.attach(list(self._reader.arrays.values()), self._rows)
-        self._reader.remap()
 
 
 def _choose(

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from pipeline.errors import REPAIR, ConfigError, StoreError
+from pipeline.errors import REPAIR, ConfigError
 from pipeline.preview import Preview, preview
 from pipeline.preview import explain as explain_sample
 from warmstore import show
@@ -43,7 +43,6 @@ def plan(asked: Invocation, rehash: bool) -> int:
         for name, p in stages.items()
     ]
     show.table(f"plan of {asked.composed.name} in {asked.config.work_dir}", columns, rows)
-    _advise_codec(asked)
     return 0
 
 
@@ -186,26 +185,6 @@ def report(asked: Invocation) -> int:
     else:
         click.echo(markdown(asked.composed.name, found))
     return 0
-
-
-def _advise_codec(asked: Invocation) -> None:
-    """Say how soon a cold start would be warm with each codec on this machine; takes about a second."""
-    from ocr.codec_advice import codec_speeds
-
-    store = asked.config.workspace(asked.one_split()).open(asked.config.stages.tensors)
-    if store is None or not len(store):
-        return
-    try:
-        speeds = codec_speeds(store)
-    except StoreError:  # a damaged store, which the plan has told
-        return
-    times = ", ".join(
-        f"{s.codec} {show.duration(s.cold_seconds)} ({show.size(s.stored_bytes)})" for s in speeds
-    )
-    click.echo(
-        f"stages.tensors.codec: {speeds[0].codec} is warm soonest from this disk when cold: {times}; "
-        f"configured: {asked.config.stages.tensors.codec}"
-    )
 
 
 def _previews(asked: Invocation, rehash: bool) -> dict[str, dict[str, Preview]]:
