@@ -25,9 +25,8 @@ from pydantic import Field, field_validator
 from rich.console import Console
 from rich.progress import Progress
 
-from pipeline.chunk_files import Samples
 from pipeline.digest import digest
-from pipeline.mapped import MappedArray
+from pipeline.mapped import MappedArray, Samples
 from pipeline.memory import available_memory
 from pipeline.pages import Region
 from pipeline.shared import Handle
@@ -195,7 +194,7 @@ class RamCache:
     def _read_slot(self, slot: Slot) -> None:
         array, chunk, take = slot
         samples = take()
-        array.files.read_once(chunk, samples)
+        array.read_once(chunk, samples)
         if self.params.verify:
             check_samples(array, chunk, samples)
 
@@ -205,11 +204,7 @@ class RamCache:
 
     def _make_resident(self, slot: tuple[MappedArray, int]) -> None:
         array, chunk = slot
-        if array.placed[chunk]:
-            samples = array.read_in(chunk)
-        else:  # batches will read it from the page cache
-            samples = np.empty(array.files.chunk_shape, array.dtype)
-            array.files.read(chunk, samples)
+        samples = array.read_in(chunk)
         if self.params.verify:
             check_samples(array, chunk, samples)
 
@@ -220,10 +215,10 @@ def check_samples(array: MappedArray, chunk: int, samples: Samples) -> None:
     Raises StoreError naming the first that differs.
     """
     first = chunk * array.samples_per_chunk
-    wanted = array.files.store.checksums(array.name)[first : first + len(samples)]
+    wanted = array.store.checksums(array.name)[first : first + len(samples)]
     for within, checksum in enumerate(wanted):
         if digest(samples[within].reshape(-1).view(np.uint8).data) != checksum.tobytes():
-            raise array.files.store.damaged(first + within, f"{array.name} does not match its checksum")
+            raise array.store.damaged(first + within, f"{array.name} does not match its checksum")
 
 
 def in_parallel(work: Callable[[Item], None], items: Sequence[Item], threads: int = 0) -> None:

@@ -60,18 +60,6 @@ def decode(codec: Codec, data: bytes, dtype: str, shape: tuple[int, ...]) -> NDA
     return array
 
 
-def codec_of(codecs: list[dict[str, Any]]) -> Codec:
-    """Find our name for the codecs of an array's metadata (`bytes` first, then at most one).
-
-    Raises ValueError for codecs that no writer of ours sets.
-    """
-    tail = [codec["name"] for codec in codecs if codec["name"] != "bytes"]
-    for name, metadata in CODEC_METADATA.items():
-        if [entry["name"] for entry in metadata] == tail:
-            return name
-    raise ValueError(f"codecs {tail} are none of {sorted(CODEC_METADATA)}")
-
-
 def _numcodec(codec: Codec) -> Any:
     import numcodecs
 

@@ -7,15 +7,22 @@ chunks of no whole number of pages, a file system without `mmap`) the same sampl
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.chunk_files import ChunkFiles, Samples
+from pipeline.codec import decode
+from pipeline.errors import StoreError
 from pipeline.pages import PAGE, Region, whole_pages
+from pipeline.residency import read_direct
+from pipeline.stage import Chunked
 from pipeline.store import Store
+
+Samples = NDArray[Any]
 
 # The kernel allows a process 65,530 maps by default: five fields of two splits fit.
 _MAX_MAPS = 6144
@@ -29,22 +36,28 @@ class MappedArray:
     Files of a store never change, so their sizes are checked when they are mapped and warmed, and not
     for every view.
 
-    Raises StoreError where a chunk is missing or has another size than its samples.
+    Raises StoreError where the field is none, or a chunk is missing or has another size than its samples.
     """
 
     def __init__(self, store: Store, name: str) -> None:
-        self.files = ChunkFiles(store, name)
-        self.name = name
-        self.shape, self.dtype = self.files.shape, self.files.dtype
-        self.sample_bytes = self.files.sample_bytes
-        self.samples_per_chunk = self.files.samples_per_chunk
-        self.slot_bytes = whole_pages(self.files.chunk_bytes)
-        self.region = Region(len(self.files) * self.slot_bytes)
-        self.placed = np.zeros(len(self.files), bool)
-        self._adjoin = self.slot_bytes == self.files.chunk_bytes or len(self.files) <= 1
+        field = store.declared.get(name)
+        if not isinstance(field, Chunked):
+            have = ", ".join(f.name for f in store.declared.values() if isinstance(f, Chunked))
+            raise StoreError(f"{store.name} has no array field {name}; it has {have or 'none'}")
+        self.store, self.name, self.codec = store, name, field.codec
+        self.dtype, self.shape = np.dtype(field.dtype), (len(store), *field.shape)
+        self.samples_per_chunk = store.samples_per_chunk
+        self.chunks = -(-len(store) // self.samples_per_chunk)
+        self.chunk_shape = (self.samples_per_chunk, *field.shape)
+        self.sample_bytes: int = self.dtype.itemsize * math.prod(field.shape)
+        self.chunk_bytes = self.samples_per_chunk * self.sample_bytes
+        self.slot_bytes = whole_pages(self.chunk_bytes)
+        self.region = Region(self.chunks * self.slot_bytes)
+        self.placed = np.zeros(self.chunks, bool)
+        self._adjoin = self.slot_bytes == self.chunk_bytes or self.chunks <= 1
         self._whole: Samples | None = None
         self._last: tuple[int, Samples] | None = None
-        self._why_unmapped = self.files.not_raw or self._map_files()
+        self._why_unmapped = f"compressed ({self.codec})" if self.codec != "none" else self._map_files()
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -60,7 +73,7 @@ class MappedArray:
         if not self.placed.all():
             return self._why_unmapped
         if not self._adjoin:
-            return f"in chunks of {self.files.chunk_bytes} bytes, no whole number of {PAGE}-byte pages"
+            return f"in chunks of {self.chunk_bytes} bytes, no whole number of {PAGE}-byte pages"
         return None
 
     def view(self, start: int, stop: int) -> Samples | None:
@@ -80,7 +93,7 @@ class MappedArray:
         for target, row in zip(out, rows, strict=True):
             chunk, within = divmod(int(row), self.samples_per_chunk)
             if self.samples_per_chunk == 1 and not self.placed[chunk]:
-                self.files.read(chunk, target[None])
+                self.read(chunk, target[None])
             else:
                 np.copyto(target, self._chunk(chunk)[within])
         return out
@@ -100,28 +113,55 @@ class MappedArray:
         absent = whole_pages(end - begin) - self.region.resident(begin, whole_pages(end - begin))
         return max(0, (stop - start) * self.sample_bytes - absent)
 
-    def slot(self, chunk: int) -> Samples:
-        """The memory of a chunk, (k, *shape), to be touched only where it is `placed`."""
-        return self._array(chunk * self.slot_bytes, self.files.chunk_shape)
-
     def place(self, chunk: int, count: int, descriptor: int, start: int, shared: bool = False) -> None:
         """Back `count` chunks by a file (a RAM cache) that holds their slots from byte `start`."""
         self.region.place(chunk * self.slot_bytes, descriptor, count * self.slot_bytes, start, shared)
         self._are_placed(chunk, count)
 
-    def read_in(self, chunk: int) -> Samples:
-        """Make the mapped file of a chunk resident; gives its samples.
+    def read(self, chunk: int, out: Samples) -> None:
+        """Read a chunk's file into `out`, (k, *shape).
 
-        Raises StoreError where it has another size by now.
+        Raises StoreError naming the first of its samples where it is missing or damaged.
         """
-        at, size = chunk * self.slot_bytes, self.files.chunk_bytes
+        path = self._path(chunk)
         try:
-            self._check_size(chunk, self.files.path(chunk).stat())
-            self.region.prefer_large_pages(at, size)
-            self.region.populate(at, size)
+            if self.codec != "none":
+                out[...] = decode(self.codec, path.read_bytes(), str(self.dtype), self.chunk_shape)
+                return
+            with path.open("rb") as file:  # buffered: it asks again where one call does not give all
+                if file.readinto(out.reshape(-1).view(np.uint8).data) != out.nbytes or file.read(1):
+                    raise ValueError(f"its file has not the {out.nbytes} bytes of its samples")
+        except (OSError, ValueError) as error:
+            raise self._problem(chunk, f"cannot be read ({error})") from error
+
+    def read_once(self, chunk: int, out: Samples) -> None:
+        """Like `read`, for whoever keeps the samples: what the page cache lacks is read past it.
+
+        From a disk that takes a fraction of the CPU time, and holds nothing in memory twice.
+        """
+        if self.codec != "none" or not read_direct(self._path(chunk), out.reshape(-1).view(np.uint8)):
+            self.read(chunk, out)
+
+    def read_in(self, chunk: int) -> Samples:
+        """Make a chunk resident where it is mapped, or else in the page cache; gives its samples."""
+        if not self.placed[chunk]:
+            samples = np.empty(self.chunk_shape, self.dtype)
+            self.read(chunk, samples)
+            return samples
+        at = chunk * self.slot_bytes
+        try:
+            self._check_size(chunk, self._path(chunk).stat())
+            self.region.prefer_large_pages(at, self.chunk_bytes)
+            self.region.populate(at, self.chunk_bytes)
         except OSError as error:
-            raise self.files.problem(chunk, f"cannot be read ({error})") from error
-        return self.slot(chunk)
+            raise self._problem(chunk, f"cannot be read ({error})") from error
+        return self._slot(chunk)
+
+    def _path(self, chunk: int) -> Path:
+        return self.store.chunk_file(self.name, chunk)
+
+    def _problem(self, chunk: int, what: str) -> StoreError:
+        return self.store.damaged(chunk * self.samples_per_chunk, f"{self.name} {what}")
 
     def _are_placed(self, chunk: int, count: int) -> None:
         self.placed[chunk : chunk + count] = True
@@ -136,46 +176,45 @@ class MappedArray:
         size = self.sample_bytes * shape[0]
         return self.region.bytes()[at : at + size].view(self.dtype).reshape(shape)
 
+    def _slot(self, chunk: int) -> Samples:
+        return self._array(chunk * self.slot_bytes, self.chunk_shape)
+
     def _chunk(self, chunk: int) -> Samples:
         if self.placed[chunk]:
-            return self.slot(chunk)
+            return self._slot(chunk)
         last = self._last
         if last is None or last[0] != chunk:
-            last = (chunk, np.empty(self.files.chunk_shape, self.dtype))
-            self.files.read(*last)
+            last = (chunk, np.empty(self.chunk_shape, self.dtype))
+            self.read(*last)
             self._last = last
         return last[1]
 
     def _map_files(self) -> str | None:
         """Map every chunk file at its place; say why where that is not possible."""
-        if len(self.files) > min(_MAX_MAPS, _maps_allowed() // 10):
-            return f"in {len(self.files)} chunk files, more than can be mapped"
-        if not len(self.files):
-            return None
+        if self.chunks > min(_MAX_MAPS, _maps_allowed() // 10):
+            return f"in {self.chunks} chunk files, more than can be mapped"
         try:
-            for chunk in range(len(self.files)):
+            for chunk in range(self.chunks):
                 self._map_file(chunk)
         except OSError as error:
             return f"on a file system that cannot map it ({error.strerror})"
-        self._are_placed(0, len(self.files))
+        self._are_placed(0, self.chunks)
         return None
 
     def _map_file(self, chunk: int) -> None:
         try:
-            descriptor = os.open(self.files.path(chunk), os.O_RDONLY | os.O_CLOEXEC)
+            descriptor = os.open(self._path(chunk), os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
-            raise self.files.problem(chunk, f"cannot be read ({error.strerror})") from None
+            raise self._problem(chunk, f"cannot be read ({error.strerror})") from None
         try:
             self._check_size(chunk, os.fstat(descriptor))
-            self.region.place(chunk * self.slot_bytes, descriptor, self.files.chunk_bytes)
+            self.region.place(chunk * self.slot_bytes, descriptor, self.chunk_bytes)
         finally:
             os.close(descriptor)
 
     def _check_size(self, chunk: int, status: os.stat_result) -> None:
-        if status.st_size != self.files.chunk_bytes:
-            raise self.files.problem(
-                chunk, f"has {status.st_size} bytes where {self.files.chunk_bytes} belong"
-            )
+        if status.st_size != self.chunk_bytes:
+            raise self._problem(chunk, f"has {status.st_size} bytes where {self.chunk_bytes} belong")
 
 
 def _maps_allowed() -> int:

@@ -17,9 +17,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.chunk_files import Samples
 from pipeline.digest import canonical_json, digest
-from pipeline.mapped import MappedArray
+from pipeline.mapped import MappedArray, Samples
 from pipeline.pages import HUGE_PAGE, Region
 from pipeline.shared import Handle, PageTaker, SharedMemory
 
@@ -65,7 +64,7 @@ class SharedChunks:
         Raises OSError where there is too little memory, and whatever `fill` raises.
         """
         name, wanted = _name(arrays, chunks, huge_pages), _VERIFIED if verify else _FILLED
-        with _alone(arrays[0].files.store.path):
+        with _alone(arrays[0].store.path):
             for found in SharedMemory.find(name):
                 if found.size < HUGE_PAGE:  # without a lock it may have been made just now
                     continue
@@ -117,8 +116,8 @@ class SharedChunks:
 
     def _take(self, taker: PageTaker, array: MappedArray, at: int) -> Samples:
         taker.take(at, array.slot_bytes)
-        flat = self._region.bytes()[at : at + array.files.chunk_bytes]
-        return flat.view(array.dtype).reshape(array.files.chunk_shape)
+        flat = self._region.bytes()[at : at + array.chunk_bytes]
+        return flat.view(array.dtype).reshape(array.chunk_shape)
 
 
 def runs(chunks: Chunks) -> Iterator[tuple[int, int]]:
@@ -134,7 +133,7 @@ def _sizes(arrays: Sequence[MappedArray], count: int) -> list[int]:
 
 def _name(arrays: Sequence[MappedArray], chunks: Chunks, huge_pages: bool) -> str:
     """Name what the memory holds: the generation, its arrays, the chunks that were asked for, and how."""
-    path = arrays[0].files.store.path
+    path = arrays[0].store.path
     status = path.stat()
     what = [str(path), status.st_dev, status.st_ino, [(array.name, array.slot_bytes) for array in arrays]]
     what.append(huge_pages)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.codec import codec_of, decode
+from pipeline.codec import decode
 from pipeline.digest import digest
 from pipeline.errors import REPAIR, RUN, Remedy, StoreError
 from pipeline.files import linked_outside
@@ -22,7 +22,6 @@ from pipeline.holding import hold_current
 from pipeline.manifest import Manifest, read_manifest
 from pipeline.stage import (
     Chunked,
-    Codec,
     Field,
     File,
     FileContent,
@@ -68,7 +67,6 @@ class Store:
         self.declared: dict[str, Field] = {field.name: field for field in self.info.fields}
         self.samples_per_chunk = self.info.samples_per_chunk
         self._small: dict[str, Any] = {}
-        self._codecs: dict[str, Codec] = {}
         self._last_chunk: dict[str, tuple[int, NDArray[Any]]] = {}
 
     def __len__(self) -> int:
@@ -194,8 +192,8 @@ class Store:
     def chunk_file(self, name: str, index: int) -> Path:
         """Path of one chunk of a Chunked field."""
         field = self._field(name)
-        dims = len(self.metadata["consolidated_metadata"]["metadata"][field.name]["shape"])
-        return self.path / name / chunk_key(index, dims)
+        assert isinstance(field, Chunked)
+        return self.path / name / chunk_key(index, 1 + len(field.shape))
 
     @cached_property
     def fields(self) -> Mapping[str, Any]:
@@ -271,15 +269,10 @@ class Store:
         if last and last[0] == index:
             return last[1]
         data = self.chunk_file(field.name, index).read_bytes()
-        chunk = decode(self._codec(field.name), data, field.dtype, (self.samples_per_chunk, *field.shape))
+        chunk = decode(field.codec, data, field.dtype, (self.samples_per_chunk, *field.shape))
         if self.samples_per_chunk > 1:
             self._last_chunk[field.name] = (index, chunk)
         return chunk
-
-    def _codec(self, array: str) -> Codec:
-        if array not in self._codecs:
-            self._codecs[array] = codec_of(self._array_metadata(array)["codecs"])
-        return self._codecs[array]
 
     def assume(self, array: str, values: Any) -> None:
         """Let an array of the index whose file is lost have these values."""

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -21,7 +20,7 @@ from pipeline.mapped import MappedArray
 from pipeline.pages import HUGE_PAGE, PAGE, Region, whole_pages
 from pipeline.shared import PageTaker, SharedMemory
 from pipeline.store import open_store
-from tests.stores import fields, sample, tensors_store, write_manifest, write_store
+from tests.stores import fields, sample, tensors_store, write_store
 
 ALIGNED, UNALIGNED = (64, 64), (10, 11)
 
@@ -82,30 +81,6 @@ def test_gathers_and_views_agree_with_numpy(
     view = array.view(start, stop)
     if view is not None:
         np.testing.assert_array_equal(view, truth[start:stop])
-
-
-@pytest.mark.filterwarnings("ignore:Object at manifest.json", "ignore:Consolidated metadata")
-@pytest.mark.parametrize("compressor", [None, zarr.codecs.GzipCodec()])
-@pytest.mark.parametrize("chunk", [(4, 3, 64, 64), (3, 1, 64, 32)])
-def test_an_array_that_zarr_wrote_reads_the_same(
-    tmp_path: Path, chunk: tuple[int, ...], compressor: object
-) -> None:
-    path = tensors_store(tmp_path, 10, ALIGNED)
-    generation = path.resolve()
-    group = zarr.open_group(generation, mode="r+")
-    array = group.create_array(
-        "image", shape=(10, 3, 64, 64), chunks=chunk, dtype="uint8", compressors=compressor, overwrite=True
-    )
-    array[:] = expected(10, ALIGNED)
-    write_manifest(generation)
-    with pytest.raises(StoreError, match="consolidate_metadata"):
-        MappedArray(open_store(path), "image")
-    zarr.consolidate_metadata(generation)
-    write_manifest(generation)
-    mapped = MappedArray(open_store(path), "image")
-    out = np.empty((10, 3, 64, 64), np.uint8)
-    np.testing.assert_array_equal(mapped.gather(range(10), out), expected(10, ALIGNED))
-    assert (mapped.why_copied is None) == (compressor is None and chunk[1:] == (3, 64, 64))
 
 
 def test_writing_into_a_view_changes_no_file(tmp_path: Path) -> None:
@@ -218,7 +193,7 @@ def test_residency_is_what_the_kernel_says(tmp_path: Path) -> None:
     array = MappedArray(open_store(tensors_store(tmp_path, 4, ALIGNED)), "image")
     assert array.resident(0, 4) == array.nbytes
     for chunk in range(4):
-        with (array.files.path(chunk)).open("rb") as file:
+        with array.store.chunk_file("image", chunk).open("rb") as file:
             os.fsync(file.fileno())
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
     evicted = array.resident(0, 4)
@@ -229,7 +204,7 @@ def test_residency_is_what_the_kernel_says(tmp_path: Path) -> None:
 
 def test_populating_a_file_that_was_cut_is_an_error_and_not_a_signal(tmp_path: Path) -> None:
     array = MappedArray(open_store(tensors_store(tmp_path, 2, ALIGNED)), "image")
-    os.truncate(array.files.path(1), PAGE)
+    os.truncate(array.store.chunk_file("image", 1), PAGE)
     with pytest.raises(OSError, match="reading a mapped file"):
         array.region.populate(array.slot_bytes, array.slot_bytes)
 
@@ -290,14 +265,14 @@ def test_shared_memory_that_does_not_fit_is_an_error_at_once() -> None:
 
 
 def test_a_chunk_that_comes_in_pieces_is_read_whole(tmp_path: Path) -> None:
-    files = MappedArray(open_store(tensors_store(tmp_path, 1, (256, 256))), "image").files
-    path = files.path(0)
+    array = MappedArray(open_store(tensors_store(tmp_path, 1, (256, 256))), "image")
+    path = array.store.chunk_file("image", 0)
     data = path.read_bytes()
     path.unlink()
     os.mkfifo(path)
-    out = np.empty(files.chunk_shape, files.dtype)
+    out = np.empty((1, 3, 256, 256), np.uint8)
     with ThreadPoolExecutor(1) as pool:
         written = pool.submit(path.write_bytes, data)
-        files.read(0, out)
+        array.read(0, out)
         assert written.result() == len(data)
     assert out.tobytes() == data
