@@ -37,13 +37,19 @@ class Runtime:
 def test_the_copy_is_registered_once_and_as_long_as_it_lives(
     tmp_path: Path, most: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    runtime = Runtime(most)
+    runtime, launched = Runtime(most), []
+
+    def launch(size: int, *, device: str) -> None:
+        launched.append(device)
+        raise RuntimeError("CUDA error: out of memory")  # what CUDA keeps of a refusal
+
     dataset = TensorDataset(tensors_store(tmp_path, 3, CANVAS), cache=CacheParams(mode="ram"))
     with monkeypatch.context() as cuda:
         cuda.setattr("torch.cuda.is_available", lambda: True)
         cuda.setattr("torch.cuda.cudart", lambda: runtime)
+        cuda.setattr("torch.zeros", launch)
         assert dataset.warm().resident == 3
-    assert ("error 2" in caplog.text) == (most < 5)
+    assert ("error 2" in caplog.text) == (launched == ["cuda"]) == (most < 5)
     registered = dict(runtime.registered)
     assert (sum(registered.values()) == 3 * SAMPLE_BYTES) == (most == 5)
     if most == 5:
