@@ -26,11 +26,12 @@ import numpy as np
 from ocr import source
 from ocr.source import AnnotatedSplit
 from ocr.synthetic import generate
-from pipeline import assemble, runner, task, workspace
+from pipeline import assemble, freshness, runner, task, workspace
 from pipeline.codec import encode
 from pipeline.digest import digest
 from pipeline.executors import ExecutorConfig
-from pipeline.runner import Pipeline, run_stages
+from pipeline.freshness import Pipeline, survey
+from pipeline.runner import run_stages
 from pipeline.source import FileHashes, SourceSample
 from pipeline.stage import Chunked, Field, Inputs, Row, Stage
 from pipeline.verify import compute_chain
@@ -164,7 +165,7 @@ WITHIN: Parts = {
     "records": (task, "sample_record"),
     "record files": (task, "write_records"),
     "listing": (AnnotatedSplit, "samples"),
-    "planning": (Pipeline, "plan"),
+    "planning": (freshness, "_look"),
     "assembling": (runner, "assemble"),
 }
 
@@ -243,7 +244,7 @@ def many_samples(count: int) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     pipeline = _trivial(range(count))
     began = time.perf_counter()
-    pipeline.plan(pipeline.stages[0])
+    list(survey(pipeline))
     row(f"planning {count:,} samples", f"{time.perf_counter() - began:.2f} s")
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     row("  peak memory above what was there", f"{max(0, grown) / 1e3:.0f} MB")

@@ -14,12 +14,13 @@ import numpy as np
 from pipeline.errors import PipelineError, Quarantine, Remedy, WorkerLost
 from pipeline.executors import ExecutorConfig, open_executor
 from pipeline.files import free_bytes, sweep
-from pipeline.plan import REJECTED, StagePlan, packed_samples
+from pipeline.plan import REJECTED, StagePlan
 from pipeline.recipe import recipe_digest, recipe_of
 from pipeline.records import Record, is_whole, read_records
+from pipeline.reuse import packed_samples
 from pipeline.stage import Chunked, Field
 from pipeline.task import Group, Item, Task, run_task, write_verdict
-from pipeline.workspace import Workspace
+from pipeline.workspace import Generations
 from pipeline.zarr_format import samples_per_chunk
 
 log = logging.getLogger(__name__)
@@ -42,14 +43,12 @@ class Computed(NamedTuple):
 
 
 def compute_plan(
-    workspace: Workspace,
-    plan: StagePlan,
-    config: ExecutorConfig,
-    reporter: Reporter,
+    generations: Generations, plan: StagePlan, config: ExecutorConfig, reporter: Reporter
 ) -> Computed:
     """Compute what is stale into the staging folder, continuing what a killed run began."""
-    stage = plan.stage
-    staging = workspace.resume(stage)
+    workspace, staging = generations.workspace, generations.staging
+    staging.mkdir(parents=True, exist_ok=True)
+    sweep(staging)
     sweep(workspace.folder)
     groups, found = _groups(plan), read_records(staging)
     records = {
@@ -59,8 +58,8 @@ def compute_plan(
     }
     earlier = sum(len(record["samples"]) for record in records.values())
     todo = [group for group in groups if group.key not in records]
-    _check_space(workspace, plan, todo)
-    advance = reporter.begin(workspace.split, stage.name, len(plan.stale))
+    _check_space(generations, plan, todo)
+    advance = reporter.begin(workspace.split, plan.stage.name, len(plan.stale))
     advance(earlier)
     seconds = 0.0
     if todo:
@@ -70,12 +69,12 @@ def compute_plan(
     return Computed(records, earlier, seconds)
 
 
-def finished_samples(workspace: Workspace, plan: StagePlan) -> frozenset[str]:
+def finished_samples(generations: Generations, plan: StagePlan) -> frozenset[str]:
     """Give the stale samples that an interrupted run has finished, as its records say.
 
     Only a run holds their files against the records: a power cut may have emptied some.
     """
-    found = read_records(workspace.staging(plan.stage))
+    found = read_records(generations.staging)
     if not found:
         return frozenset()
     return frozenset(i.sample_id for group in _groups(plan) if group.key in found for i in group.items)
@@ -88,16 +87,16 @@ def predicted_bytes(fields: Iterable[Field]) -> int:
     return sum(raw[f.name] if f.codec == "none" else raw[f.name] // 3 for f in chunked)
 
 
-def _check_space(workspace: Workspace, plan: StagePlan, todo: Sequence[Group]) -> None:
+def _check_space(generations: Generations, plan: StagePlan, todo: Sequence[Group]) -> None:
     """Refuse what will not fit; chunks that a killed run has finished lie there already."""
     packed = packed_samples(plan.reuse[plan.reuse != REJECTED], plan.old)
     needed = predicted_bytes(plan.stage.fields()) * (sum(len(group.items) for group in todo) + packed)
+    folder = generations.workspace.folder
     with suppress(OSError):
-        free = free_bytes(workspace.folder)
+        free = free_bytes(folder)
         if needed > free:
             raise PipelineError(
-                f"{plan.stage.name} of split {workspace.split} needs about {needed / 1e6:.1f} MB and "
-                f"{workspace.folder} has {free / 1e6:.1f} MB free",
+                f"{generations} needs about {needed / 1e6:.1f} MB and {folder} has {free / 1e6:.1f} MB free",
                 Remedy("gc", otherwise=", make room, or set work_dir=… to another disk"),
             )
 

@@ -1,4 +1,4 @@
-"""What a stage has to do: which samples are stale and why, which rows can be reused."""
+"""What a stage has to do: which samples are stale or lost and why, which rows can be reused."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.digest import DIGEST_BYTES
-from pipeline.errors import PipelineError, Remedy
 from pipeline.recipe import fingerprints, full_recipe, input_names, recipe_changes, recipe_of
 from pipeline.source import SourceSample
 from pipeline.stage import File, Stage, field_to_json
@@ -46,7 +45,9 @@ class Candidates:
 class StagePlan:
     """A stage over one split: `reuse[i]` is a row of the old generation, COMPUTE, or REJECTED.
 
-    `damaged` names files of the old generation that must not be taken over.
+    `old` is None where nothing is published, or nothing of it can be used: `problem` says why.
+    `why` counts the reasons why samples are stale. `damaged` names files of the published generation
+    that must not be taken over, and `lost` the samples that are computed again for want of them alone.
     """
 
     stage: Stage
@@ -58,6 +59,8 @@ class StagePlan:
     known_verdicts: dict[int, Verdict]
     why: dict[str, int] = field(default_factory=dict)
     damaged: frozenset[str] = frozenset()
+    lost: frozenset[str] = frozenset()
+    problem: str = ""
 
     @property
     def stale(self) -> NDArray[np.int64]:
@@ -131,25 +134,14 @@ def from_source(samples: Sequence[SourceSample], stage: Stage) -> Candidates:
 
 
 def from_stores(stores: Mapping[str, Store], stage: Stage) -> Candidates:
-    """Give the candidates of a stage that reads other stages' stores.
-
-    Raises PipelineError where those stores do not speak of the same samples.
-    """
+    """Give the candidates of a stage that reads other stages' stores: the samples that all of them hold."""
     verdicts: dict[str, Verdict] = {}
     for store in stores.values():
         for verdict in store.info.quarantined:
             kept = {key: value for key, value in verdict.items() if key != "fingerprint"}
             verdicts.setdefault(verdict["sample_id"], kept)
     first, *others = stores.values()
-    ids = [sample_id for sample_id in first.sample_ids if sample_id not in verdicts]
-    for store in others:
-        missing = set(ids).symmetric_difference(set(store.sample_ids) - set(verdicts))
-        if missing:
-            raise PipelineError(
-                f"{first.stage} and {store.stage} do not hold the same samples ({len(missing)} differ, "
-                f"{min(missing)} for one)",
-                Remedy("run", (first.stage, store.stage, stage.name)),
-            )
+    ids = [i for i in first.sample_ids if i not in verdicts and all(i in store.rows for store in others)]
     rows = np.array([[store.rows[i] for store in stores.values()] for i in ids], dtype=np.int64)
     rows = rows.reshape(len(ids), len(stores))
     columns = [
@@ -173,9 +165,10 @@ def plan_stage(
     stages: Sequence[Stage],
     candidates: Candidates,
     old: Store | None,
+    problem: str = "",
     retry: bool = False,
 ) -> StagePlan:
-    """Compare what a stage would read with what its store was made from.
+    """Compare what a stage would read with what its store was made from; `problem` says why there is none.
 
     With `retry`, samples that the stage quarantined before are computed again.
     """
@@ -195,26 +188,9 @@ def plan_stage(
         if not retry:
             known = _known_verdicts(old, stage, ids, keys)
             reuse[list(known)] = REJECTED
-    plan = StagePlan(stage, recipe, candidates, wanted, old, reuse, known)
+    plan = StagePlan(stage, recipe, candidates, wanted, old, reuse, known, problem=problem)
     plan.why = _reasons(plan)
     return plan
-
-
-def packed_samples(rows: NDArray[np.int64], old: Store | None) -> int:
-    """Count the samples in chunks that are neither computed whole nor taken over as they are.
-
-    `rows` are the generation's samples in order: a row of the old one, or COMPUTE. Such chunks are
-    packed from stored bytes: where several samples share one, and one of them is computed, or one
-    was inserted or removed before them.
-    """
-    count = samples_per_chunk(len(rows))
-    chunks = np.append(rows, np.full(-len(rows) % count, REJECTED)).reshape(-1, count)
-    whole = (chunks == COMPUTE).all(axis=1)
-    if old is not None and old.samples_per_chunk == count:
-        same = chunks[:, :1] + np.arange(count)
-        same[same >= len(old)] = REJECTED
-        whole |= (chunks[:, 0] >= 0) & (chunks[:, 0] % count == 0) & (chunks == same).all(axis=1)
-    return int((chunks[~whole] != REJECTED).sum())
 
 
 def _known_verdicts(old: Store, stage: Stage, ids: list[str], keys: list[bytes]) -> dict[int, Verdict]:
@@ -233,7 +209,7 @@ def _known_verdicts(old: Store, stage: Stage, ids: list[str], keys: list[bytes])
 def why_stale(plan: StagePlan, index: int, changes: Sequence[str] | None = None) -> list[str]:
     """Say why one sample is stale: the recipe's changes, or the inputs that differ."""
     if plan.old is None:
-        return ["never built"]
+        return [plan.problem or "never built"]
     if changes is None:
         changes = recipe_changes(plan.old.info.recipe, recipe_of(plan.stage))
     sample_id = plan.candidates.sample_ids[index]
@@ -251,7 +227,7 @@ def why_stale(plan: StagePlan, index: int, changes: Sequence[str] | None = None)
 def _reasons(plan: StagePlan) -> dict[str, int]:
     """Count the reasons over all stale samples, and say what changed besides them."""
     if plan.old is None:
-        return {"never built": len(plan.candidates.sample_ids)}
+        return {plan.problem or "never built": len(plan.candidates.sample_ids)}
     changes = recipe_changes(plan.old.info.recipe, recipe_of(plan.stage))
     counts: Counter[str] = Counter()
     for index in plan.stale:

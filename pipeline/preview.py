@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence, Set
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from pipeline.computing import finished_samples, predicted_bytes
-from pipeline.damage import in_words, lost_samples, misfits, serving
-from pipeline.errors import PipelineError, unknown_sample
+from pipeline.damage import serving
+from pipeline.errors import unknown_sample
 from pipeline.files import write_aside
-from pipeline.plan import COMPUTE, REJECTED, StagePlan, packed_samples, why_stale
+from pipeline.freshness import Outlook, Pipeline, State, survey
+from pipeline.plan import COMPUTE, StagePlan, why_stale
 from pipeline.recipe import recipe_changes, recipe_of
-from pipeline.runner import Pipeline, StageResult
+from pipeline.reuse import packed_samples
+from pipeline.runner import StageResult
 from pipeline.stage import Stage
 from pipeline.store import Store
 from pipeline.store_info import Counts
-
-State = Literal["fresh", "stale", "damaged"]
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,9 @@ class Preview:
 
     `samples` are those that the store was made of, `listed` those that the split has now.
     A store that lacks files is `damaged`, unless it is stale besides: then a run heals it in passing.
-    Where a stage upstream is stale, `compute` is an upper bound: unchanged results stop there.
-    Where none is, `finished` samples of an interrupted run are no longer to `compute`.
+    A run computes at most `compute` samples, and `certain` of them in any case: below a stage that is
+    stale, unchanged results stop there. Where none is, `finished` samples of an interrupted run are no
+    longer to `compute`.
     `predicted_bytes` counts also the chunks that are packed anew because samples in them move.
     `predicted_seconds` is None where the stage was never run in this work folder.
     """
@@ -49,6 +50,7 @@ class Preview:
     why: list[str]
     listed: int
     compute: int
+    certain: int
     finished: int
     predicted_bytes: int
     predicted_seconds: float | None
@@ -64,151 +66,26 @@ class Preview:
         return {**asdict(self), "fresh": self.fresh}
 
 
-class _Work(NamedTuple):
-    """Samples that there are, that a run would compute, that it finds finished, and that it would write."""
-
-    listed: int
-    compute: int
-    finished: int
-    written: int
-
-
 def preview(pipeline: Pipeline) -> Iterator[tuple[str, Preview]]:
     """Look ahead over all stages; writes nothing but the memory of file hashes."""
     rates = read_rates(pipeline.workspace.work_dir)
-    pending: dict[str, set[str]] = {}
-    expected: dict[str, list[str]] = {}
-    stale: set[str] = set()
     listed = 0
-    for stage in pipeline.stages:
-        unbuilt = [name for name in stage.reads if pipeline.workspace.open(pipeline.stage(name)) is None]
-        plan, problem = (None, "") if unbuilt else _try_plan(pipeline, stage)
-        upstream = set().union(*(pending[name] for name in stage.reads))
-        above = [f"{name} is stale" for name in stage.reads if name in stale and name not in unbuilt]
-        pending[stage.name], listed = upstream, listed if plan is None else plan.listed
-        if plan is not None:
-            ids = plan.candidates.sample_ids
-            pending[stage.name] = upstream | {ids[i] for i in plan.stale}
-            why = [f"{reason} ({count})" if count else reason for reason, count in plan.why.items()] + above
-        elif pipeline.workspace.open(stage) is None:
-            why = [f"never built ({len(upstream)})"]
-        elif unbuilt:
-            why = [f"{' and '.join(unbuilt)} {'are' if len(unbuilt) > 1 else 'is'} not built", *above]
-        else:
-            why = above or [problem]
-        if why:
-            stale.add(stage.name)
-        expected[stage.name] = _expected(stage, plan, expected, upstream)
-        store, changing = pipeline.workspace.open(stage), set(pending[stage.name])
-        kept = set(expected[stage.name]) - changing
-        damaged = serving(store, misfits(store), kept) if store is not None else frozenset()
-        state: State = "stale" if why else "damaged" if damaged else "fresh"
-        finished: frozenset[str] = frozenset()
-        if store is not None and damaged:
-            changing |= kept.intersection(lost_samples(store, damaged))
-            why.append(in_words(store, damaged))
-        elif plan is not None and stale.isdisjoint(stage.reads):  # else a run may group samples otherwise
-            finished = finished_samples(pipeline.workspace, plan)
-            why += [f"{len(finished)} finished by an interrupted run"] if finished else []
-        compute = len(changing) - len(finished)
-        written = compute + _packed(plan, expected[stage.name], changing)
-        work = _Work(listed, compute, len(finished), written)
-        yield stage.name, _describe(stage, store, state, why, work, rates)
+    for outlook in survey(pipeline):
+        listed = listed if outlook.plan is None else outlook.plan.listed
+        yield outlook.stage.name, _preview(outlook, listed, rates.get(outlook.stage.name))
 
 
-def _expected(
-    stage: Stage, plan: StagePlan | None, expected: dict[str, list[str]], changing: set[str]
-) -> list[str]:
-    """List the samples that a stage will hold, in order, if none that is computed is quarantined."""
-    rejected: set[str] = set()
-    if plan is not None:
-        ids = plan.candidates.sample_ids
-        rejected = {ids[index] for index in plan.known_verdicts} - changing
-    if not stage.reads:
-        return [i for i in ids if i not in rejected]
-    first, *others = (expected[name] for name in stage.reads)
-    kept = set(first).intersection(*others) - rejected
-    return [i for i in first if i in kept]
-
-
-def _packed(plan: StagePlan | None, ids: list[str], computed: set[str]) -> int:
-    """Count the samples that a run would pack anew without computing them."""
-    old = plan.old if plan is not None else None
-    rows = {} if old is None else old.rows
-    return packed_samples(np.array([COMPUTE if i in computed else rows.get(i, COMPUTE) for i in ids]), old)
-
-
-def explain(pipeline: Pipeline, sample_id: str) -> Iterator[dict[str, Any]]:
-    """Give for each stage the parts of a sample's fingerprint, and which differ from what is stored.
-
-    Raises ConfigError where no stage knows the sample.
-    """
-    known: set[str] = set()
-    stale: set[str] = set()
-    for stage in pipeline.stages:
-        plan, problem = _try_plan(pipeline, stage)
-        if plan is None:
-            yield {"stage": stage.name, "state": "unknown", "why": [problem]}
-            continue
-        verdicts = {v["sample_id"]: v for v in plan.verdicts({})}
-        known |= {*verdicts, *plan.candidates.sample_ids}
-        if sample_id in verdicts:
-            verdict = verdicts[sample_id]
-            why = [f"{verdict['stage']}: {verdict['code']}: {verdict['reason']}"]
-            yield {"stage": stage.name, "state": "quarantined", "why": why}
-        elif sample_id in plan.candidates.sample_ids:
-            found = _explain(plan, plan.candidates.sample_ids.index(sample_id))
-            above = [f"{stage.name} is stale: {name} is stale" for name in stage.reads if name in stale]
-            if above or found["state"] == "stale":
-                stale.add(stage.name)
-                found |= {"state": "stale", "why": found["why"] + above}
-            yield found
-    if sample_id not in known:
-        raise unknown_sample(f"split {pipeline.workspace.split}", sample_id, sorted(known))
-
-
-def _explain(plan: StagePlan, index: int) -> dict[str, Any]:
-    stage, candidates = plan.stage, plan.candidates
-    row = plan.old.rows.get(candidates.sample_ids[index]) if plan.old else None
-    stale = int(plan.reuse[index]) < 0 and int(plan.reuse[index]) != REJECTED
-    stored: list[str | None] = [None] * len(candidates.names)
-    if plan.old is not None and row is not None and plan.old.info.inputs == candidates.names:
-        stored = [part.tobytes().hex() for part in plan.old.inputs[row]]
-    return {
-        "stage": stage.name,
-        "state": "stale" if stale else "fresh",
-        "why": [f"{stage.name} is stale: {reason}" for reason in why_stale(plan, index)] if stale else [],
-        "fingerprint": plan.fingerprints[index].tobytes().hex(),
-        "stored_fingerprint": None
-        if plan.old is None or row is None
-        else plan.old.fingerprints[row].tobytes().hex(),
-        "recipe": recipe_of(stage),
-        "recipe_changes": recipe_changes(plan.old.info.recipe, recipe_of(stage)) if plan.old else [],
-        "inputs": {
-            name: {"now": now.tobytes().hex(), "stored": before}
-            for name, now, before in zip(candidates.names, candidates.inputs[index], stored, strict=True)
-        },
-    }
-
-
-def _try_plan(pipeline: Pipeline, stage: Stage) -> tuple[StagePlan | None, str]:
-    """Plan a stage, or say why that is not possible yet; a source that cannot be read passes."""
-    try:
-        return pipeline.plan(stage), ""
-    except PipelineError as error:
-        if not stage.reads:
-            raise
-        return None, error.problem
-
-
-def _describe(
-    stage: Stage,
-    store: Store | None,
-    state: State,
-    why: list[str],
-    work: _Work,
-    rates: dict[str, float],
-) -> Preview:
+def _preview(outlook: Outlook, listed: int, rate: float | None) -> Preview:
+    store, why = (
+        outlook.store,
+        [f"{name} ({count})" if count else name for name, count in outlook.reasons.items()],
+    )
+    why += [outlook.damage] if outlook.damage else []
+    found = finished_samples(outlook.generations, outlook.plan) if outlook.plan is not None else frozenset()
+    finished = frozenset[str]() if outlook.waits_for() else found  # a run may group samples otherwise
+    why += [f"{len(finished)} finished by an interrupted run"] if finished else []
+    asked = outlook.pending | outlook.computed
+    compute = len(asked) - len(finished)
     counts = store.info.counts if store is not None else Counts()
     return Preview(
         generation=store.generation if store is not None else 0,
@@ -218,15 +95,86 @@ def _describe(
         quarantined=counts.quarantined,
         bytes=store.manifest.size if store is not None else 0,
         age_seconds=time.time() - store.path.stat().st_mtime if store is not None else None,
-        state=state,
+        state=outlook.state,
         why=why,
-        listed=work.listed,
-        compute=work.compute,
-        finished=work.finished,
-        predicted_bytes=_bytes_a_sample(stage, store) * work.written,
-        predicted_seconds=rates[stage.name] * work.compute if stage.name in rates else None,
+        listed=listed,
+        compute=compute,
+        certain=len(outlook.computed - found),
+        finished=len(finished),
+        predicted_bytes=_bytes_a_sample(outlook.stage, store) * (compute + _packed(outlook, asked)),
+        predicted_seconds=None if rate is None else rate * compute,
         tallies=store.info.tallies if store is not None else {},
     )
+
+
+def _packed(outlook: Outlook, computed: Set[str]) -> int:
+    """Count the samples that a run would pack anew without computing them."""
+    old = outlook.plan.old if outlook.plan is not None else None
+    rows = {} if old is None else old.rows
+    ids = outlook.expected
+    return packed_samples(np.array([COMPUTE if i in computed else rows.get(i, COMPUTE) for i in ids]), old)
+
+
+def explain(pipeline: Pipeline, sample_id: str) -> Iterator[dict[str, Any]]:
+    """Give for each stage the parts of a sample's fingerprint, and which differ from what is stored.
+
+    Raises ConfigError where no stage knows the sample.
+    """
+    known: set[str] = set()
+    for outlook in survey(pipeline):
+        if outlook.plan is not None:
+            verdicts = {v["sample_id"]: v for v in outlook.plan.verdicts({})}
+            known |= {*verdicts, *outlook.plan.candidates.sample_ids}
+        yield from _explain(outlook, sample_id)
+    if sample_id not in known:
+        raise unknown_sample(f"split {pipeline.workspace.split}", sample_id, sorted(known))
+
+
+def _explain(outlook: Outlook, sample_id: str) -> Iterator[dict[str, Any]]:
+    """Say how a stage stands with a sample, if it knows it."""
+    stage, plan = outlook.stage, outlook.plan
+    if plan is None:
+        yield {"stage": stage.name, "state": "unknown", "why": list(outlook.reasons)}
+        return
+    verdict = next((v for v in plan.verdicts({}) if v["sample_id"] == sample_id), None)
+    above = [name for name, other in outlook.above.items() if sample_id in other.changing]
+    stale = [f"{stage.name} is stale: {name} is stale" for name in above]
+    if verdict and not above:
+        why = [f"{verdict['stage']}: {verdict['code']}: {verdict['reason']}"]
+        yield {"stage": stage.name, "state": "quarantined", "why": why}
+    elif sample_id in plan.candidates.sample_ids:
+        yield _parts(plan, plan.candidates.sample_ids.index(sample_id), stale)
+    elif above:
+        yield {"stage": stage.name, "state": "stale", "why": stale}
+
+
+def _parts(plan: StagePlan, index: int, above: Sequence[str]) -> dict[str, Any]:
+    """Give the parts of a sample's fingerprint, now and as they are stored."""
+    stage, old, candidates = plan.stage, plan.old, plan.candidates
+    sample_id = candidates.sample_ids[index]
+    lost, stale = [], list(above)
+    if old is not None and sample_id in plan.lost:
+        files = ", ".join(sorted(serving(old, plan.damaged, {sample_id})))
+        lost = [f"{stage.name} is damaged: {plan.problem or f'missing or of another size: {files}'}"]
+    elif plan.reuse[index] == COMPUTE:
+        stale = [f"{stage.name} is stale: {reason}" for reason in why_stale(plan, index)] + stale
+    row = old.rows.get(sample_id) if old is not None else None
+    before: list[str | None] = [None] * len(candidates.names)
+    if old is not None and row is not None and old.info.inputs == candidates.names:
+        before = [part.tobytes().hex() for part in old.inputs[row]]
+    return {
+        "stage": stage.name,
+        "state": "stale" if stale else "damaged" if lost else "fresh",
+        "why": stale + lost,
+        "fingerprint": plan.fingerprints[index].tobytes().hex(),
+        "stored_fingerprint": None if old is None or row is None else old.fingerprints[row].tobytes().hex(),
+        "recipe": recipe_of(stage),
+        "recipe_changes": recipe_changes(old.info.recipe, recipe_of(stage)) if old is not None else [],
+        "inputs": {
+            name: {"now": now.tobytes().hex(), "stored": stored}
+            for name, now, stored in zip(candidates.names, candidates.inputs[index], before, strict=True)
+        },
+    }
 
 
 def _bytes_a_sample(stage: Stage, store: Store | None) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -55,13 +56,12 @@ class Store:
     StoreError naming the sample and the command that repairs it.
     """
 
-    def __init__(self, path: Path, hold: bool = True, metadata: dict[str, Any] | None = None) -> None:
-        """Open a generation; `metadata` takes the place of a zarr.json that is lost."""
+    def __init__(self, path: Path, hold: bool = True) -> None:
         self.name = path
         self._lock, self.path = hold_current(path)
         if not hold:
             self.close()
-        self.metadata = metadata or self._metadata()
+        self.metadata = self._metadata()
         self.attributes: dict[str, Any] = self.metadata["attributes"]
         self.info = StoreInfo.read(self.attributes, path)
         self.declared: dict[str, Field] = {field.name: field for field in self.info.fields}
@@ -195,12 +195,37 @@ class Store:
         assert isinstance(field, Chunked)
         return self.path / name / chunk_key(index, 1 + len(field.shape))
 
+    def samples_in(self, file: str) -> tuple[str, ...]:
+        """Give the samples that a file of the generation holds; none where it serves all of them.
+
+        None also where the index is damaged that would tell.
+        """
+        folder, _, name = file.rpartition("/")
+        if not (isinstance(self.declared.get(folder), Chunked) and name.startswith("c.")):
+            return self.kept_files.get(file, ())
+        first = int(name.split(".")[1]) * self.samples_per_chunk
+        with suppress(StoreError):
+            return self.sample_ids[first : first + self.samples_per_chunk]
+        return ()
+
+    @cached_property
+    def kept_files(self) -> Mapping[str, tuple[str, ...]]:
+        """Samples by the file that is kept of them for a File field."""
+        kept: dict[str, tuple[str, ...]] = {}
+        with suppress(StoreError):
+            for field in self.info.fields:
+                if isinstance(field, File):
+                    for sample_id, path in zip(self.sample_ids, self.small(field.name), strict=True):
+                        name = f"{field.directory}/{path}"
+                        kept[name] = (*kept.get(name, ()), sample_id)
+        return kept
+
     @cached_property
     def fields(self) -> Mapping[str, Any]:
         """Fields as Zarr arrays by array name; reading a chunk that is not there raises StoreError."""
         from pipeline.zarr_reading import open_arrays
 
-        return open_arrays(self)
+        return open_arrays(self.path, self.manifest.files, self.samples_in)
 
     def _metadata(self) -> dict[str, Any]:
         try:
@@ -273,10 +298,6 @@ class Store:
         if self.samples_per_chunk > 1:
             self._last_chunk[field.name] = (index, chunk)
         return chunk
-
-    def assume(self, array: str, values: Any) -> None:
-        """Let an array of the index whose file is lost have these values."""
-        self._small[array] = values
 
     def stored(self, field: Field, row: int) -> Any:
         """Read one sample's value, not held against its checksum."""

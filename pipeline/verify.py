@@ -8,12 +8,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline.damage import Owners
+from pipeline.damage import serving
 from pipeline.errors import BUILD, REBUILD, REPAIR, RUN, Quarantine, Remedy, StoreError, unknown_sample
 from pipeline.files import linked_outside
+from pipeline.freshness import Pipeline
 from pipeline.manifest import MANIFEST, Manifest, checksum, read_manifest, scan
 from pipeline.recipe import full_recipe, recipe_changes, upstream_changes
-from pipeline.runner import Pipeline
 from pipeline.source import SourceSample
 from pipeline.stage import Inputs, Stage
 from pipeline.store import Store, open_store
@@ -88,12 +88,13 @@ def verify_store(path: Path, workers: int = 4, only: Set[str] = frozenset()) -> 
         there = (generation / MANIFEST).exists()
         problem = "does not match its own digest" if there else f"{_MISSING}: this is no complete store"
         return Verification(checked=1, damaged=[DamagedFile(MANIFEST, problem)])
-    owners = _owners(generation)
+    store = _readable(generation)
+    chosen = serving(store, set(manifest.files), only) if only and store is not None else manifest.files
     with ThreadPoolExecutor(workers) as pool:
-        names = [name for name in manifest.files if not only or owners.serves(name, only)]
+        names = [name for name in manifest.files if name in chosen]
         problems = pool.map(lambda name: _check(generation, name, manifest), names)
         damaged = [
-            _damage(generation, name, problem, owners)
+            _damage(generation, name, problem, store)
             for name, problem in zip(names, problems, strict=True)
             if problem
         ]
@@ -114,7 +115,7 @@ def compare_with_source(
     samples = pipeline.source.samples(pipeline.hashes)
     chosen = [sample for sample in samples if not only or sample.sample_id in only]
     listed = {sample.sample_id for sample in samples}
-    stores = {name: open_store(pipeline.workspace.store_path(pipeline.stage(name))) for name in names}
+    stores = {name: open_store(pipeline.workspace.generations(pipeline.stage(name)).path) for name in names}
     known = listed.union(*map(names_in, stores.values()))
     if only - known:
         raise unknown_sample(f"split {pipeline.workspace.split}", min(only - known), sorted(known))
@@ -204,18 +205,19 @@ def _check(generation: Path, name: str, manifest: Manifest) -> str:
     return "" if found[1] == manifest.files[name][1] else "does not match its checksum"
 
 
-def _owners(generation: Path) -> Owners:
-    """Tell which samples a file belongs to, as far as a damaged store still does."""
+def _readable(generation: Path) -> Store | None:
+    """Open a generation whose damage may be such that nothing can tell whose samples a file holds."""
     try:
-        return Owners(open_store(generation))
+        return open_store(generation)
     except StoreError:
-        return Owners(None)
+        return None
 
 
-def _damage(generation: Path, name: str, problem: str, owners: Owners) -> DamagedFile:
+def _damage(generation: Path, name: str, problem: str, store: Store | None) -> DamagedFile:
     """Tell damage from the edit of a raw file in place, which reaches the file that is linked to it."""
-    if owners.file_field(name) is None or not linked_outside(generation, name):
-        return DamagedFile(name, problem, owners.of(name))
-    return DamagedFile(
-        name, f"{problem}: the raw file linked to it was edited in place", owners.of(name), RUN
-    )
+    if store is None:
+        return DamagedFile(name, problem)
+    samples = store.samples_in(name)
+    if name not in store.kept_files or not linked_outside(generation, name):
+        return DamagedFile(name, problem, samples)
+    return DamagedFile(name, f"{problem}: the raw file linked to it was edited in place", samples, RUN)

@@ -84,91 +84,87 @@ class Workspace:
         """Folder of the split."""
         return self.work_dir / self.split
 
-    def store_path(self, stage: Stage) -> Path:
-        """Name under which users open the stage's store."""
-        return self.folder / stage.store
+    def generations(self, stage: Stage) -> Generations:
+        """Give a stage's place in the split."""
+        return Generations(self, stage)
 
-    def generations(self, stage: Stage) -> Path:
-        """Folder of the stage's generations."""
-        return self.folder / ".generations" / stage.name
 
-    def staging(self, stage: Stage) -> Path:
+@dataclass(frozen=True)
+class Generations:
+    """The generations of one stage's store: the current one, those before, and one in the making."""
+
+    workspace: Workspace
+    stage: Stage
+
+    def __str__(self) -> str:
+        return f"{self.stage.name} of split {self.workspace.split}"
+
+    @property
+    def path(self) -> Path:
+        """Name under which users open the store."""
+        return self.workspace.folder / self.stage.store
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the generations."""
+        return self.workspace.folder / ".generations" / self.stage.name
+
+    @property
+    def staging(self) -> Path:
         """Folder of finished chunks that are not published yet."""
-        return self.folder / ".staging" / stage.name
+        return self.workspace.folder / ".staging" / self.stage.name
 
-    def open(self, stage: Stage) -> Store | None:
+    def open(self) -> Store | None:
         """Open the current generation, or give None where the stage never ran here or it is lost."""
-        path = self.store_path(stage)
-        return open_store(path) if path.exists() else None
+        return open_store(self.path) if self.path.exists() else None
 
-    def listed(self, stage: Stage) -> list[Path]:
-        """Generations of a stage, oldest first."""
-        folder = self.generations(stage)
-        if not folder.is_dir():
+    def listed(self) -> list[Path]:
+        """List the generations, oldest first."""
+        if not self.folder.is_dir():
             return []
-        return sorted(path for path in folder.iterdir() if _GENERATION.fullmatch(path.name))
+        return sorted(path for path in self.folder.iterdir() if _GENERATION.fullmatch(path.name))
 
-    def resume(self, stage: Stage) -> Path:
-        """Give the staging folder, with all the chunks that a killed run has finished."""
-        staging = self.staging(stage)
-        staging.mkdir(parents=True, exist_ok=True)
-        sweep(staging)
-        return staging
-
-    def drop(self, stage: Stage) -> None:
+    def drop(self) -> None:
         """Remove what is staged, and what a killed run was building: what is published needs none of it."""
-        for folder in (self.staging(stage), self.generations(stage) / BUILDING):
+        for folder in (self.staging, self.folder / BUILDING):
             shutil.rmtree(folder, ignore_errors=True)
 
-    def begin(self, stage: Stage) -> Path:
+    def begin(self) -> Path:
         """Make an empty folder to build the next generation in; drops what a killed run left there."""
-        building = self.generations(stage) / BUILDING
+        building = self.folder / BUILDING
         shutil.rmtree(building, ignore_errors=True)
         building.mkdir(parents=True)
         return building
 
-    def publish(self, stage: Stage, building: Path, digest: str) -> Path:
+    def publish(self, building: Path, digest: str) -> None:
         """Make a built generation the current one: one atomic rename of a symlink.
 
         Everything in `building` must have been synced.
         """
-        listed = self.listed(stage)
+        listed = self.listed()
         number = int(listed[-1].name.partition("-")[0]) + 1 if listed else 1
         final = building.with_name(f"{number:06d}-{digest[:16]}")
         building.rename(final)
-        for folder in (final.parent, final.parent.parent, self.work_dir):  # a first run has made them
+        for folder in (
+            final.parent,
+            final.parent.parent,
+            self.workspace.work_dir,
+        ):  # a first run has made them
             sync(folder)
-        for field in stage.fields():
+        for field in self.stage.fields():
             if isinstance(field, File):
-                self._point(self.folder / field.directory, self.store_path(stage) / field.directory)
-        self._point(self.store_path(stage), final)
-        return final
+                _point(self.workspace.folder / field.directory, self.path / field.directory)
+        _point(self.path, final)
 
-    def _point(self, link: Path, target: Path) -> None:
-        """Swap a symlink atomically; relative, so that a work folder can be moved."""
-        relative = os.path.relpath(target, link.parent)
-        if link.is_symlink() and str(link.readlink()) == relative:
-            return
-        if link.exists() and not link.is_symlink():
-            raise PipelineError(f"{link} is in the way: it is no link of warmstore's; move it elsewhere")
-        aside = link.with_name(f".{link.name}.next")
-        aside.unlink(missing_ok=True)
-        aside.symlink_to(relative)
-        reach("publish.rename")
-        aside.replace(link)
-        sync(link.parent)
-
-    def collect(self, stage: Stage, keep: int, dry_run: bool) -> Collected:
+    def collect(self, keep: int, dry_run: bool) -> Collected:
         """Remove generations that are neither current, in use, nor among the `keep` newest others.
 
         What a killed run left in the staging folder goes too. A dry run gives what would be removed.
         """
-        folder = self.generations(stage)
-        if not folder.is_dir():
+        if not self.folder.is_dir():
             return Collected([], [], 0)
-        link = self.store_path(stage)
-        current = link.resolve() if link.exists() else None
-        others = [path for path in self.listed(stage) if path.resolve() != current]
+        current = self.path.resolve() if self.path.exists() else None
+        others = [path for path in self.listed() if path.resolve() != current]
         removed: list[Path] = []
         in_use: list[Path] = []
         for path in others[: max(0, len(others) - keep)]:
@@ -176,12 +172,27 @@ class Workspace:
                 if free and not dry_run:
                     path.rename(path.with_name(f"{_COLLECTED}-{path.name}"))
             (removed if free else in_use).append(path)
-        orphans = [path for path in folder.iterdir() if path.name.startswith((_COLLECTED, BUILDING))]
-        freed = bytes_freed([*orphans, self.staging(stage), *(removed if dry_run else ())])
+        orphans = [path for path in self.folder.iterdir() if path.name.startswith((_COLLECTED, BUILDING))]
+        freed = bytes_freed([*orphans, self.staging, *(removed if dry_run else ())])
         if not dry_run:
             for orphan in orphans:
                 reach("gc.unlink")
                 shutil.rmtree(orphan)
-            shutil.rmtree(self.staging(stage), ignore_errors=True)
-            sweep(self.folder)
+            shutil.rmtree(self.staging, ignore_errors=True)
+            sweep(self.workspace.folder)
         return Collected(removed, in_use, freed)
+
+
+def _point(link: Path, target: Path) -> None:
+    """Swap a symlink atomically; relative, so that a work folder can be moved."""
+    relative = os.path.relpath(target, link.parent)
+    if link.is_symlink() and str(link.readlink()) == relative:
+        return
+    if link.exists() and not link.is_symlink():
+        raise PipelineError(f"{link} is in the way: it is no link of warmstore's; move it elsewhere")
+    aside = link.with_name(f".{link.name}.next")
+    aside.unlink(missing_ok=True)
+    aside.symlink_to(relative)
+    reach("publish.rename")
+    aside.replace(link)
+    sync(link.parent)

@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import zarr
 from zarr.abc.store import ByteRequest
 from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import LocalStore
 
-from pipeline.damage import Owners
 from pipeline.digest import digest
 from pipeline.errors import REPAIR, StoreError
-
-if TYPE_CHECKING:
-    from pipeline.store import Store
 
 
 class _WholeStore(LocalStore):
     """A local store in which every chunk exists and is whole: Zarr would read a missing one as zeros."""
 
     entries: Mapping[str, tuple[int, str]]
-    owners: Owners
+    samples_in: Callable[[str], Sequence[str]]
 
     def of(self, key: str) -> str:
         """Name the samples in a chunk."""
-        samples = self.owners.of(key)
+        samples = self.samples_in(key)
         return f" (of {', '.join(samples[:5])})" if samples else ""
 
     async def get(
@@ -47,9 +44,11 @@ class _WholeStore(LocalStore):
         return value
 
 
-def open_arrays(store: Store) -> Mapping[str, Any]:
-    """Open every array of a store's group, read-only."""
-    whole = _WholeStore(store.path, read_only=True)
-    whole.entries, whole.owners = store.manifest.files, Owners(store)
+def open_arrays(
+    generation: Path, entries: Mapping[str, tuple[int, str]], samples_in: Callable[[str], Sequence[str]]
+) -> Mapping[str, Any]:
+    """Open every array of a generation's group, read-only; `samples_in` tells whose samples a file holds."""
+    whole = _WholeStore(generation, read_only=True)
+    whole.entries, whole.samples_in = entries, samples_in
     group = zarr.open_group(whole, mode="r")
     return dict(group.arrays())

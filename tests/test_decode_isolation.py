@@ -12,7 +12,8 @@ import pytest
 
 from ocr.source import AnnotatedSplit
 from pipeline.executors import ExecutorConfig
-from pipeline.runner import Pipeline, run_stages
+from pipeline.freshness import Pipeline
+from pipeline.runner import run_stages
 from pipeline.source import FileHashes
 from pipeline.stage import FileContent, Inputs
 from pipeline.store import open_store
@@ -65,7 +66,7 @@ def test_a_fragile_decoder_costs_the_samples_that_break_it_and_no_others(tmp_pat
     executor = ExecutorConfig(kind="processes", workers=2, batch=1, timeout=10.0, memory=1 << 30)
     results = dict(run_stages(pipeline, ("canonicalize", "decode"), executor, Silent()))
     assert (results["decode"].samples, results["decode"].accepted) == (13, 10)
-    store = open_store(workspace.store_path(Fragile()))
+    store = open_store(workspace.generations(Fragile()).path)
     verdicts = {verdict["sample_id"]: verdict["code"] for verdict in store.attributes["quarantined"]}
     assert verdicts == {f"05 {end.decode()}.jpg": code for end, code in ENDS.items()}
     assert store.attributes["tallies"] == {"decoder": {"turbojpeg": 10}}

@@ -15,7 +15,7 @@ from ocr.cache import CacheParams
 from ocr.source import AnnotatedSplit
 from pipeline.errors import ConfigError
 from pipeline.executors import ExecutorConfig
-from pipeline.runner import Pipeline
+from pipeline.freshness import Pipeline
 from pipeline.source import FileHashes
 from pipeline.stage import Parameters, Stage
 from pipeline.workspace import Workspace

@@ -164,7 +164,7 @@ def open_rung(rung: Rung, job: Job) -> TensorDataset | OnlineDataset:
     """Open the data in the way of a rung."""
     stages, chosen = job.config.stages, job.config.data.splits[job.split]
     if rung.online is None:
-        path = job.config.workspace(job.split).store_path(stages.tensors)
+        path = job.config.workspace(job.split).generations(stages.tensors).path
         dataset = TensorDataset(path, VAL_FIELDS, samples=job.samples, cache=CacheParams(mode="mmap"))
         dataset.warm()
         return dataset

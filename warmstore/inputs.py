@@ -47,7 +47,7 @@ def checked_store(config: RunConfig, split: str) -> Store:
     Raises PipelineError that says why where the store is missing, of another recipe, stale or damaged.
     """
     stage = config.stages.tensors
-    store = open_store(config.workspace(split).store_path(stage))
+    store = open_store(config.workspace(split).generations(stage).path)
     check_expected(store, {"recipe": full_recipe(stage, config.stages.in_order())})
     if not config.data.root.is_dir():
         log.warning(

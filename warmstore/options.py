@@ -47,7 +47,8 @@ class Invocation:
 
     def furthest_store(self, split: str) -> Store | None:
         """Open the last store in the order of stages that there is: it repeats the verdicts before it."""
-        opened = map(self.config.workspace(split).open, reversed(self.config.stages.in_order()))
+        workspace, stages = self.config.workspace(split), reversed(self.config.stages.in_order())
+        opened = (workspace.generations(stage).open() for stage in stages)
         return next((store for store in opened if store is not None), None)
 
 

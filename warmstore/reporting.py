@@ -17,7 +17,7 @@ def gather(config: RunConfig, previews: Mapping[str, Mapping[str, Preview]]) -> 
     quarantined: dict[str, list[dict[str, Any]]] = {}
     for split in previews:
         for stage in config.stages.in_order():
-            store = config.workspace(split).open(stage)
+            store = config.workspace(split).generations(stage).open()
             if store is not None:
                 quarantined[split] = list(store.info.quarantined)
     summaries = sorted((config.work_dir / "runs").glob("*/summary.json"))

@@ -19,6 +19,7 @@ import pytest
 from pipeline import failpoints, files
 from pipeline.errors import PipelineError
 from pipeline.executors import ExecutorConfig
+from pipeline.runner import run_stages
 from pipeline.stage import Field, Inputs, Stage
 from pipeline.store import open_store
 from pipeline.task import compute_sample
@@ -30,6 +31,7 @@ from tests.pipeline.toy import (
     clean_digests,
     edit,
     make_pipeline,
+    outlook,
     run,
     tree,
     write,
@@ -189,9 +191,9 @@ def test_gc_interrupted_leaves_whole_generations(raw: Path, tmp_path: Path, faul
     assert_published_is_whole(work)
     pipeline = make_pipeline(raw, work)
     for stage in pipeline.stages:
-        pipeline.workspace.collect(stage, keep=0, dry_run=False)
-        assert [path.name for path in pipeline.workspace.generations(stage).iterdir()] == [
-            pipeline.workspace.store_path(stage).resolve().name
+        pipeline.workspace.generations(stage).collect(keep=0, dry_run=False)
+        assert [path.name for path in pipeline.workspace.generations(stage).folder.iterdir()] == [
+            pipeline.workspace.generations(stage).path.resolve().name
         ]
 
 
@@ -199,7 +201,7 @@ def _collect(script: str, raw: Path, work: Path) -> None:
     pipeline = make_pipeline(raw, work)
     failpoints.arm(script)
     for stage in pipeline.stages:
-        pipeline.workspace.collect(stage, keep=0, dry_run=False)
+        pipeline.workspace.generations(stage).collect(keep=0, dry_run=False)
 
 
 def test_what_is_copied_for_want_of_links_is_synced(
@@ -257,8 +259,8 @@ def test_gc_keeps_what_it_is_told_to_keep(raw: Path, tmp_path: Path) -> None:
     pipeline = make_pipeline(raw, work)
     stage = pipeline.stage("paint")
     for keep, left in ((5, 4), (3, 4), (2, 3), (0, 1)):
-        pipeline.workspace.collect(stage, keep, dry_run=False)
-        assert len(pipeline.workspace.listed(stage)) == left
+        pipeline.workspace.generations(stage).collect(keep, dry_run=False)
+        assert len(pipeline.workspace.generations(stage).listed()) == left
 
 
 def test_gc_counts_only_the_bytes_whose_last_link_goes(raw: Path, tmp_path: Path) -> None:
@@ -270,15 +272,19 @@ def test_gc_counts_only_the_bytes_whose_last_link_goes(raw: Path, tmp_path: Path
     run(raw, work)
     run(raw, work, upper=True)
     workspace = make_pipeline(raw, work).workspace
-    doomed = [path for path in workspace.listed(stage) if path != workspace.store_path(stage).resolve()]
+    doomed = [
+        path
+        for path in workspace.generations(stage).listed()
+        if path != workspace.generations(stage).path.resolve()
+    ]
     assert len(doomed) == 2 and (old / "copies/b.txt").stat().st_nlink == 1  # the raw one was replaced
     stays = {path.stat().st_ino for path in [*raw.iterdir(), *(work / "val/read.zarr").resolve().rglob("*")]}
     files = {p.stat().st_ino: p.stat().st_size for g in doomed for p in g.rglob("*") if p.is_file()}
     expected = sum(size for inode, size in files.items() if inode not in stays)
     assert 0 < expected < sum(files.values())
-    assert workspace.collect(stage, keep=0, dry_run=True).freed == expected
-    assert workspace.collect(stage, keep=0, dry_run=False).freed == expected
-    assert workspace.collect(stage, keep=0, dry_run=False).freed == 0
+    assert workspace.generations(stage).collect(keep=0, dry_run=True).freed == expected
+    assert workspace.generations(stage).collect(keep=0, dry_run=False).freed == expected
+    assert workspace.generations(stage).collect(keep=0, dry_run=False).freed == 0
 
 
 def test_gc_spares_a_reader_that_is_just_opening(
@@ -302,7 +308,7 @@ def test_gc_spares_a_reader_that_is_just_opening(
 
     monkeypatch.setattr(Path, "rename", rename_while_opening)
     pipeline = make_pipeline(raw, work)
-    pipeline.workspace.collect(pipeline.stage("paint"), keep=0, dry_run=False)
+    pipeline.workspace.generations(pipeline.stage("paint")).collect(keep=0, dry_run=False)
     assert refused == [old]
 
 
@@ -370,17 +376,17 @@ def test_a_reader_keeps_its_generation_while_another_is_published_and_collected(
         run(raw, work)
         pipeline = make_pipeline(raw, work)
         stage = pipeline.stage("pack")
-        assert pipeline.workspace.collect(stage, keep=0, dry_run=False).in_use == [old]
+        assert pipeline.workspace.generations(stage).collect(keep=0, dry_run=False).in_use == [old]
         reader.stdin.write("\n")
         reader.stdin.flush()
         assert reader.stdout.readline() == "same\n"
         reader.stdin.write("\n")
         reader.stdin.flush()
     assert reader.returncode == 0
-    assert pipeline.workspace.collect(stage, keep=1, dry_run=False).removed == []
-    assert pipeline.workspace.collect(stage, keep=0, dry_run=True).removed == [old]
+    assert pipeline.workspace.generations(stage).collect(keep=1, dry_run=False).removed == []
+    assert pipeline.workspace.generations(stage).collect(keep=0, dry_run=True).removed == [old]
     assert old.is_dir()
-    assert pipeline.workspace.collect(stage, keep=0, dry_run=False).removed == [old]
+    assert pipeline.workspace.generations(stage).collect(keep=0, dry_run=False).removed == [old]
 
 
 def test_staging_deleted_under_a_run_is_one_error(raw: Path, tmp_path: Path) -> None:
@@ -391,10 +397,8 @@ def test_staging_deleted_under_a_run_is_one_error(raw: Path, tmp_path: Path) -> 
             shutil.rmtree(pipeline.workspace.folder)
             return super().begin(split, stage, samples)
 
-    from pipeline.runner import run_stage
-
     with pytest.raises(PipelineError, match="rerun continues"):
-        run_stage(pipeline, pipeline.stage("read"), ExecutorConfig(kind="serial"), Saboteur())
+        list(run_stages(pipeline, ["read"], ExecutorConfig(kind="serial"), Saboteur()))
     run(raw, tmp_path / "work")
 
 
@@ -471,14 +475,14 @@ def test_unchanged_files_are_not_hashed_again(
     monkeypatch.setattr("pipeline.source.time.time_ns", lambda: later)
     for hashed in (4, 0):
         pipeline = make_pipeline(raw, work)
-        pipeline.plan(pipeline.stage("read"))
+        outlook(pipeline, "read")
         assert pipeline.hashes.hashed == hashed
     os.utime(raw / "a.txt")
     pipeline = make_pipeline(raw, work)
-    assert pipeline.plan(pipeline.stage("read")).up_to_date
+    assert outlook(pipeline, "read").state == "fresh"
     assert pipeline.hashes.hashed == 1
     pipeline = make_pipeline(raw, work, rehash=True)
-    pipeline.plan(pipeline.stage("read"))
+    outlook(pipeline, "read")
     assert pipeline.hashes.hashed == 4
 
 

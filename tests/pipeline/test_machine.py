@@ -12,6 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from pipeline import failpoints
 from pipeline.errors import PipelineError
+from pipeline.preview import preview
 from pipeline.store import open_store
 from pipeline.verify import compare_with_source, verify_store
 from tests.pipeline.toy import STAGES, make_pipeline, run, tree, write
@@ -51,7 +52,11 @@ class Work(RuleBasedStateMachine):
 
     @rule()
     def run(self) -> None:
-        run(self.raw, self.work, **self.parameters)
+        """A run computes what a plan said it would, at most and at least."""
+        plan = dict(preview(make_pipeline(self.raw, self.work, **self.parameters)))
+        for name, result in run(self.raw, self.work, **self.parameters).items():
+            assert plan[name].certain <= result.computed <= plan[name].compute
+            assert plan[name].state == "fresh" or not self.fresh
         self.fresh = True
 
     @rule(point=st.sampled_from(failpoints.POINTS[:-1]), visit=st.integers(1, 12))
@@ -70,7 +75,7 @@ class Work(RuleBasedStateMachine):
     def collect(self, keep: int) -> None:
         pipeline = make_pipeline(self.raw, self.work)
         for stage in pipeline.stages:
-            pipeline.workspace.collect(stage, keep, dry_run=False)
+            pipeline.workspace.generations(stage).collect(keep, dry_run=False)
 
     @precondition(lambda self: self.fresh)
     @rule()

@@ -9,20 +9,18 @@ from typing import Any
 import pytest
 
 from pipeline.errors import REPAIR, RUN, PipelineError, Quarantine
-from pipeline.executors import ExecutorConfig
-from pipeline.preview import preview
-from pipeline.repair import repair_stage
+from pipeline.preview import explain, preview
 from pipeline.stage import Inputs
 from pipeline.store import open_store
 from pipeline.verify import verify_store
 from tests.pipeline.toy import (
     STAGES,
     Pack,
-    Silent,
     assert_published_is_whole,
     clean_digests,
     edit,
     make_pipeline,
+    repair,
     run,
     tree,
     write,
@@ -33,9 +31,7 @@ from tests.pipeline.toy import (
 def test_one_flipped_bit_in_each_file_is_found_and_repaired(raw: Path, tmp_path: Path, name: str) -> None:
     work = tmp_path / "work"
     original = run(raw, work)[name].digest
-    pipeline = make_pipeline(raw, work)
-    stage = pipeline.stage(name)
-    path = pipeline.workspace.store_path(stage)
+    path = work / f"val/{name}.zarr"
     files = tree(path)
     assert len(files) > 15
     for file, data in files.items():
@@ -46,23 +42,22 @@ def test_one_flipped_bit_in_each_file_is_found_and_repaired(raw: Path, tmp_path:
         target.write_bytes(flipped)
         found = verify_store(path)
         assert [damage.file for damage in found.damaged] == [file]
-        done = repair_stage(pipeline, stage, ExecutorConfig(kind="serial"), Silent())
+        done = repair(raw, work, name)
         assert (done.damaged, done.repaired, done.digest) == (1, 1, original)
         assert tree(path) == files
     (path.resolve() / "stranger").write_bytes(b"?")
     assert [damage.file for damage in verify_store(path).damaged] == ["stranger"]
-    repair_stage(pipeline, stage, ExecutorConfig(kind="serial"), Silent())
+    repair(raw, work, name)
     assert tree(path) == files
 
 
 def test_repair_of_a_chunk_recomputes_its_sample_alone(raw: Path, tmp_path: Path) -> None:
     run(raw, tmp_path / "work")
-    pipeline = make_pipeline(raw, tmp_path / "work")
     store = open_store(tmp_path / "work/val/pack.zarr")
     store.chunk_file("picture", 1).unlink()
     damaged = verify_store(tmp_path / "work/val/pack.zarr").damaged
     assert [damage.samples for damage in damaged] == [("b.txt",)]
-    done = repair_stage(pipeline, pipeline.stage("pack"), ExecutorConfig(kind="serial"), Silent())
+    done = repair(raw, tmp_path / "work", "pack")
     assert (done.repaired, done.recomputed) == (1, 1)
 
 
@@ -73,8 +68,7 @@ def test_repair_of_one_of_two_equal_samples(raw: Path, tmp_path: Path, name: str
     store = open_store(tmp_path / "work/val/pack.zarr")
     for field in ("picture", "shade"):
         store.chunk_file(field, store.rows[f"{name}.txt"]).unlink()
-    pipeline = make_pipeline(raw, tmp_path / "work")
-    done = repair_stage(pipeline, pipeline.stage("pack"), ExecutorConfig(kind="serial"), Silent())
+    done = repair(raw, tmp_path / "work", "pack")
     assert (done.repaired, done.digest) == (2, original)
 
 
@@ -101,9 +95,8 @@ def test_repair_computes_what_was_in_the_file_and_all_where_it_served_all(
     monkeypatch.setattr(Pack, "compute", refuse_bad)
     write(raw, c="good luck")
     original = run(raw, tmp_path / "work")["pack"].digest
-    pipeline = make_pipeline(raw, tmp_path / "work")
     (tmp_path / "work/val/pack.zarr" / file).unlink()
-    done = repair_stage(pipeline, pipeline.stage("pack"), ExecutorConfig(kind="serial"), Silent())
+    done = repair(raw, tmp_path / "work", "pack")
     assert (done.damaged, done.repaired, done.recomputed, done.digest) == (1, 1, recomputed, original)
 
 
@@ -161,14 +154,37 @@ def test_damage_to_what_is_stale_asks_for_no_repair(raw: Path, tmp_path: Path) -
     assert found.why == ["read is stale", "1 file is missing or of another size (d.txt)"]
 
 
+def test_explain_names_the_file_that_a_sample_lost(raw: Path, tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    run(raw, work)
+    (open_store(work / "val/pack.zarr").path / "shade/c.1.0.0.0").unlink()
+    for sample_id, state, why in (
+        ("b.txt", "damaged", ["pack is damaged: missing or of another size: shade/c.1.0.0.0"]),
+        ("a.txt", "fresh", []),
+    ):
+        told = {stage["stage"]: stage for stage in explain(make_pipeline(raw, work), sample_id)}
+        assert [told[name]["state"] for name in STAGES] == ["fresh", "fresh", state]
+        assert told["pack"]["why"] == why
+
+
+def test_a_store_that_cannot_be_opened_is_told_as_one_and_healed(raw: Path, tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    original = run(raw, work)
+    (open_store(work / "val/paint.zarr").path / "zarr.json").unlink()
+    found = dict(preview(make_pipeline(raw, work)))
+    assert [found[name].state for name in STAGES] == ["fresh", "damaged", "stale"]
+    assert "zarr.json" in found["paint"].why[0] and found["pack"].why == ["paint is damaged"]
+    assert {s["state"] for s in explain(make_pipeline(raw, work), "a.txt")} == {"fresh", "stale", "unknown"}
+    assert [s.digest for s in run(raw, work).values()] == [s.digest for s in original.values()]
+
+
 def test_repair_says_when_the_source_has_changed(raw: Path, tmp_path: Path) -> None:
     run(raw, tmp_path / "work")
     (open_store(tmp_path / "work/val/read.zarr").path / "length/c.0").unlink()
     (raw / "a.txt").unlink()
     write(raw, a="other")
-    pipeline = make_pipeline(raw, tmp_path / "work")
-    with pytest.raises(PipelineError, match=r"has changed since .*; run `warmstore run` "):
-        repair_stage(pipeline, pipeline.stage("read"), ExecutorConfig(kind="serial"), Silent())
+    with pytest.raises(PipelineError, match=r"has changed since then; run `warmstore run` "):
+        repair(raw, tmp_path / "work", "read")
 
 
 def test_damage_and_an_edit_at_once_are_healed_by_a_run(raw: Path, tmp_path: Path) -> None:
@@ -206,9 +222,8 @@ def test_raw_file_edited_in_place_is_told_and_healed_by_a_run(
     assert (damage.samples, damage.remedy) == (("a.txt",), RUN)
     with pytest.raises(PipelineError, match=r"copy was edited in place; run `warmstore run`"):
         open_store(work / "val/read.zarr").value("copy", 0)
-    pipeline = make_pipeline(raw, work)
     with pytest.raises(PipelineError, match=r"copies/a\.txt was edited in place; run `warmstore run`"):
-        repair_stage(pipeline, pipeline.stage("read"), ExecutorConfig(kind="serial"), Silent())
+        repair(raw, tmp_path / "work", "read")
     run(raw, work)
     assert_published_is_whole(work)
     assert "is damaged" not in caplog.text
@@ -225,6 +240,5 @@ def test_damage_of_a_file_that_is_no_link_to_a_raw_one_is_repaired(raw: Path, tm
     (work / "val/copies/a.txt").write_text("damaged")
     (damage,) = verify_store(work / "val/read.zarr").damaged
     assert damage.remedy == REPAIR
-    pipeline = make_pipeline(raw, work)
-    repair_stage(pipeline, pipeline.stage("read"), ExecutorConfig(kind="serial"), Silent())
+    repair(raw, tmp_path / "work", "read")
     assert_published_is_whole(work)

@@ -17,11 +17,12 @@ import zarr
 from pipeline.computing import predicted_bytes
 from pipeline.errors import PipelineError, StoreError
 from pipeline.executors import ExecutorConfig
-from pipeline.plan import COMPUTE, packed_samples
+from pipeline.plan import COMPUTE
 from pipeline.preview import preview
+from pipeline.reuse import packed_samples
 from pipeline.stage import Chunked, Inputs
 from pipeline.store import open_store
-from tests.pipeline.toy import STAGES, Paint, Read, make_pipeline, run, tree, write
+from tests.pipeline.toy import STAGES, Paint, Read, make_pipeline, outlook, run, tree, write
 
 TEXTS = {"a": "one\ntwo", "b": "12345", "c": "bad luck", "d": "a longer line of text", "e": ""}
 
@@ -108,6 +109,9 @@ def test_edit_recomputes_one_sample(
 ) -> None:
     run(raw, tmp_path / "work")
     write(raw, **edit)
+    plan = dict(preview(make_pipeline(raw, tmp_path / "work")))
+    assert [plan[name].compute for name in STAGES] == [computed[0]] * 3  # at most
+    assert [plan[name].certain for name in STAGES] == [computed[0], 0, 0]
     results = run(raw, tmp_path / "work")
     assert tuple(results[name].computed for name in STAGES) == computed
     _same_as_clean(raw, tmp_path)
@@ -128,8 +132,9 @@ def test_changed_parameter_reruns_from_its_stage_on(raw: Path, tmp_path: Path) -
     results = run(raw, tmp_path / "work", ink=2)
     assert [results[name].computed for name in STAGES] == [0, 3, 3]
     _same_as_clean(raw, tmp_path, ink=2)
-    plan = make_pipeline(raw, tmp_path / "work", ink=3)
-    assert plan.plan(plan.stage("paint")).why == {"stages.paint.ink 2 → 3": 3}
+    assert outlook(make_pipeline(raw, tmp_path / "work", ink=3), "paint").reasons == {
+        "stages.paint.ink 2 → 3": 3
+    }
     assert before.is_dir()
 
 
@@ -217,7 +222,7 @@ def test_plan_after_a_removal_names_the_stale_stage_and_no_error(raw: Path, tmp_
     (raw / "a.txt").unlink()
     run(raw, work, ["read"])
     found = dict(preview(make_pipeline(raw, work)))
-    assert [p.why for p in found.values()] == [[], ["removed (1)"], ["paint is stale"]]
+    assert [p.why for p in found.values()] == [[], ["removed (1)"], ["removed (1)", "paint is stale"]]
 
 
 @pytest.mark.parametrize("name", STAGES)
@@ -307,16 +312,16 @@ def test_why_tells_samples_that_were_quarantined_from_new_ones(raw: Path, tmp_pa
     run(raw, work)
     write(raw, c="good luck", a="bad now", aa="new")
     pipeline = make_pipeline(raw, work)
-    assert pipeline.plan(pipeline.stage("read")).why == {
+    assert outlook(pipeline, "read").reasons == {
         "quarantined before (bad)": 1,
         "text changed": 1,
         "new": 1,
     }
     run(raw, work, ["read"])
-    why = pipeline.plan(pipeline.stage("paint")).why
+    why = outlook(pipeline, "paint").reasons
     assert why == {"quarantined before (bad)": 1, "new": 1, "quarantined upstream": 1}
     pipeline = make_pipeline(raw, work, retry=True)
-    assert pipeline.plan(pipeline.stage("read")).why == {"quarantined before (bad)": 1}
+    assert outlook(pipeline, "read").reasons == {"quarantined before (bad)": 1}
 
 
 def _read_all(path: Path) -> None:
@@ -346,7 +351,7 @@ def test_declared_fields_survive_the_attributes(raw: Path, tmp_path: Path) -> No
     run(raw, tmp_path / "work")
     pipeline = make_pipeline(raw, tmp_path / "work")
     for stage in pipeline.stages:
-        store = open_store(pipeline.workspace.store_path(stage))
+        store = open_store(pipeline.workspace.generations(stage).path)
         assert tuple(store.declared.values()) == stage.fields()
     assert isinstance(store.declared["picture"], Chunked)
 

@@ -15,7 +15,9 @@ import numpy as np
 from pipeline.digest import digest
 from pipeline.errors import Quarantine
 from pipeline.executors import ExecutorConfig
-from pipeline.runner import Pipeline, StageResult, run_stages
+from pipeline.freshness import Outlook, Pipeline, survey
+from pipeline.repair import Repair, repair_stage
+from pipeline.runner import Builder, StageResult, run_stages
 from pipeline.source import FileHashes, SourceSample
 from pipeline.stage import Chunked, Field, File, FileContent, Inputs, Ragged, Row, Stage, Text
 from pipeline.verify import verify_store
@@ -167,6 +169,17 @@ def run(
     """Run stages of the toy pipeline; gives the result of each."""
     config = executor or ExecutorConfig(kind="serial")
     return dict(run_stages(make_pipeline(raw, work, **parameters), names, config, Silent()))
+
+
+def repair(raw: Path, work: Path, name: str) -> Repair:
+    """Repair a store of the toy pipeline."""
+    builder = Builder(ExecutorConfig(kind="serial"), Silent())
+    return repair_stage(outlook(make_pipeline(raw, work), name), builder)
+
+
+def outlook(pipeline: Pipeline, name: str) -> Outlook:
+    """Look at one stage."""
+    return next(found for found in survey(pipeline) if found.stage.name == name)
 
 
 def write(folder: Path, **texts: str) -> None:

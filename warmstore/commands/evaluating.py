@@ -103,7 +103,7 @@ def ceiling(asked: Invocation, canvases: str) -> int:
 
     sizes = [_canvas(text) for text in canvases.split(",")]
     split, settings = asked.one_split(), training_config(asked.config, asked.composed)
-    store = open_store(asked.config.workspace(split).store_path(asked.config.stages.canonicalize))
+    store = open_store(asked.config.workspace(split).generations(asked.config.stages.canonicalize).path)
     from warmstore.evaluating import find_ceilings
 
     found = find_ceilings(asked.config, settings, store, sizes)

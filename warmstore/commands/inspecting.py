@@ -61,7 +61,7 @@ def _stores(asked: Invocation) -> int:
     found: dict[str, dict[str, Any]] = {}
     for split in asked.splits:
         for stage in asked.config.stages.in_order():
-            store = asked.config.workspace(split).open(stage)
+            store = asked.config.workspace(split).generations(stage).open()
             if store is not None:
                 found.setdefault(split, {})[stage.name] = {
                     "path": str(store.name),
@@ -215,7 +215,7 @@ def _residency(asked: Invocation) -> int:
     found: dict[str, dict[str, Any]] = {}
     for split in asked.splits:
         for stage in asked.config.stages.in_order():
-            store = asked.config.workspace(split).open(stage)
+            store = asked.config.workspace(split).generations(stage).open()
             if store is not None:
                 whole = sum(store_residency(store).values(), InMemory(0, 0))
                 found.setdefault(split, {})[stage.name] = {

@@ -33,7 +33,7 @@ def plan(asked: Invocation, rehash: bool) -> int:
         (
             split,
             name,
-            p.compute,
+            p.compute if p.certain == p.compute else f"at most {p.compute}",
             p.listed,
             show.size(p.predicted_bytes),
             show.duration(p.predicted_seconds),

@@ -9,7 +9,9 @@ import click
 
 from pipeline.diff import diff_stores
 from pipeline.errors import PipelineError
+from pipeline.freshness import survey
 from pipeline.repair import repair_stage
+from pipeline.runner import Builder
 from pipeline.store import open_store
 from pipeline.workspace import Collected, exclusive
 from stages import STAGES
@@ -21,7 +23,7 @@ from warmstore.runs import collect_runs
 @click.command()
 @run_options(looks=True)
 def repair(asked: Invocation) -> int:
-    """Rebuild exactly the files that are damaged or missing.
+    """Build what is damaged or missing anew, with the digest that was there.
 
     \b
     Example:
@@ -30,15 +32,14 @@ def repair(asked: Invocation) -> int:
     results: dict[str, dict[str, dict[str, Any]]] = {}
     failures: list[str] = []
     with exclusive(asked.config.work_dir, "warmstore repair"), show.progress() as progress:
+        builder = Builder(asked.config.executor, progress)
         for split in asked.splits:
-            pipeline = asked.config.pipeline(split)
             results[split] = {}
-            for stage in pipeline.stages:
-                if not pipeline.workspace.store_path(stage).exists():
+            for outlook in survey(asked.config.pipeline(split)):
+                if not outlook.generations.path.exists():
                     continue
                 try:
-                    done = repair_stage(pipeline, stage, asked.config.executor, progress)
-                    results[split][stage.name] = vars(done)
+                    results[split][outlook.stage.name] = vars(repair_stage(outlook, builder))
                 except PipelineError as error:  # one that cannot be mended must not keep the others so
                     error.spell = asked.spell
                     failures.append(str(error))
@@ -123,7 +124,7 @@ def gc(asked: Invocation, dry_run: bool, keep: int, runs: int | None) -> int:
             workspace = asked.config.workspace(split)
             for stage in STAGES:
                 wired = getattr(asked.config.stages, stage.name)
-                found = workspace.collect(wired, keep, dry_run)
+                found = workspace.generations(wired).collect(keep, dry_run)
                 rows.append(
                     {
                         "split": split,

@@ -17,7 +17,7 @@ from pipeline.manifest import checksum
 from pipeline.preview import remember_rate
 from pipeline.runner import StageResult, run_stages
 from pipeline.task import MACHINE_CODES
-from pipeline.workspace import Workspace, exclusive
+from pipeline.workspace import exclusive
 from stages import STAGES
 from warmstore import show
 from warmstore.compose import COMMAND_LINE
@@ -212,9 +212,8 @@ def _print(asked: Invocation, results: dict[str, dict[str, StageResult]]) -> Non
     ]
     show.table(f"{asked.composed.name} in {asked.config.work_dir}", columns, rows)
     for split, stages in results.items():
-        store = Workspace(asked.config.work_dir, split).open(
-            next(s for s in asked.config.stages.in_order() if s.name == list(stages)[-1])
-        )
+        last = next(s for s in asked.config.stages.in_order() if s.name == list(stages)[-1])
+        store = asked.config.workspace(split).generations(last).open()
         verdicts = store.info.quarantined if store is not None else ()
         if any(verdict["code"] in MACHINE_CODES for verdict in verdicts):
             click.echo(f"{split}: some were refused by what happened here; {_RETRY.told(asked.spell)}")

@@ -54,7 +54,9 @@ def verify(asked: Invocation, against_source: bool, samples: tuple[str, ...]) ->
             if against_source:
                 pipeline = asked.config.pipeline(split)
                 built = [
-                    stage.name for stage in pipeline.stages if pipeline.workspace.open(stage) is not None
+                    stage.name
+                    for stage in pipeline.stages
+                    if pipeline.workspace.generations(stage).open() is not None
                 ]
                 for name, found in compare_with_source(pipeline, built, only):
                     checked = results[split][name] or found
@@ -101,15 +103,14 @@ def _holders(
 
 def _built(asked: Invocation, split: str) -> list[Path]:
     """Give the paths of a split's stores that there are."""
-    paths = map(asked.config.workspace(split).store_path, asked.config.stages.in_order())
+    workspace = asked.config.workspace(split)
+    paths = [workspace.generations(stage).path for stage in asked.config.stages.in_order()]
     return [path for path in paths if path.exists()]
 
 
 def _listed(asked: Invocation, split: str) -> set[str]:
     """Give the names of the samples that the split's source lists now."""
-    pipeline = asked.config.pipeline(split)
-    found = pipeline.candidates(pipeline.stages[0])
-    return {*found.sample_ids, *(verdict["sample_id"] for verdict in found.verdicts)}
+    return {sample.sample_id for sample in asked.config.pipeline(split).samples()}
 
 
 def _verify_path(asked: Invocation, path: Path, only: frozenset[str]) -> Verification:
@@ -126,7 +127,7 @@ def _verify_split(asked: Invocation, split: str, only: frozenset[str]) -> dict[s
     workspace = asked.config.workspace(split)
     results: dict[str, Verification | None] = {}
     for stage in asked.config.stages.in_order():
-        path = workspace.store_path(stage)
+        path = workspace.generations(stage).path
         if path.exists():
             results[stage.name] = verify_store(path, only=only)
         elif path.is_symlink():
