@@ -80,9 +80,9 @@ def canonicalize(raw: RawSample, params: CanonicalParams) -> Canonical:
     header = read_header(data, params)
     damage = [header.damage] if header.damage else []
     upright = make_upright(data, header, params.keep_metadata)
-    warning = upright.warning
+    warning, notes = upright.warning, upright.notes
     if params.integrity == "full" and upright.transform in ("link", "cleaned"):
-        warning = find_damage(data, header)
+        warning, notes = find_damage(data, header)
     if warning:
         damage.append(Damage("corrupt", warning))
     if damage and params.on_corrupt == "quarantine":
@@ -98,7 +98,7 @@ def canonicalize(raw: RawSample, params: CanonicalParams) -> Canonical:
         ignore=np.array([polygon.ignore for polygon in kept], dtype=np.uint8),
         text=tuple(polygon.text for polygon in kept),
         orientation=header.orientation,
-        transform=" ".join([upright.transform, *header.notes, *upright.notes, *map(accepted, damage)]),
+        transform=" ".join([upright.transform, *header.notes, *notes, *map(accepted, damage)]),
         frame=f"{raw.frame} {raw.rule}",
         repairs=" ".join(repairs),
     )

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from ocr.geometry import Letterbox, Padding, Size, letterbox
-from ocr.images import Damage, Header, Limits, accepted, jpeg, pillow, read_header, turbo
+from ocr.images import Damage, Header, Limits, accepted, jpeg, pillow, read_header, sound, turbo
 from ocr.images.jpeg import Jpeg
 from ocr.images.resize import place, resize
 from pipeline.errors import ConfigError, Quarantine
@@ -100,7 +100,7 @@ def _decode(data: bytes, header: Header, target: Size, params: DecodeParams) -> 
     if not params.use_turbojpeg:
         return _by_pillow(data, header, target, "turbojpeg_off", words, params)
     try:
-        pixels = _by_turbojpeg(data, found, target, params.dct_scaling)
+        array, warning, harmless = _by_turbojpeg(data, found, target, params.dct_scaling)
     except turbo.TurboUnavailableError as error:
         if not params.turbojpeg_fallback:
             raise ConfigError(
@@ -112,24 +112,29 @@ def _decode(data: bytes, header: Header, target: Size, params: DecodeParams) -> 
         if not params.turbojpeg_fallback:
             raise Quarantine("turbojpeg_refused", f"TurboJPEG: {error}; turbojpeg_fallback is off") from error
         return _by_pillow(data, header, target, "refused", words, params)
-    if pixels.warning:
-        words += (_accept(Damage("corrupt", pixels.warning), params),)
+    words += harmless
+    if warning:
+        words += (_accept(Damage("corrupt", warning), params),)
     if found.components == 4:
         if not params.turbojpeg_fallback:
             raise Quarantine("turbojpeg_refused", "CMYK is decoded by Pillow; turbojpeg_fallback is off")
         return _by_pillow(data, header, target, "cmyk", words, params)
     profile = jpeg.icc_profile(data, found) if params.icc_to_srgb else None
-    return _Pixels(pixels.array, ("turbojpeg", *words), profile)
+    return _Pixels(array, ("turbojpeg", *words), profile)
 
 
-def _by_turbojpeg(data: bytes, found: Jpeg, target: Size, scaling: Literal["off", "safe"]) -> turbo.Pixels:
-    """Decode to RGB; CMYK as it is and small, only for the warning: Pillow, whose it is, gives none."""
+def _by_turbojpeg(
+    data: bytes, found: Jpeg, target: Size, scaling: Literal["off", "safe"]
+) -> tuple[NDArray[np.uint8], str | None, tuple[str, ...]]:
+    """Decode to RGB; CMYK as it is and small, only for the warning: Pillow, whose it is, gives none.
+
+    Gives the pixels, libjpeg's warning, and words on harmless ones.
+    """
     library = turbo.load()
-    size = (found.height, found.width)
-    if found.components == 4:
-        return library.decode(data, size, min(library.eighths), cmyk=True)
+    size, cmyk = (found.height, found.width), found.components == 4
     eighths = _safe_eighths(size, target, library.eighths) if scaling == "safe" else 8
-    return library.decode(data, size, eighths)
+    eighths = min(library.eighths) if cmyk else eighths
+    return sound.attempt(lambda plain: library.decode(plain, size, eighths, cmyk), data, found)
 
 
 def _safe_eighths(size: Size, target: Size, offered: tuple[int, ...]) -> int:

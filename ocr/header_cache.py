@@ -14,6 +14,8 @@ from pipeline.errors import Quarantine
 from pipeline.files import write_aside
 
 _RECORD = np.dtype([("digest", "V16"), ("height", "<i8"), ("width", "<i8"), ("orientation", "<i8")])
+_KIND = b"headers 2\n"
+"""What the file begins with; the number goes up when the reader finds other facts in the same images."""
 # Facts, not verdicts: the stage that opens the image applies the limits of its configuration.
 _NO_LIMITS = Limits(max_pixels=2**62, max_frames=2**31, max_scans=2**31)
 
@@ -54,11 +56,12 @@ class HeaderCache:
             return
         rows = [(digest, *frame.size, frame.orientation) for digest, frame in sorted(self._known.items())]
         with suppress(OSError):  # one that cannot be written only costs reading headers again
-            write_aside(self._memory, np.array(rows, dtype=_RECORD).tobytes())
+            write_aside(self._memory, _KIND + np.array(rows, dtype=_RECORD).tobytes())
         self._fresh = False
 
     def _load(self, memory: Path) -> None:
         data = memory.read_bytes()
-        if len(data) % _RECORD.itemsize == 0:
-            for digest, height, width, orientation in np.frombuffer(data, dtype=_RECORD).tolist():
+        records = data.removeprefix(_KIND)
+        if records != data and len(records) % _RECORD.itemsize == 0:
+            for digest, height, width, orientation in np.frombuffer(records, dtype=_RECORD).tolist():
                 self._known[bytes(digest)] = RawFrame((height, width), orientation)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import io
+import zlib
+from collections.abc import Callable
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageOps
 
 from ocr.images import Limits, exif, read_header
+from ocr.images.upright import make_upright
 from tests import image_bytes as made
 
 TAG = 0x0112
@@ -56,10 +60,110 @@ def test_what_a_block_says(blocks: list[bytes], value: int, note: str | None) ->
     assert (header.orientation, header.notes) == (value, (note,) if note else ())
 
 
-def test_xmp_is_ignored() -> None:
-    assert (
-        read_header(made.with_segments(made.jpeg(), made.segment(0xE1, made.XMP)), Limits()).orientation == 1
+def xmp(value: object, form: str = 'tiff:Orientation="{}"') -> bytes:
+    return b"<x " + form.format(value).encode() + b"/>"
+
+
+def in_jpeg(exif: bytes | None, packet: bytes) -> bytes:
+    data = made.with_segments(made.jpeg(), made.segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0" + packet))
+    return made.with_exif(data, exif) if exif else data
+
+
+def in_png(exif: bytes | None, packet: bytes, kind: bytes = b"iTXt") -> bytes:
+    data = made.save(PICTURE, "PNG")
+    body = {
+        b"iTXt": b"\0\0\0\0" + packet,
+        b"iTXz": b"\1\0en\0word\0" + zlib.compress(packet),
+        b"tEXt": packet,
+        b"zTXt": b"\0" + zlib.compress(packet),
+    }[kind]
+    chunks = made.png_chunk(kind.replace(b"iTXz", b"iTXt"), b"XML:com.adobe.xmp\0" + body)
+    chunks += made.png_chunk(b"eXIf", exif) if exif else b""
+    return data[:33] + chunks + data[33:]
+
+
+def in_webp(exif: bytes | None, packet: bytes) -> bytes:
+    return made.save(PICTURE, "WEBP", lossless=True, xmp=packet, **({"exif": exif} if exif else {}))
+
+
+def in_tiff(exif: bytes | None, packet: bytes) -> bytes:
+    tags: dict[int, object] = {700: packet}
+    if exif:
+        tags[TAG] = int.from_bytes(exif[-8:-6], "little")
+    return made.save(PICTURE, "TIFF", tiffinfo=tags)
+
+
+def in_profile(exif: bytes | None, packet: bytes, name: bytes = b"Raw profile type exif") -> bytes:
+    """As ImageMagick writes EXIF into a PNG, with XMP beside it."""
+    block = b"Exif\0\0" + (exif or made.tiff_block([]))
+    text = f"\nexif\n{len(block):8}\n{block.hex()}\n".encode()
+    data = in_png(None, packet)
+    return data[:33] + made.png_chunk(b"zTXt", name + b"\0\0" + zlib.compress(text)) + data[33:]
+
+
+PICTURE = Image.fromarray(made.picture())
+HOLDERS = (in_jpeg, in_png, in_webp, in_tiff, in_profile)
+
+
+@pytest.mark.parametrize("holder", HOLDERS)
+@pytest.mark.parametrize("stated", [None, 1, 3, 6])
+@pytest.mark.parametrize(
+    "packet",
+    [
+        b"<x/>",
+        xmp(6),
+        xmp(8, "<tiff:Orientation>{}</tiff:Orientation>"),
+        xmp(1),
+        xmp(9),
+        xmp(6, "Orientation={}"),
+    ],
+)
+def test_xmp_counts_where_exif_is_silent_as_in_pillow(
+    holder: Callable[[bytes | None, bytes], bytes], stated: int | None, packet: bytes
+) -> None:
+    data = holder(made.oriented(stated) if stated else None, packet)
+    header = read_header(data, Limits())
+    shown = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
+    result = make_upright(data, header, keep_metadata=False)
+    got = np.asarray(Image.open(io.BytesIO(result.data)).convert("RGB"))
+    assert np.abs(got.astype(int) - np.asarray(shown.convert("RGB"))).max() <= 4
+    assert header.upright_size == shown.size[::-1]
+    by_xmp = {xmp(6): 6, xmp(8, "<tiff:Orientation>{}</tiff:Orientation>"): 8, xmp(1): 1, xmp(9): 9}.get(
+        packet
     )
+    if stated is None:
+        note = {6: "orientation_by_xmp", 8: "orientation_by_xmp", 9: "orientation_invalid"}.get(by_xmp or 1)
+    else:
+        note = None if by_xmp in (None, stated) else "orientation_contradicted"
+    assert header.notes == ((note,) if note else ())
+    assert header.orientation == (stated or {6: 6, 8: 8}.get(by_xmp or 1, 1))
+
+
+@pytest.mark.parametrize("kind", [b"iTXt", b"iTXz", b"tEXt", b"zTXt"])
+def test_every_kind_of_text_in_a_png_is_read(kind: bytes) -> None:
+    data = in_png(None, xmp(6), kind)
+    assert read_header(data, Limits()).orientation == 6
+    assert Image.open(io.BytesIO(data)).getexif()[TAG] == 6
+
+
+def test_a_raw_profile_counts_only_where_it_is_one_and_there_is_no_other() -> None:
+    raw = in_profile(made.oriented(6), b"")
+    assert read_header(raw, Limits()).orientation == 6
+    both = raw[:33] + made.png_chunk(b"eXIf", made.oriented(3)) + raw[33:]
+    assert read_header(both, Limits()).orientation == 3
+    assert read_header(in_profile(made.oriented(6), b"", b"Raw profile type APP1"), Limits()).orientation == 1
+    for text in (b"", b"\nexif\n 8\nno digits", b"\nexif\n 8\n4578"):
+        data = made.save(PICTURE, "PNG")
+        data = data[:33] + made.png_chunk(b"tEXt", b"Raw profile type exif\0" + text) + data[33:]
+        header = read_header(data, Limits())
+        assert (header.orientation, header.notes) == (1, ("exif_corrupt",))
+
+
+def test_a_raw_profile_that_is_kept_becomes_exif_and_is_upright() -> None:
+    data = in_profile(made.GPS, b"")
+    kept = make_upright(data, read_header(data, Limits()), keep_metadata=True).data
+    exif = Image.open(io.BytesIO(kept)).getexif()
+    assert (exif[TAG], exif[0x010F]) == (1, "Acme")
 
 
 @pytest.mark.parametrize(

@@ -10,17 +10,14 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from ocr.geometry import Size, upright_size
-from ocr.images import exif, jpeg, png
+from ocr.images import exif, jpeg, png, tiff
 from ocr.images.jpeg import Damage, Jpeg
 from ocr.images.png import Png
+from ocr.images.sound import harmless
 from pipeline.errors import Quarantine
 from pipeline.stage import Parameters
 
 Format = Literal["jpeg", "png", "webp", "tiff", "bmp"]
-
-_MAX_DIRECTORIES = 65_536  # of a TIFF file, which may chain them in a circle
-_WIDTH, _HEIGHT = 256, 257
-_PRIVATE = frozenset({700, 33723, 34377, 34665, 34853})  # XMP, IPTC, Photoshop, EXIF, GPS
 
 
 class Limits(Parameters):
@@ -67,7 +64,7 @@ def read_header(data: bytes, limits: Limits) -> Header:
     """Read what an image file says of itself, by its content whatever its name.
 
     Raises `Quarantine`: `empty`, `too_many_bytes`, `unsupported_format`, `too_many_pixels`,
-    `too_many_frames`, `too_many_scans`, `corrupt`, `truncated`, `unsupported_jpeg`.
+    `too_many_frames`, `too_many_scans`, `corrupt`, `truncated`, `unsupported_jpeg`, `unsupported_pixels`.
     """
     if not data:
         raise Quarantine("empty", "the file has no bytes")
@@ -81,6 +78,8 @@ def read_header(data: bytes, limits: Limits) -> Header:
         )
     if header.frames > limits.max_frames:
         raise Quarantine("too_many_frames", f"more frames than max_frames={limits.max_frames}")
+    if header.format == "tiff":
+        tiff.refuse_doubt(data)
     return header
 
 
@@ -107,21 +106,21 @@ def _reader(data: bytes) -> Callable[[bytes, Limits], Header]:
     )
 
 
-def _oriented(blocks: list[bytes]) -> tuple[int, tuple[str, ...]]:
-    found = exif.read_orientation(blocks)
+def _oriented(blocks: list[bytes], xmp: bytes) -> tuple[int, tuple[str, ...]]:
+    found = exif.read_orientation(blocks, xmp)
     return found.value, (found.note,) if found.note else ()
 
 
 def _jpeg(data: bytes, limits: Limits) -> Header:
     found = jpeg.parse(data, limits.max_scans)
-    orientation, notes = _oriented(jpeg.exif_blocks(data, found))
+    orientation, notes = _oriented(jpeg.exif_blocks(data, found), jpeg.xmp(data, found))
     return Header(
         "jpeg",
         found.height,
         found.width,
         orientation,
         metadata=jpeg.has_metadata(data, found),
-        notes=notes,
+        notes=notes + tuple(harmless(oddity.word) for oddity in found.oddities),
         damage=found.damage,
         structure=found,
     )
@@ -129,7 +128,7 @@ def _jpeg(data: bytes, limits: Limits) -> Header:
 
 def _png(data: bytes, limits: Limits) -> Header:
     found = png.parse(data)
-    orientation, notes = _oriented(png.exif_blocks(data, found))
+    orientation, notes = _oriented(png.exif_blocks(data, found), png.xmp(data, found))
     return Header(
         "png",
         found.height,
@@ -137,7 +136,7 @@ def _png(data: bytes, limits: Limits) -> Header:
         orientation,
         found.frames,
         png.has_metadata(data, found),
-        notes,
+        notes + tuple(harmless(f"wrong checksum of {kind}") for kind in found.unsound),
         found.damage,
         found,
     )
@@ -146,14 +145,15 @@ def _png(data: bytes, limits: Limits) -> Header:
 def _webp(data: bytes, limits: Limits) -> Header:
     """Read the chunks of a WebP file (RFC 9649)."""
     size: tuple[int, int] | None = None
-    blocks, frames, metadata, damage = [], 0, False, None
+    blocks, xmp, frames, metadata, damage = [], b"", 0, False, None
     end = 8 + int.from_bytes(data[4:8], "little")
     if end > len(data):
         damage = Damage("truncated", f"{end} bytes promised, {len(data)} there")
     for kind, start, length in _webp_chunks(data, min(end, len(data))):
         size = size or _webp_size(kind, data[start : start + min(length, 10)])
         frames += kind == b"ANMF"
-        metadata |= kind == b"XMP "
+        if kind == b"XMP ":
+            xmp, metadata = data[start : start + length], True
         if kind == b"EXIF":
             blocks.append(data[start : start + length].removeprefix(jpeg.EXIF))
             metadata |= not exif.is_harmless(blocks[-1])
@@ -161,7 +161,7 @@ def _webp(data: bytes, limits: Limits) -> Header:
         raise Quarantine(*(damage or Damage("corrupt", "no image chunk (VP8X, VP8L or VP8)")))
     if 0 in size:
         raise Quarantine("corrupt", f"an image header of {size[0]} × {size[1]} pixels")
-    orientation, notes = _oriented(blocks)
+    orientation, notes = _oriented(blocks, xmp)
     return Header("webp", size[1], size[0], orientation, max(frames, 1), metadata, notes, damage)
 
 
@@ -193,21 +193,10 @@ def _webp_size(kind: bytes, body: bytes) -> tuple[int, int] | None:
 
 
 def _tiff(data: bytes, limits: Limits) -> Header:
-    """Read the first directory of a TIFF file, and count the others."""
-    try:
-        offset = exif.first_directory(data)
-        tags = {entry.tag: entry.value for entry in exif.entries(data, offset)}
-        frames = 0
-        while offset and frames <= min(limits.max_frames, _MAX_DIRECTORIES):
-            frames, offset = frames + 1, exif.next_directory(data, offset)
-    except (exif.CorruptError, struct.error) as error:
-        raise Quarantine("corrupt", f"TIFF: {error}") from None
-    height, width = tags.get(_HEIGHT), tags.get(_WIDTH)
-    if not height or not width:
-        raise Quarantine("corrupt", "TIFF: no width or height in the first directory")
-    orientation, notes = _oriented([data])
-    metadata = not _PRIVATE.isdisjoint(tags)
-    return Header("tiff", height, width, orientation, frames, metadata, notes)
+    """Read the directories of a TIFF file."""
+    found = tiff.parse(data, limits.max_frames)
+    orientation, notes = _oriented([data], found.xmp)
+    return Header("tiff", found.height, found.width, orientation, found.frames, found.metadata, notes)
 
 
 def _bmp(data: bytes, limits: Limits) -> Header:
@@ -215,8 +204,11 @@ def _bmp(data: bytes, limits: Limits) -> Header:
     try:
         (length,) = struct.unpack_from("<I", data, 14)
         width, height = struct.unpack_from("<HH" if length == 12 else "<ii", data, 18)
+        bits, compression, alpha = struct.unpack_from("<HI32xI", data, 28) if length >= 56 else (0, 0, 0)
     except struct.error:
         raise Quarantine("truncated", "BMP: the file ends inside its header") from None
     if width <= 0 or height == 0:
         raise Quarantine("corrupt", f"BMP: an image header of {width} × {height} pixels")
+    if (bits, compression) == (16, 3) and alpha:
+        raise Quarantine("unsupported_format", "BMP: alpha in 16 bits a pixel, which Pillow does not read")
     return Header("bmp", abs(height), width)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ocr.images.exif import is_harmless, set_upright
 from pipeline.errors import Quarantine
 
 _SOI, _EOI, _SOS, _DHP = 0xD8, 0xD9, 0xDA, 0xDE
-_APP1, _APP2, _APP13 = 0xE1, 0xE2, 0xED
+_APP0, _APP1, _APP2, _APP13, _APP14 = 0xE0, 0xE1, 0xE2, 0xED, 0xEE
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_SEQUENTIAL = frozenset({0xC0, 0xC1, 0xC9})
 _ALONE = frozenset({0x01, *range(0xD0, 0xD8)})
 
 # One 0xff and no `+` after it: that searches with memchr, eight times as fast.
@@ -23,6 +24,7 @@ _MAX_MARKERS = 20_000
 EXIF = b"Exif\0\0"
 _ICC = b"ICC_PROFILE\0"
 _MPF = b"MPF\0"
+_XMP = b"http://ns.adobe.com/xap/1.0/\0"
 
 
 class Damage(NamedTuple):
@@ -41,9 +43,21 @@ class Segment(NamedTuple):
     end: int
 
 
+class Oddity(NamedTuple):
+    """Bytes that libjpeg warns of though they cost no pixel, what it reads in their place, and a word."""
+
+    start: int
+    end: int
+    instead: bytes
+    word: str
+
+
 @dataclass(frozen=True)
 class Jpeg:
-    """What the markers say. `end` is the offset after the last byte of the (first) image."""
+    """What the markers say. `end` is the offset after the last byte of the (first) image.
+
+    `scan_ends`: where the coded data of each scan ends, and a marker begins.
+    """
 
     height: int
     width: int
@@ -51,7 +65,20 @@ class Jpeg:
     scans: int
     segments: tuple[Segment, ...]
     end: int
+    scan_ends: tuple[int, ...]
+    oddities: tuple[Oddity, ...]
     damage: Damage | None
+
+
+@dataclass
+class _Walk:
+    """What a walk from marker to marker has met."""
+
+    segments: list[Segment] = field(default_factory=list)
+    scan_ends: list[int] = field(default_factory=list)
+    stray: list[Oddity] = field(default_factory=list)
+    end: int = 0
+    damage: Damage | None = None
 
 
 def parse(data: bytes, max_scans: int = 1000) -> Jpeg:
@@ -60,13 +87,14 @@ def parse(data: bytes, max_scans: int = 1000) -> Jpeg:
     Damage that a decoder may work round is told in the result. Raises `Quarantine`: `corrupt`,
     `truncated` (before the first scan), `too_many_scans`, `unsupported_jpeg`.
     """
-    segments, end, damage = _walk(data, max_scans)
+    walk = _walk(data, max_scans)
+    segments = walk.segments
     frames = [segment for segment in segments if segment.marker in _FRAMES]
     scans = sum(segment.marker == _SOS for segment in segments)
     if any(segment.marker == _DHP for segment in segments):
         raise Quarantine("unsupported_jpeg", "hierarchical JPEG is not supported")
     if not frames or not scans or frames[0].end - frames[0].body < 6:
-        raise Quarantine(*(damage or Damage("corrupt", "no image header (SOF) or no scan (SOS)")))
+        raise Quarantine(*(walk.damage or Damage("corrupt", "no image header (SOF) or no scan (SOS)")))
     if len(frames) > 1:
         raise Quarantine("corrupt", f"a second image header (SOF) at byte {frames[1].start}")
     precision, height, width, components = struct.unpack_from(">BHHB", data, frames[0].body)
@@ -76,37 +104,83 @@ def parse(data: bytes, max_scans: int = 1000) -> Jpeg:
         raise Quarantine("corrupt", f"an image header of {width} columns and {components} components")
     if precision != 8:
         raise Quarantine("unsupported_jpeg", f"{precision} bits a sample; TurboJPEG and Pillow decode 8")
-    return Jpeg(height, width, components, scans, tuple(segments), end, damage)
+    oddities = walk.stray + _odd_parameters(data, segments, frames[0].marker, components)
+    return Jpeg(
+        height, width, components, scans, tuple(segments), walk.end, tuple(walk.scan_ends),
+        tuple(sorted(oddities)), walk.damage,
+    )  # fmt: skip
 
 
-def _walk(data: bytes, max_scans: int) -> tuple[list[Segment], int, Damage | None]:
-    """Give the segments up to the end of the image, where that is, and the first damage met."""
-    segments: list[Segment] = []
-    damage: Damage | None = None
-    scans, position, pattern = 0, 2, _MARKER
+def _walk(data: bytes, max_scans: int) -> _Walk:
+    """Walk up to the end of the image, or to where that cannot go on."""
+    walk = _Walk(end=len(data))
+    position, pattern = 2, _MARKER
     for _ in range(_MAX_MARKERS):
         found = pattern.search(data, position)
         if found is None:
-            return segments, len(data), damage or Damage("truncated", f"no EOI marker in {len(data)} bytes")
-        if pattern is _MARKER and data[position : found.start()].strip(b"\xff"):
-            damage = damage or Damage("corrupt", f"stray bytes at byte {position}, where a marker belongs")
+            return _damaged(walk, "truncated", f"no EOI marker in {len(data)} bytes")
+        if pattern is _AFTER_SCAN:
+            walk.scan_ends.append(found.start())
+        elif data[position : found.start()].strip(b"\xff"):
+            stray = f"{found.start() - position} stray bytes at byte {position}, where a marker belongs"
+            if walk.scan_ends:  # perhaps what is left of a scan
+                _damaged(walk, "corrupt", stray)
+            else:
+                walk.stray.append(Oddity(position, found.start(), b"", stray))
         marker, position, pattern = found[1][0], found.end(), _MARKER
         if marker == _EOI:
-            return segments, position, damage
+            walk.end = position
+            return walk
         if marker in _ALONE:
             continue
         if marker == _SOI or marker < 0xC0:
-            return segments, len(data), damage or Damage("corrupt", f"unexpected marker {marker:#04x}")
+            return _damaged(walk, "corrupt", f"unexpected marker {marker:#04x}")
         segment = Segment(marker, found.start(), position + 2, position + _length(data, position))
         if segment.end > len(data):
-            return segments, len(data), damage or Damage("truncated", f"ends inside the marker {marker:#04x}")
-        segments.append(segment)
+            return _damaged(walk, "truncated", f"ends inside the marker {marker:#04x}")
+        walk.segments.append(segment)
         position = segment.end
         if marker == _SOS:
-            scans, pattern = scans + 1, _AFTER_SCAN
-            if scans > max_scans:
+            pattern = _AFTER_SCAN
+            if len(walk.scan_ends) >= max_scans:
                 raise Quarantine("too_many_scans", f"more than {max_scans} scans; the limit is max_scans")
-    return segments, len(data), damage or Damage("corrupt", f"more than {_MAX_MARKERS} markers")
+    return _damaged(walk, "corrupt", f"more than {_MAX_MARKERS} markers")
+
+
+def _damaged(walk: _Walk, code: str, reason: str) -> _Walk:
+    """Record damage, the first one met."""
+    walk.damage = walk.damage or Damage(code, reason)
+    return walk
+
+
+def _odd_parameters(data: bytes, segments: list[Segment], frame: int, components: int) -> list[Oddity]:
+    """Find parameters that libjpeg warns of, and then does without, as everybody else."""
+    odd = []
+    jfif = any(_is(data, s, _APP0, b"JFIF\0") for s in segments)
+    for segment in segments:
+        body, end = segment.body, segment.end
+        if _is(data, segment, _APP0, b"JFIF\0") and end - body >= 14 and data[body + 5] != 1:
+            odd.append(Oddity(body + 5, body + 6, b"\1", f"JFIF {data[body + 5]}.{data[body + 6]:02}"))
+        if _is(data, segment, _APP14, b"Adobe") and end - body >= 12:
+            known = {3: (0, 1), 4: (0, 2)}.get(components)
+            transform = data[body + 11]
+            if known and transform not in known and not (jfif and components == 3):
+                taken = bytes(known[1:])
+                odd.append(Oddity(body + 11, body + 12, taken, f"unknown Adobe transform {transform}"))
+        sequential = segment.marker == _SOS and frame in _SEQUENTIAL and end - body >= 6
+        if sequential and data[end - 3 : end] != b"\0\x3f\0":
+            first, last, bits = data[end - 3 : end]
+            odd.append(Oddity(end - 3, end, b"\0\x3f\0", f"spectral range {first} to {last}, {bits:#04x}"))
+    return odd
+
+
+def plain(data: bytes, jpeg: Jpeg) -> bytes:
+    """Give the file as libjpeg takes it, without what it would warn of: that may hide another warning."""
+    pieces, position = [], 0
+    for oddity in jpeg.oddities:
+        pieces += [data[position : oddity.start], oddity.instead]
+        position = oddity.end
+    return b"".join([*pieces, data[position:]]) if pieces else data
 
 
 def _length(data: bytes, position: int) -> int:
@@ -117,6 +191,12 @@ def _length(data: bytes, position: int) -> int:
 def exif_blocks(data: bytes, jpeg: Jpeg) -> list[bytes]:
     """Give the EXIF blocks, each a TIFF structure."""
     return [data[s.body + len(EXIF) : s.end] for s in jpeg.segments if _is(data, s, _APP1, EXIF)]
+
+
+def xmp(data: bytes, jpeg: Jpeg) -> bytes:
+    """Give the XMP packet, the last if there are several, or nothing."""
+    packets = [data[s.body + len(_XMP) : s.end] for s in jpeg.segments if _is(data, s, _APP1, _XMP)]
+    return packets[-1] if packets else b""
 
 
 def icc_profile(data: bytes, jpeg: Jpeg) -> bytes | None:

@@ -12,8 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
+from ocr.images import jpeg, png
 from ocr.images.exif import set_upright
 from ocr.images.header import Header
+from ocr.images.jpeg import Jpeg
 from ocr.images.png import Png
 from pipeline.errors import Quarantine
 
@@ -23,7 +25,8 @@ Result = TypeVar("Result")
 _BAND = 256
 """Rows converted at a time: a large image is never held whole in a second pixel format."""
 
-_BITS_PER_SAMPLE = 258
+_BITS_PER_SAMPLE, _EXTRA_SAMPLES = 258, 338
+_ASSOCIATED = 1
 _opening = threading.Lock()
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -39,16 +42,30 @@ _TURNS = {
 def open_image(data: bytes, header: Header) -> Image.Image:
     """Open and load the first frame, as stored.
 
-    Raises `Quarantine`: `corrupt`, `truncated`, `too_many_pixels`.
+    Raises `Quarantine`: `corrupt`, `truncated`, `too_many_pixels`, `unsupported_format`.
     """
-    if header.format == "tiff":
-        # Pillow turns TIFFs as it loads them, by XMP too; here the caller alone decides that.
-        data = set_upright(data).replace(b"tiff:Orientation", b"tiff:orientation")
-    image = _verdict(lambda: _open(data, header))
+    image = _verdict(lambda: _open(_picture(data, header), header))
     if image.size[::-1] != header.size:
         raise Quarantine("corrupt", f"the header says {header.size} and the decoder {image.size[::-1]}")
     _verdict(image.load)
+    if isinstance(header.structure, Png):
+        image.info["icc_profile"] = png.icc_profile(data, header.structure)
     return image
+
+
+def _picture(data: bytes, header: Header) -> bytes:
+    """Give the file as Pillow reads it right: without what it refuses, or takes for something else."""
+    if isinstance(header.structure, Jpeg):
+        return jpeg.plain(data, header.structure)
+    if isinstance(header.structure, Png):
+        return png.picture(data, header.structure)
+    if header.format == "tiff":
+        # Pillow turns TIFFs as it loads them, by XMP too; here the caller alone decides that.
+        return set_upright(data).replace(b"tiff:Orientation", b"tiff:orientation")
+    if header.format == "bmp" and data[14] > 12 and data[28] in (4, 8) and data[46] in (1, 2):
+        # Where a palette has two colours, black and white, Pillow takes the pixels for single bits.
+        return data[:46] + b"\3" + data[47:]
+    return data
 
 
 def _open(data: bytes, header: Header) -> Image.Image:
@@ -77,7 +94,9 @@ def _verdict(action: Callable[[], Result]) -> Result:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise Quarantine("too_many_pixels", f"Pillow's own limit: {error}") from error
     except Exception as error:
-        code = "truncated" if "truncated" in str(error).lower() else "corrupt"
+        message = str(error).lower()
+        known = {"truncated": "truncated", "unsupported": "unsupported_format", "codec": "unsupported_format"}
+        code = next((known[word] for word in known if word in message), "corrupt")
         raise Quarantine(code, f"Pillow: {type(error).__name__}: {error}") from error
 
 
@@ -112,30 +131,38 @@ def to_png(image: Image.Image, exif: bytes | None = None) -> bytes:
 def rgb_bands(image: Image.Image, background: Colour, srgb: bool = False) -> Iterator[NDArray[np.uint8]]:
     """Convert a loaded image to RGB, uint8 (h, W, 3), in bands from top to bottom.
 
-    Transparency is laid over `background`; of 16 bits the high byte is kept; CMYK goes through its
-    ICC profile with `srgb`, and through Pillow's plain formula otherwise. Raises `Quarantine`
-    (`unsupported_pixels`) for floating-point and 32-bit images.
+    Transparency is laid over `background`, unless nothing is to be seen then: alpha that is 0 everywhere
+    was never filled in. Of 16 bits the high byte is kept; CMYK goes through its ICC profile with `srgb`,
+    and through Pillow's plain formula otherwise. Raises `Quarantine` (`unsupported_format`) where colours
+    that were multiplied by such an alpha are lost.
     """
-    if image.mode == "F" or (image.mode == "I" and image.format != "PNG"):
-        raise Quarantine("unsupported_pixels", f"pixels of Pillow's mode {image.mode!r} have no fixed range")
     transform = _cmyk_transform(image) if srgb and image.mode == "CMYK" else None
+    see_through = "transparency" in image.info or "A" in image.getbands()
+    if see_through and not any(_alpha(band).getbbox() for band in _bands(image)):
+        see_through = False
+        image.info.pop("transparency", None)
+        if getattr(image, "tag_v2", {}).get(_EXTRA_SAMPLES, (0,))[0] == _ASSOCIATED:
+            raise Quarantine("unsupported_format", "alpha is 0 everywhere, and colours were multiplied by it")
+    for band in _bands(image):
+        if transform is not None:
+            yield np.array(ImageCms.applyTransform(band, transform))
+        elif band.mode.startswith("I"):
+            gray = (np.asarray(band).astype(np.uint32) >> 8).clip(0, 255).astype(np.uint8)
+            yield np.repeat(gray[..., None], 3, axis=2)
+        elif see_through:
+            under = Image.new("RGBA", band.size, (*background, 255))
+            yield np.array(Image.alpha_composite(under, band.convert("RGBA")).convert("RGB"))
+        else:
+            yield np.array(band.convert("RGB"))
+
+
+def _bands(image: Image.Image) -> Iterator[Image.Image]:
     for top in range(0, image.height, _BAND):
-        band = image.crop((0, top, image.width, min(top + _BAND, image.height)))
-        yield _band_to_rgb(band, background, transform)
+        yield image.crop((0, top, image.width, min(top + _BAND, image.height)))
 
 
-def _band_to_rgb(
-    band: Image.Image, background: Colour, transform: ImageCms.ImageCmsTransform | None
-) -> NDArray[np.uint8]:
-    if transform is not None:
-        return np.array(ImageCms.applyTransform(band, transform))
-    if band.mode.startswith("I"):
-        gray = (np.asarray(band).astype(np.uint32) >> 8).clip(0, 255).astype(np.uint8)
-        return np.repeat(gray[..., None], 3, axis=2)
-    if "transparency" in band.info or "A" in band.getbands() or band.mode in ("La", "RGBa"):
-        under = Image.new("RGBA", band.size, (*background, 255))
-        band = Image.alpha_composite(under, band.convert("RGBA"))
-    return np.array(band.convert("RGB"))
+def _alpha(band: Image.Image) -> Image.Image:
+    return band.convert("RGBA").getchannel("A")
 
 
 def _cmyk_transform(image: Image.Image) -> ImageCms.ImageCmsTransform | None:

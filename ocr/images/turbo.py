@@ -16,9 +16,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from ctypes import POINTER, byref, c_char_p, c_int, c_ubyte, c_ulong, c_void_p
 from ctypes.util import find_library
-from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +29,7 @@ _LIMIT_SCANS = 32768
 _WARNING = 0
 _PERFECT = 1
 # EXIF orientation → operation (TJXOP) that makes the image upright.
-_OPERATIONS = {2: 1, 3: 6, 4: 2, 5: 3, 6: 5, 7: 4, 8: 7}
+_OPERATIONS = {1: 0, 2: 1, 3: 6, 4: 2, 5: 3, 6: 5, 7: 4, 8: 7}
 
 
 class TurboError(Exception):
@@ -40,8 +40,7 @@ class TurboUnavailableError(Exception):
     """No usable TurboJPEG library on this machine; the text says what was looked for."""
 
 
-@dataclass(frozen=True)
-class Pixels:
+class Pixels(NamedTuple):
     """Decoded pixels, uint8 (H, W, channels), and libjpeg's warning if it gave one."""
 
     array: NDArray[np.uint8]
@@ -135,14 +134,14 @@ class Library:
             status = self._dll.tjDecompressHeader3(
                 handle, data, len(data), byref(width), byref(height), byref(subsampling), byref(space)
             )
-            warning = self._check(handle, status)
+            self._check(handle, status)  # what it warns of, decoding does again
             if (height.value, width.value) != size:
                 raise TurboError(f"two sizes in one file: {size} and {(height.value, width.value)}")
             status = self._dll.tjDecompress2(
                 handle, data, len(data), pixels.ctypes.data, scaled[1], 0, scaled[0],
                 _CMYK if cmyk else _RGB, _LIMIT_SCANS,
             )  # fmt: skip
-            return Pixels(pixels, self._check(handle, status) or warning)
+            return Pixels(pixels, self._check(handle, status))
 
     def transform(self, data: bytes, orientation: int) -> tuple[bytes | None, str | None]:
         """Turn a JPEG upright without touching a coefficient, and give libjpeg's warning if there was one.

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
 from PIL import Image
 
-from ocr.images import exif, jpeg, pillow, png, turbo
+from ocr.images import exif, jpeg, pillow, png, sound, turbo
 from ocr.images.header import Header
 from ocr.images.jpeg import Jpeg
 from ocr.images.png import Png
@@ -22,7 +23,7 @@ class Upright:
     `transform`: `link` (the raw file as it is), `cleaned` (without its metadata, the coded pixels
     untouched), `lossless` (a JPEG turned without touching a coefficient), `png` (pixels turned and
     written losslessly). `warning`: what libjpeg said of damage that it worked round. `notes`: words on
-    what was lost all the same.
+    what was lost all the same, and on warnings that cost nothing.
     """
 
     data: bytes
@@ -44,43 +45,47 @@ def make_upright(data: bytes, header: Header, keep_metadata: bool) -> Upright:
         turned = _turn_coefficients(data, header, keep_metadata)
         if turned is not None:
             return turned
-    image, warning = load_pixels(data, header)
-    notes = ("low_bytes_dropped",) if pillow.loses_bits(image, header) else ()
+    image, warning, notes = _load_pixels(data, header)
+    if pillow.loses_bits(image, header):
+        notes = ("low_bytes_dropped",)
     image = pillow.turn(image, header.orientation)
     upright = pillow.to_png(image, _exif(data, header) if keep_metadata else None)
     return Upright(upright, "png", warning, notes)
 
 
-def load_pixels(data: bytes, header: Header) -> tuple[Image.Image, str | None]:
-    """Decode the pixels as stored, all bits and channels, and give libjpeg's warning if there was one."""
+def _load_pixels(data: bytes, header: Header) -> tuple[Image.Image, str | None, tuple[str, ...]]:
+    """Decode the pixels as stored, all bits and channels; give libjpeg's warning, and words as notes."""
     found = header.structure
     if isinstance(found, Jpeg) and found.components != 4:
-        try:
-            pixels = turbo.load().decode(data, header.size)
-        except (turbo.TurboError, turbo.TurboUnavailableError):
-            pass  # Pillow decides: it gives the verdict where it cannot read the file either
-        else:
-            image = Image.fromarray(pixels.array if found.components == 3 else pixels.array[..., 0])
+        with suppress(
+            turbo.TurboError, turbo.TurboUnavailableError
+        ):  # then Pillow gives pixels, or the verdict
+            library = turbo.load()
+            array, warning, words = sound.attempt(
+                lambda plain: library.decode(plain, header.size), data, found
+            )
+            image = Image.fromarray(array if found.components == 3 else array[..., 0])
             image.info["icc_profile"] = jpeg.icc_profile(data, found)
-            return image, pixels.warning
-    return pillow.open_image(data, header), None
+            return image, warning, words
+    return pillow.open_image(data, header), None, ()
 
 
-def find_damage(data: bytes, header: Header) -> str | None:
-    """Decode the pixels, JPEG at an eighth of its size, and give libjpeg's warning if there was one.
+def find_damage(data: bytes, header: Header) -> tuple[str | None, tuple[str, ...]]:
+    """Decode the pixels, JPEG at an eighth of its size; give libjpeg's warning, and words as notes.
 
     Raises `Quarantine` where they do not decode.
     """
     found = header.structure
     if isinstance(found, Jpeg):
-        try:
-            library = turbo.load()
+        with suppress(turbo.TurboError, turbo.TurboUnavailableError):  # then Pillow decides
+            library, cmyk = turbo.load(), found.components == 4
             smallest = min(library.eighths)
-            return library.decode(data, header.size, smallest, cmyk=found.components == 4).warning
-        except (turbo.TurboError, turbo.TurboUnavailableError):
-            pass  # Pillow decides: it gives the verdict where it cannot read the file either
+            _, warning, words = sound.attempt(
+                lambda plain: library.decode(plain, header.size, smallest, cmyk), data, found
+            )
+            return warning, words
     pillow.open_image(data, header)
-    return None
+    return None, ()
 
 
 def _clean(data: bytes, header: Header, keep_metadata: bool) -> bytes | None:
@@ -95,14 +100,18 @@ def _clean(data: bytes, header: Header, keep_metadata: bool) -> bytes | None:
 
 def _turn_coefficients(data: bytes, header: Header, keep_metadata: bool) -> Upright | None:
     """Turn a JPEG losslessly; None where that is not exact, or the library cannot."""
+    assert isinstance(header.structure, Jpeg)
     try:
-        turned, warning = turbo.load().transform(data, header.orientation)
+        library = turbo.load()
+        turned, warning, words = sound.attempt(
+            lambda plain: library.transform(plain, header.orientation), data, header.structure
+        )
     except (turbo.TurboError, turbo.TurboUnavailableError):
         return None
     if turned is None:
         return None
     upright = jpeg.clean(turned, jpeg.parse(turned), keep_metadata)
-    return Upright(upright, "lossless", warning)
+    return Upright(upright, "lossless", warning, words)
 
 
 def _exif(data: bytes, header: Header) -> bytes | None:

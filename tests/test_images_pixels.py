@@ -1,0 +1,315 @@
+"""Pixels that are accepted are right, whatever the file: against what was written, sample by sample."""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+from itertools import product
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from ocr.decoding import DecodeParams, decode_upright
+from ocr.images import Limits, read_header
+from pipeline.errors import Quarantine
+from tests import image_bytes as made
+from tests import raster_bytes as raster
+from tests.raster_bytes import Page, page, tiff
+
+WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, CMYK, YCBCR, LAB = 0, 1, 2, 3, 5, 6, 8
+BLOCKS = np.kron(np.random.default_rng(0).integers(0, 65536, (10, 13, 7)), np.ones((4, 4, 1), np.int64))
+COLOURS = np.random.default_rng(1).integers(0, 256, (256, 3))
+
+
+def decoded(data: bytes) -> NDArray[np.uint8]:
+    """Without a resize, uint8 (H, W, 3)."""
+    size = read_header(data, Limits()).size
+    return decode_upright(data, DecodeParams(canvas=size)).image.transpose(1, 2, 0)
+
+
+def refused(data: bytes) -> str:
+    with pytest.raises(Quarantine) as caught:
+        decoded(data)
+    return caught.value.code
+
+
+def outcome(data: bytes, wanted: NDArray[np.float64], case: object) -> str:
+    """Give `right`, or the code of the verdict; wrong pixels fail."""
+    try:
+        got = decoded(data)
+    except Quarantine as verdict:
+        return verdict.code
+    assert np.abs(got - wanted).max() <= 2, case
+    return "right"
+
+
+def tiff_case(
+    bits: int, photometric: int, extra: tuple[int, ...], **layout: object
+) -> tuple[bytes, NDArray[np.float64]]:
+    """A TIFF, and the pixels that it means."""
+    colours = {RGB: 3, CMYK: 4}.get(photometric, 1)
+    top = (1 << bits) - 1
+    samples = BLOCKS[..., : colours + len(extra)] >> (16 - bits)
+    alpha = samples[..., colours] / top if extra[:1] in ((1,), (2,)) else np.ones(samples.shape[:2])
+    if extra[:1] == (1,):  # colours were multiplied by alpha
+        samples = samples.copy()
+        samples[..., :colours] = np.round(samples[..., :colours] * alpha[..., None])
+    palette = COLOURS[: 1 << min(bits, 8)] if photometric == PALETTE else None
+    if palette is not None:
+        samples = samples % len(palette)
+    rgb = raster.meant(samples, bits, colours, palette)
+    if photometric == WHITE_IS_ZERO:
+        rgb = 255 - rgb
+    wanted = rgb + 255 * (1 - alpha[..., None]) if extra[:1] == (1,) else raster.over_white(rgb, alpha)
+    order = str(layout.get("order", "<"))
+    whole = page(samples, bits, photometric, extra=extra, palette=palette, **layout)  # type: ignore[arg-type]
+    return tiff(whole, order=order), wanted
+
+
+LAYOUTS = [
+    {"order": order, "planes": planes, "compression": compression, **shape, **more}
+    for order, planes, compression, shape, more in product(
+        "<>",
+        (1, 2),
+        (1, 8, 32773),
+        ({}, {"tile": 16}, {"rows": 16}),
+        ({}, {"fill_order": 2}, {"predictor": 2}),
+    )
+    if compression == 8 or "predictor" not in more
+]
+EXTRAS = ((), (0,), (1,), (2,), (0, 0), (2, 0))
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8, 12, 16])
+@pytest.mark.parametrize("photometric", [WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, CMYK])
+def test_a_tiff_of_any_kind_is_read_right_or_not_supported(photometric: int, bits: int) -> None:
+    counted: Counter[str] = Counter()
+    cases = [
+        (extra, layout)
+        for extra, layout in product(EXTRAS, LAYOUTS)
+        if bits in (8, 16) or "predictor" not in layout
+    ]
+    chosen = np.random.default_rng((photometric, bits)).permutation(len(cases))[:60]
+    for extra, layout in (cases[index] for index in chosen):
+        data, wanted = tiff_case(bits, photometric, extra, **layout)
+        counted[outcome(data, wanted, (extra, layout))] += 1
+    assert set(counted) <= {"right", "unsupported_format"}
+
+
+@pytest.mark.parametrize(
+    ("photometric", "bits", "extra"),
+    [
+        *product((WHITE_IS_ZERO,), (1, 2, 4, 8), [()]),
+        *product((BLACK_IS_ZERO,), (1, 2, 4, 8, 16), [()]),
+        *product((PALETTE,), (1, 2, 4, 8), [()]),
+        *product((RGB, CMYK), (8, 16), [()]),
+        *product((BLACK_IS_ZERO, PALETTE), (8,), [(0,), (2,)]),
+        *product((RGB,), (8,), [(0,), (1,), (2,), (0, 0), (2, 0)]),
+        *product((RGB,), (16,), [(0,), (2,)]),
+        *product((CMYK,), (8,), [(0,), (0, 0)]),
+    ],
+)
+def test_usual_tiffs_are_accepted_in_either_order_and_whatever_the_layout(
+    photometric: int, bits: int, extra: tuple[int, ...]
+) -> None:
+    for layout in LAYOUTS:
+        if layout["planes"] == 1 and "fill_order" not in layout and (bits >= 8 or "predictor" not in layout):
+            assert outcome(*tiff_case(bits, photometric, extra, **layout), layout) == "right", layout
+
+
+def test_planes_of_eight_bits_and_fax_bits_in_reverse_order_are_accepted() -> None:
+    for photometric in (RGB, CMYK):
+        assert outcome(*tiff_case(8, photometric, (), planes=2), "planes") == "right"
+    for photometric in (WHITE_IS_ZERO, BLACK_IS_ZERO):
+        assert outcome(*tiff_case(1, photometric, (), fill_order=2), "order") == "right"
+
+
+GRAY = BLOCKS[..., :1] >> 8
+COLOUR = BLOCKS[..., :3] >> 8
+SMALL = page(GRAY[:10, :13], 8, BLACK_IS_ZERO)
+LARGE = page(GRAY, 8, BLACK_IS_ZERO)
+
+
+def marked(one: Page, kind: int, tag: int = 254) -> Page:
+    return Page({**one.tags, tag: (4, [kind])}, one.chunks, one.inner)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        tiff(page(GRAY, 8, BLACK_IS_ZERO, more={339: (3, [2])})),  # signed
+        tiff(page(GRAY, 8, BLACK_IS_ZERO, more={262: (3, [4])})),  # a mask
+        tiff(page(GRAY, 8, BLACK_IS_ZERO, more={262: (3, [32803])})),  # a sensor's mosaic
+        tiff(page(GRAY, 8, BLACK_IS_ZERO, more={259: (3, [34712])})),  # JPEG 2000
+        tiff(page(GRAY, 8, BLACK_IS_ZERO, more={259: (3, [6])})),  # the old kind of JPEG
+        tiff(page(COLOUR, 8, LAB)),
+        tiff(page(COLOUR, 8, YCBCR)),  # subsampled unless it says that it is not
+        tiff(page(BLOCKS[..., :4] >> 8, 8, CMYK, more={332: (3, [2])})),  # other inks
+        tiff(page(GRAY, 8, PALETTE, more={320: (3, [7] * 768)})),  # a palette of 8 bits
+        tiff(page(GRAY, 8, PALETTE, more={320: (3, [7000] * 48)})),  # one that is too short
+        tiff(Page({256: (4, [8]), 257: (4, [8])}, [bytes(64)])),  # says nothing of its pixels
+        tiff(marked(SMALL, 1), LARGE),
+        tiff(marked(SMALL, 2, tag=255), LARGE),
+        tiff(marked(LARGE, 4), LARGE),
+        tiff(SMALL, LARGE),
+        tiff(Page(SMALL.tags, SMALL.chunks, [LARGE])),
+        b"II*\0\x10\0\0\0CR\2\0" + bytes(4) + made.tiff_block([(256, 4, 1, 8), (257, 4, 1, 8)])[8:],
+    ],
+)
+def test_a_tiff_that_is_something_else_at_second_sight_is_not_supported(data: bytes) -> None:
+    assert refused(data) == "unsupported_format"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        tiff(marked(LARGE, 2), marked(LARGE, 2)),  # pages of a document
+        tiff(marked(SMALL, 2), marked(LARGE, 2)),
+        tiff(LARGE, marked(SMALL, 1)),
+        tiff(LARGE, SMALL),
+        tiff(Page(LARGE.tags, LARGE.chunks, [marked(SMALL, 1), SMALL])),  # a pyramid
+        tiff(page(GRAY[:20], 8, BLACK_IS_ZERO), LARGE),  # pages of other shapes
+    ],
+)
+def test_the_first_of_several_pictures_is_taken_where_it_is_one(data: bytes) -> None:
+    height, width = read_header(data, Limits()).size
+    np.testing.assert_array_equal(decoded(data)[..., 0], GRAY[:height, :width, 0])
+
+
+BITFIELDS = {
+    16: [(0x7C00, 0x3E0, 0x1F), (0xF800, 0x7E0, 0x1F), (0xF00, 0xF0, 0xF), (0x7C00, 0x3E0, 0x1F, 0x8000)],
+    32: [
+        (0xFF0000, 0xFF00, 0xFF), (0xFF, 0xFF00, 0xFF0000, 0), (0x3FF00000, 0xFFC00, 0x3FF),
+        (0xFF0000, 0xFF00, 0xFF, 0xFF000000), (0xFF, 0xFF00, 0xFF0000, 0xFF000000),
+        (0xFF000000, 0xFF0000, 0xFF00, 0xFF),
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("header", [12, 40, 52, 56, 64, 108, 124])
+@pytest.mark.parametrize("bits", [1, 4, 8])
+def test_a_bmp_with_a_palette_of_any_size_is_read_right(bits: int, header: int) -> None:
+    counted: Counter[str] = Counter()
+    ramp = np.repeat(np.arange(256)[:, None], 3, axis=1)
+    for used, downwards in product((0, 1, 2, 3, 7, 16, 200), (False, True)):
+        count = used or 1 << bits
+        if count > 1 << bits or (header == 12 and (used or downwards)):
+            continue
+        black_to_white = np.linspace(0, 255, count).astype(np.int64)[:, None].repeat(3, axis=1)
+        for palette in (COLOURS[:count], black_to_white, black_to_white[::-1], ramp[:count]):
+            indices = BLOCKS[..., 0] % count
+            data = raster.bmp(indices, bits, header=header, palette=palette, used=used, downwards=downwards)
+            counted[outcome(data, palette[indices].astype(np.float64), (used, palette))] += 1
+    assert set(counted) <= {"right", "unsupported_format"}
+    assert counted["right"] >= 0.7 * counted.total()
+
+
+@pytest.mark.parametrize("header", [52, 56, 108, 124])
+@pytest.mark.parametrize("bits", [16, 32])
+def test_a_bmp_of_any_masks_is_read_right_or_not_supported(bits: int, header: int) -> None:
+    counted: Counter[str] = Counter()
+    for masks, downwards in product(BITFIELDS[bits], (False, True)):
+        numbers, parts = np.zeros(BLOCKS.shape[:2], np.int64), []
+        for index, mask in enumerate(masks):
+            shift, top = (mask & -mask).bit_length() - 1, mask >> max((mask & -mask).bit_length() - 1, 0)
+            value = BLOCKS[..., index] * top // 65535
+            numbers |= value << shift if mask else 0
+            parts.append(value / top if top else np.ones(value.shape))
+        rgb = np.stack(parts[:3], axis=2) * 255
+        seen = header >= 56 and len(masks) > 3
+        data = raster.bmp(
+            numbers,
+            bits,
+            header=header,
+            compression=3,
+            masks=masks[: (header - 40) // 4],
+            downwards=downwards,
+        )
+        wanted = raster.over_white(rgb, parts[3]) if seen else rgb
+        counted[outcome(data, wanted, masks)] += 1
+    assert set(counted) <= {"right", "unsupported_format"}
+    assert counted["right"] >= 4
+
+
+def test_bmps_of_24_bits_and_of_bits_that_do_not_exist() -> None:
+    for header, downwards in ((12, False), (40, True), (124, False)):
+        data = raster.bmp(COLOUR[..., ::-1], 24, header=header, downwards=downwards)
+        assert outcome(data, COLOUR.astype(np.float64), header) == "right"
+    assert refused(raster.bmp(BLOCKS[..., 0] % 4, 2, palette=COLOURS[:4])) == "unsupported_format"
+    assert refused(raster.bmp(GRAY[..., 0], 8, compression=4, palette=COLOURS)) == "unsupported_format"
+
+
+@pytest.mark.parametrize("colour", [0, 2, 3, 4, 6])
+@pytest.mark.parametrize("bits", [1, 2, 4, 8, 16])
+def test_a_png_of_any_colour_type_with_something_transparent_is_read_right(bits: int, colour: int) -> None:
+    if (bits < 8 and colour in (2, 4, 6)) or (bits, colour) == (16, 3):
+        return
+    count = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour]
+    samples = BLOCKS[..., :count] >> (16 - bits)
+    palette = COLOURS[: 1 << bits] if colour == 3 else None
+    rgb = raster.meant(samples, bits, 3 if colour in (2, 6) else 1, palette)
+    alphas: dict[bytes | None, NDArray[np.float64]] = {None: np.ones(rgb.shape[:2])}
+    if colour in (4, 6):
+        alphas = {None: samples[..., -1] / ((1 << bits) - 1)}
+    elif colour == 3:
+        for table in (np.arange(1 << bits)[::-1] * 7 % 256, np.r_[255, 0]):
+            whole = np.r_[table, np.full(256, 255)][: 1 << bits]
+            alphas[table.astype(np.uint8).tobytes()] = whole[samples[..., 0]] / 255
+    else:
+        for level in (samples[5, 5], samples[20, 30]):
+            alphas[level.astype(">u2").tobytes()] = 1.0 - (samples == level).all(axis=2)
+    for transparent, alpha in alphas.items():
+        data = raster.png(samples, bits, colour, transparent=transparent, palette=palette)
+        exact = bits < 16 or transparent is None  # Pillow keeps the high bytes, which do not tell
+        assert outcome(data, raster.over_white(rgb, alpha), transparent) == (
+            "right" if exact else "unsupported_format"
+        )
+
+
+RGBA = np.dstack([COLOUR, np.zeros((40, 52), np.int64)])
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        raster.bmp(
+            RGBA @ np.array([1 << 16, 1 << 8, 1, 1 << 24]), 32, header=124, compression=3,
+            masks=(0xFF0000, 0xFF00, 0xFF, 0xFF000000),
+        ),
+        raster.png(RGBA, 8, 6),
+        raster.png(RGBA * 257, 16, 6),
+        tiff(page(RGBA, 8, RGB, extra=[2])),
+        tiff(page(RGBA, 8, RGB)),
+        made.save(Image.fromarray(RGBA.astype(np.uint8)), "WEBP", lossless=True, exact=True),
+    ],
+)  # fmt: skip
+def test_alpha_that_is_zero_everywhere_hides_nothing(data: bytes) -> None:
+    np.testing.assert_array_equal(decoded(data), COLOUR)
+
+
+def test_one_pixel_that_is_seen_is_enough_for_the_rest_to_be_clear() -> None:
+    for at in ((0, 0), (39, 51)):
+        seen = RGBA.copy()
+        seen[(*at, 3)] = 255
+        got = decoded(raster.png(seen, 8, 6))
+        assert (got[at] == COLOUR[at]).all()
+        assert (got == 255).all(axis=2).sum() >= 40 * 52 - 1
+
+
+def test_other_kinds_of_alpha_that_is_zero_everywhere() -> None:
+    gray = raster.png(np.dstack([GRAY, 0 * GRAY]), 8, 4)
+    np.testing.assert_array_equal(decoded(gray)[..., :1], GRAY)
+    for table in (bytes(256), b"\0"):
+        indices = GRAY if len(table) > 1 else 0 * GRAY
+        data = raster.png(indices, 8, 3, palette=COLOURS, transparent=table)
+        np.testing.assert_array_equal(decoded(data), COLOURS[indices[..., 0]])
+    assert refused(tiff(page(RGBA, 8, RGB, extra=[1]))) == "unsupported_format"  # the colours are gone
+
+
+def test_pixels_without_a_fixed_range_are_told_apart() -> None:
+    for dtype in (np.float32, np.int32):
+        output = io.BytesIO()
+        Image.fromarray(np.ones((8, 8), dtype=dtype)).save(output, "TIFF")
+        assert refused(output.getvalue()) == "unsupported_pixels"
