@@ -126,15 +126,11 @@ def _decode(data: bytes, header: Header, target: Size, params: DecodeParams) -> 
 def _by_turbojpeg(
     data: bytes, found: Jpeg, target: Size, scaling: Literal["off", "safe"]
 ) -> tuple[NDArray[np.uint8], str | None, tuple[str, ...]]:
-    """Decode to RGB; CMYK as it is and small, only for the warning: Pillow, whose it is, gives none.
-
-    Gives the pixels, libjpeg's warning, and words on harmless ones.
-    """
-    library = turbo.load()
-    size, cmyk = (found.height, found.width), found.components == 4
-    eighths = _safe_eighths(size, target, library.eighths) if scaling == "safe" else 8
-    eighths = min(library.eighths) if cmyk else eighths
-    return sound.attempt(lambda plain: library.decode(plain, size, eighths, cmyk), data, found)
+    """Decode to RGB; CMYK as it is and small, only for the warning: Pillow, whose it is, gives none."""
+    if found.components == 4:
+        return sound.decode(data, found)
+    eighths = _safe_eighths((found.height, found.width), target, turbo.load().eighths)
+    return sound.decode(data, found, eighths if scaling == "safe" else 8)
 
 
 def _safe_eighths(size: Size, target: Size, offered: tuple[int, ...]) -> int:

@@ -116,14 +116,14 @@ def read_orientation(blocks: list[bytes], xmp: bytes = b"") -> Orientation:
     """
     found: list[int | None] = []
     note = None
-    stated = _XMP.search(xmp)
-    by_xmp = int(stated[1]) if stated else None
     for block in blocks:
         try:
-            found += [e.value for e in entries(block, first_directory(block)) if e.tag == ORIENTATION]
-        except CorruptError:
+            for entry in entries(block, first_directory(block)):
+                found += [entry.value] if entry.tag == ORIENTATION else []
+        except CorruptError:  # what stands before the damage counts
             note = "exif_corrupt"
-            found += _readable(block)
+    stated = _XMP.search(xmp)
+    by_xmp = int(stated[1]) if stated else None
     if not found and by_xmp in (None, 1):
         return Orientation(1, note)
     if not found:
@@ -147,16 +147,6 @@ def is_harmless(block: bytes) -> bool:
         return False
     upright = all(entry.value == 1 for entry in found if entry.tag == ORIENTATION)
     return upright and _HARMLESS.issuperset(e.tag for e in found) and not next_directory(block, first)
-
-
-def _readable(block: bytes) -> list[int | None]:
-    """Give the orientations that stand in a damaged block before the damage."""
-    found = []
-    with suppress(CorruptError):  # what stands before the damage counts
-        for entry in entries(block, first_directory(block)):
-            if entry.tag == ORIENTATION:
-                found.append(entry.value)  # noqa: PERF401 - the loop is left by an exception
-    return found
 
 
 def set_upright(block: bytes) -> bytes:

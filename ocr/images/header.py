@@ -114,31 +114,18 @@ def _oriented(blocks: list[bytes], xmp: bytes) -> tuple[int, tuple[str, ...]]:
 def _jpeg(data: bytes, limits: Limits) -> Header:
     found = jpeg.parse(data, limits.max_scans)
     orientation, notes = _oriented(jpeg.exif_blocks(data, found), jpeg.xmp(data, found))
-    return Header(
-        "jpeg",
-        found.height,
-        found.width,
-        orientation,
-        metadata=jpeg.has_metadata(data, found),
-        notes=notes + tuple(harmless(oddity.word) for oddity in found.oddities),
-        damage=found.damage,
-        structure=found,
-    )
+    notes += tuple(harmless(oddity.word) for oddity in found.oddities)
+    metadata = jpeg.has_metadata(data, found)
+    return Header("jpeg", found.height, found.width, orientation, 1, metadata, notes, found.damage, found)
 
 
 def _png(data: bytes, limits: Limits) -> Header:
     found = png.parse(data)
     orientation, notes = _oriented(png.exif_blocks(data, found), png.xmp(data, found))
+    notes += tuple(harmless(f"wrong checksum of {kind}") for kind in found.unsound)
+    metadata = png.has_metadata(data, found)
     return Header(
-        "png",
-        found.height,
-        found.width,
-        orientation,
-        found.frames,
-        png.has_metadata(data, found),
-        notes + tuple(harmless(f"wrong checksum of {kind}") for kind in found.unsound),
-        found.damage,
-        found,
+        "png", found.height, found.width, orientation, found.frames, metadata, notes, found.damage, found
     )
 
 
@@ -193,10 +180,9 @@ def _webp_size(kind: bytes, body: bytes) -> tuple[int, int] | None:
 
 
 def _tiff(data: bytes, limits: Limits) -> Header:
-    """Read the directories of a TIFF file."""
-    found = tiff.parse(data, limits.max_frames)
-    orientation, notes = _oriented([data], found.xmp)
-    return Header("tiff", found.height, found.width, orientation, found.frames, found.metadata, notes)
+    first, frames = tiff.parse(data, limits.max_frames)
+    orientation, notes = _oriented([data], first.xmp)
+    return Header("tiff", first.height, first.width, orientation, frames, first.private, notes)
 
 
 def _bmp(data: bytes, limits: Limits) -> Header:

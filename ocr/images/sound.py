@@ -7,31 +7,53 @@ harmless only where the file without its cause is read with no warning at all.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ocr.images import jpeg, turbo
 from ocr.images.jpeg import Jpeg
 
 Result = TypeVar("Result")
+Words = tuple[str, ...]
 
 _EXTRANEOUS = re.compile(r"Corrupt JPEG data: (\d+) extraneous bytes before marker")
 _BASELINE = (0xC0, 0xC1)
+_MOST_PLACES = 10  # in one file, since each costs some decoding
 _EOI = b"\xff\xd9"
 
 
-def attempt(
-    action: Callable[[bytes], tuple[Result, str | None]], data: bytes, found: Jpeg
-) -> tuple[Result, str | None, tuple[str, ...]]:
-    """Call `action`, which gives a result and libjpeg's warning, on a JPEG file.
+def decode(
+    data: bytes, found: Jpeg, eighths: int | None = None
+) -> tuple[NDArray[np.uint8], str | None, Words]:
+    """Decode a JPEG file to RGB, or CMYK as it is, at a size of so many eighths or as small as can be.
 
-    Where bytes between the coded data and the next marker were all that it warned of, it is called again
-    without them. Gives the result, the warning that is left, and a word for each place like that.
+    Gives the pixels, libjpeg's warning if it costs pixels, and a word for each that does not. Raises
+    `TurboError` and `TurboUnavailableError`.
     """
+    library = turbo.load()
+    size, at, cmyk = (found.height, found.width), eighths or min(library.eighths), found.components == 4
+    return _attempt(lambda plain: library.decode(plain, size, at, cmyk), data, found)
+
+
+def turn(data: bytes, found: Jpeg, orientation: int) -> tuple[bytes | None, str | None, Words]:
+    """Turn a JPEG file upright as `Library.transform` does; gives and raises what `decode` does."""
+    library = turbo.load()
+    return _attempt(lambda plain: library.transform(plain, orientation), data, found)
+
+
+def _attempt(
+    action: Callable[[bytes], tuple[Result, str | None]], data: bytes, found: Jpeg
+) -> tuple[Result, str | None, Words]:
+    """Call `action`; where it warns of bytes after a scan only, call it again without them."""
     data = jpeg.plain(data, found)
     result, warning = action(data)
     words: list[str] = []
-    while warning and _EXTRANEOUS.match(warning):
+    while warning and _EXTRANEOUS.match(warning) and len(words) < _MOST_PLACES:
         place = _extraneous(data, found.components == 4)
         if place is None:
             break
@@ -50,18 +72,23 @@ def harmless(what: str) -> str:
 def _extraneous(data: bytes, cmyk: bool) -> tuple[int, int] | None:
     """Find the first bytes after a scan that no code needs; None where the scan itself may be damaged."""
     library = turbo.load()
-    found = jpeg.parse(data)
+    found = jpeg.parse(data, len(data))
     size = (found.height, found.width)
-    baseline = any(segment.marker in _BASELINE for segment in found.segments)
-    for end in found.scan_ends:
-        start = end
-        while warning := library.decode(data[:start] + _EOI, size, min(library.eighths), cmyk).warning:
-            match = _EXTRANEOUS.match(warning)
+
+    def warning(end: int) -> str | None:
+        return library.decode(data[:end] + _EOI, size, min(library.eighths), cmyk).warning
+
+    with suppress(turbo.TurboError):
+        first = bisect_left(found.scan_ends, True, key=lambda end: warning(end) is not None)
+        start = end = found.scan_ends[min(first, len(found.scan_ends) - 1)]
+        while text := warning(start):
+            match = _EXTRANEOUS.match(text)
             if not match:
                 return None
             start -= int(match[1])  # and some more the next time: what libjpeg took in advance
-        if start < end:
-            return (start, end) if not baseline or _filled_with_ones(data[:start]) else None
+        baseline = any(segment.marker in _BASELINE for segment in found.segments)
+        if not baseline or _filled_with_ones(data[:start]):
+            return start, end
     return None
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import islice
 
 from ocr.images import exif
@@ -38,25 +37,16 @@ planes, tiles, compression, predictor and fill order.
 """
 
 
-@dataclass(frozen=True)
-class Tiff:
-    """What the directories say: the size of the first picture, their number, XMP, private tags or not."""
+def parse(data: bytes, max_frames: int) -> tuple[Directory, int]:
+    """Read the first directory of a TIFF file, and count them all, up to a few more than `max_frames`.
 
-    height: int
-    width: int
-    frames: int
-    xmp: bytes
-    metadata: bool
-
-
-def parse(data: bytes, max_frames: int) -> Tiff:
-    """Read the first directory of a TIFF file, and count the others. Raises `Quarantine` (`corrupt`)."""
+    Raises `Quarantine` (`corrupt`).
+    """
     with _reading():
-        frames = sum(1 for _ in _chain(data, min(max_frames + 1, _MAX_DIRECTORIES)))
-        first = _Directory(data, exif.first_directory(data))
+        first = Directory(data, exif.first_directory(data))
         if not first.height or not first.width:
             raise exif.CorruptError("no width or height in the first directory")
-        return Tiff(first.height, first.width, frames, first.content(_XMP), first.private)
+        return first, sum(1 for _ in _chain(data, min(max_frames + 1, _MAX_DIRECTORIES)))
 
 
 def refuse_doubt(data: bytes) -> None:
@@ -66,7 +56,7 @@ def refuse_doubt(data: bytes) -> None:
     """
     with _reading():
         offset, *others = _chain(data, _LOOKED_AT)
-        first = _Directory(data, offset)
+        first = Directory(data, offset)
         doubt = _thumbnail(data, first, others) or _doubt(first)
         formats, bits = first.all(_FORMAT, (1,)), first.all(_BITS, (1,))
     if 3 in formats or max(bits) >= 32:
@@ -85,15 +75,16 @@ def _reading() -> Iterator[None]:
         raise Quarantine("corrupt", f"TIFF: {error}") from None
 
 
-class _Directory:
+class Directory:
     """The tags of a directory, or the first ones of them."""
 
     def __init__(self, data: bytes, offset: int, most: int | None = None) -> None:
         self._data = data
         self._entries = {entry.tag: entry for entry in islice(exif.entries(data, offset), most)}
         self.height, self.width = self.first(_HEIGHT, 0), self.first(_WIDTH, 0)
-        self.private = not _PRIVATE.isdisjoint(self._entries)
         self.kind = self.first(_KIND, _REDUCED if self.first(_OLD_KIND, 1) == 2 else 0)
+        self.private = not _PRIVATE.isdisjoint(self._entries)
+        self.xmp = exif.content(data, self._entries[_XMP]) if _XMP in self._entries else b""
 
     def all(self, tag: int, default: tuple[int, ...] = ()) -> tuple[int, ...]:
         """Give the values of a tag."""
@@ -103,10 +94,6 @@ class _Directory:
         """Give the first value of a tag."""
         value = self._entries[tag].value if tag in self._entries else None
         return default if value is None else value
-
-    def content(self, tag: int) -> bytes:
-        """Give the bytes of a tag, nothing where it is not there."""
-        return exif.content(self._data, self._entries[tag]) if tag in self._entries else b""
 
 
 def _chain(data: bytes, most: int) -> Iterator[int]:
@@ -119,14 +106,14 @@ def _chain(data: bytes, most: int) -> Iterator[int]:
             return
 
 
-def _thumbnail(data: bytes, first: _Directory, others: list[int]) -> str | None:
+def _thumbnail(data: bytes, first: Directory, others: list[int]) -> str | None:
     """Say where the picture is, of which the first is a small copy or a mask, as in raw photographs."""
     if first.kind & (_REDUCED | _MASK) or data[4:12] == _CANON:
         return "the first picture is a reduced copy or a mask"
-    inner = [_Directory(data, offset, _LOOKED_AT) for offset in first.all(_PICTURES)[:_LOOKED_AT]]
+    inner = [Directory(data, offset, _LOOKED_AT) for offset in first.all(_PICTURES)[:_LOOKED_AT]]
     if any(picture.height * picture.width > first.height * first.width for picture in inner):
         return "a larger picture than the first lies in SubIFDs"
-    for page in (_Directory(data, offset, _LOOKED_AT) for offset in others):
+    for page in (Directory(data, offset, _LOOKED_AT) for offset in others):
         scale = page.height / first.height
         alike = abs(page.width / first.width / scale - 1) < 0.02 if scale >= 2 else False
         if alike and not (first.kind | page.kind) & _PAGE:
@@ -134,7 +121,7 @@ def _thumbnail(data: bytes, first: _Directory, others: list[int]) -> str | None:
     return None
 
 
-def _doubt(tags: _Directory) -> str | None:
+def _doubt(tags: Directory) -> str | None:
     """Say what Pillow does not read, or reads as something else."""
     formats, bits = set(tags.all(_FORMAT, (1,))), tags.all(_BITS, (1,))
     compression = tags.first(_COMPRESSION, 1)
@@ -158,7 +145,7 @@ def _doubt(tags: _Directory) -> str | None:
         return "a palette of another length or of 8 bits"
     if tags.first(_INKS, 1) != 1:
         return "inks other than CMYK"
-    planar = tags.first(_PLANES, 1) != 1 and compression != _JPEG
+    planar = tags.first(_PLANES, 1) != 1 and (samples > 1 or compression == 1)
     reversed_bits = tags.first(_FILL_ORDER, 1) != 1
     if planar and (depth != 8 or extra or photometric not in (_BLACK_IS_ZERO, _RGB, _CMYK)):
         return f"{depth} bits a sample in planes"

@@ -57,13 +57,8 @@ def _load_pixels(data: bytes, header: Header) -> tuple[Image.Image, str | None, 
     """Decode the pixels as stored, all bits and channels; give libjpeg's warning, and words as notes."""
     found = header.structure
     if isinstance(found, Jpeg) and found.components != 4:
-        with suppress(
-            turbo.TurboError, turbo.TurboUnavailableError
-        ):  # then Pillow gives pixels, or the verdict
-            library = turbo.load()
-            array, warning, words = sound.attempt(
-                lambda plain: library.decode(plain, header.size), data, found
-            )
+        with suppress(turbo.TurboError, turbo.TurboUnavailableError):  # then Pillow decides
+            array, warning, words = sound.decode(data, found, 8)
             image = Image.fromarray(array if found.components == 3 else array[..., 0])
             image.info["icc_profile"] = jpeg.icc_profile(data, found)
             return image, warning, words
@@ -78,11 +73,7 @@ def find_damage(data: bytes, header: Header) -> tuple[str | None, tuple[str, ...
     found = header.structure
     if isinstance(found, Jpeg):
         with suppress(turbo.TurboError, turbo.TurboUnavailableError):  # then Pillow decides
-            library, cmyk = turbo.load(), found.components == 4
-            smallest = min(library.eighths)
-            _, warning, words = sound.attempt(
-                lambda plain: library.decode(plain, header.size, smallest, cmyk), data, found
-            )
+            _, warning, words = sound.decode(data, found)
             return warning, words
     pillow.open_image(data, header)
     return None, ()
@@ -102,10 +93,7 @@ def _turn_coefficients(data: bytes, header: Header, keep_metadata: bool) -> Upri
     """Turn a JPEG losslessly; None where that is not exact, or the library cannot."""
     assert isinstance(header.structure, Jpeg)
     try:
-        library = turbo.load()
-        turned, warning, words = sound.attempt(
-            lambda plain: library.transform(plain, header.orientation), data, header.structure
-        )
+        turned, warning, words = sound.turn(data, header.structure, header.orientation)
     except (turbo.TurboError, turbo.TurboUnavailableError):
         return None
     if turned is None:
