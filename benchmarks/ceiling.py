@@ -23,7 +23,7 @@ from ocr.geometry import letterbox
 from ocr.maps import MapParams, build_maps
 from ocr.metrics import CLEval, IouHmean
 from ocr.postprocess import BoxDecoder, BoxParams
-from tests.receipt_labels import labelled_receipts, on_canvas
+from tests.support.receipt_labels import labelled_receipts, on_canvas
 
 CANVASES = (640, 800, 1024, 1280)
 REFERENCE = BoxParams(unclip_ratio=1.5, min_size=3.0)

@@ -20,9 +20,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ocr.maps import MapParams, build_maps
-from tests.map_referees import INSTALLED
-from tests.map_reference import reference_maps
-from tests.receipt_labels import curve, receipt_polygons
+from tests.support.map_referees import INSTALLED
+from tests.support.map_reference import reference_maps
+from tests.support.receipt_labels import curve, receipt_polygons
 
 Polygons = list[npt.NDArray[np.float64]]
 LINES = 52

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from ocr.ceiling import LabelledImage
 from ocr.metrics import CLEval, IouHmean
-from tests.receipt_labels import labelled_receipts
-from tests.referees import cleval_metric, iou_evaluator
+from tests.support.receipt_labels import labelled_receipts
+from tests.support.referees import cleval_metric, iou_evaluator
 
 ROUNDS = 3
 Case = tuple[LabelledImage, list[NDArray[np.float32]]]

@@ -21,8 +21,8 @@ import cv2
 import numpy as np
 
 from ocr.postprocess import BoxDecoder, BoxParams
-from tests.receipt_labels import labelled_receipts, soft_map
-from tests.referees import db_post_process
+from tests.support.receipt_labels import labelled_receipts, soft_map
+from tests.support.referees import db_post_process
 
 ROUNDS = 9
 MODES = (("box", "fast"), ("box", "slow"), ("polygon", "fast"))

@@ -35,8 +35,8 @@ from ocr.cache import CacheParams
 from ocr.datasets import TensorDataset
 from ocr.datasets.collate import ARRAYS, DEFAULT_FIELDS
 from ocr.datasets.normalise import Normaliser
-from tests.stores import fields as store_fields
-from tests.stores import sample, write_store
+from tests.support.stores import fields as store_fields
+from tests.support.stores import sample, write_store
 
 COMPETITORS = {**ARRAY_LIBRARIES, **STREAMING_LIBRARIES}
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from pipeline import failpoints
 from pipeline.verify import verify_store
 from tests.pipeline.test_faults import CONTEXT, RUN_POINTS, _killed
-from tests.pipeline.toy import STAGES, run, write
+from tests.support.toy import STAGES, run, write
 
 _TEXTS = ("one", "one\ntwo", "bad", "12345", "a longer line of text", "")
 

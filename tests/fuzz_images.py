@@ -26,7 +26,7 @@ from PIL import Image
 from ocr.canonical import CanonicalParams, RawSample, canonicalize
 from ocr.decoding import DecodeParams, decode_upright
 from pipeline.errors import Quarantine
-from tests import image_bytes as made
+from tests.support import image_bytes as made
 
 CAP = 2 * 2**30
 """Bytes of address space beyond what the process has when it starts."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ocr.annotations import words_digest
-from tests.labels import read_one
+from tests.support.labels import read_one
 
 
 def digest(folder: Path, entry: str) -> bytes:

@@ -9,7 +9,7 @@ import pytest
 
 from ocr.annotations import AnnotationError, read_annotations
 from pipeline.errors import ConfigError
-from tests.labels import lay_out, read_one
+from tests.support.labels import lay_out, read_one
 
 
 def test_every_problem_is_told_with_its_place(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from ocr.annotations import AnnotationError, Word, read_annotations, words_digest
 from ocr.annotations.native import dump
-from tests.labels import lay_out, read_one
+from tests.support.labels import lay_out, read_one
 
 Plain = tuple[list[list[float]], str, bool]
 QUAD = [[310.0, 104.0], [416.0, 141.0], [418.0, 216.0], [312.0, 179.0]]

@@ -25,8 +25,8 @@ from pipeline.errors import StoreError
 from pipeline.memory import available_memory
 from pipeline.pages import Region
 from pipeline.residency import InMemory, file_residency, store_residency
-from tests.reads import CANVAS, SAMPLE_BYTES, assert_reads, evict
-from tests.stores import tensors_store
+from tests.support.reads import CANVAS, SAMPLE_BYTES, assert_reads, evict
+from tests.support.stores import tensors_store
 
 
 @pytest.mark.parametrize("mode", ["mmap", "ram"])

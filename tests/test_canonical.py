@@ -17,7 +17,7 @@ from ocr.geometry import upright_points
 from pipeline.errors import PipelineError, Quarantine
 from pipeline.stage import FileContent, Inputs
 from stages.canonicalize import Canonicalize, upright_name
-from tests import image_bytes as made
+from tests.support import image_bytes as made
 
 BOX = [(4.0, 2.0), (20.0, 2.0), (20.0, 10.0), (4.0, 10.0)]
 

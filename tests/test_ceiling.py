@@ -12,7 +12,7 @@ from ocr.ceiling import LabelledImage, Loss, find_ceiling, labelled_images
 from ocr.maps import MapParams
 from ocr.postprocess import BoxParams
 from pipeline.errors import PipelineError
-from tests.receipt_labels import labelled_receipts
+from tests.support.receipt_labels import labelled_receipts
 
 CANVAS = (320, 320)
 

@@ -2,61 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 import xarray
 import zarr
 
 from pipeline.store import open_store
-from warmstore.cli import COMMANDS, _run
-
-PROJECT = Path(__file__).resolve().parents[1]
-
-
-@dataclass(frozen=True)
-class Done:
-    """What a command printed, and its exit code."""
-
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-class Shell:
-    """Runs `warmstore` in a folder with the project's configurations, in this process."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def __call__(self, *arguments: str) -> Done:
-        command, *rest = arguments
-        return self.typed(command, "--config", "tiny", *rest)
-
-    def typed(self, *arguments: str) -> Done:
-        out, err = io.StringIO(), io.StringIO()
-        with (
-            pytest.MonkeyPatch.context() as patch,
-            contextlib.chdir(self.folder),
-            contextlib.redirect_stdout(out),
-            contextlib.redirect_stderr(err),
-        ):
-            patch.setenv("WARMSTORE_CONFIGS", str(PROJECT / "configs"))
-            code = _run(list(arguments))
-        return Done(code, out.getvalue(), err.getvalue())
-
-    def json(self, *arguments: str) -> Any:
-        done = self(*arguments, "--json")
-        assert done.returncode in (0, 1), done.stderr
-        return json.loads(done.stdout)
+from tests.support.shell import PROJECT, Shell
+from warmstore.cli import COMMANDS
 
 
 @pytest.fixture(scope="module")

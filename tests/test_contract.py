@@ -10,7 +10,7 @@ import torch
 
 from ocr.contract import check_batch
 from pipeline.errors import PipelineError
-from tests.pages import Batch, collate, identity, sample_of
+from tests.support.pages import Batch, collate, identity, sample_of
 
 SIDE = 64
 WITHOUT = object()

@@ -22,8 +22,8 @@ from ocr.datasets import OcrDataModule, TensorDataset
 from ocr.datasets.loader import BatchLoader
 from ocr.datasets.normalise import Normaliser
 from pipeline.errors import ConfigError, StoreError
-from tests.reads import evict
-from tests.stores import sample, tensors_store
+from tests.support.reads import evict
+from tests.support.stores import sample, tensors_store
 
 CANVAS = (64, 64)
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -183,7 +183,7 @@ from pathlib import Path
 import torch
 from ocr.cache import CacheParams
 from ocr.datasets import OcrDataModule
-from tests.reads import copies
+from tests.support.reads import copies
 from tests.test_datamodule import Recorder, pl
 out = Path(sys.argv[2])
 data = OcrDataModule(sys.argv[1], sys.argv[1], batch_size=2, cache=CacheParams(mode="ram"))

@@ -20,8 +20,8 @@ from pipeline.store import open_store
 from pipeline.workspace import Workspace
 from stages.canonicalize import Canonicalize
 from stages.decode import Decode
-from tests import image_bytes as made
-from tests.pipeline.toy import Silent
+from tests.support import image_bytes as made
+from tests.support.toy import Silent
 
 ENDS = {b"segfault": "crashed", b"for ever": "timed_out", b"allocate": "out_of_memory"}
 

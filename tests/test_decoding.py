@@ -25,7 +25,7 @@ from ocr.images import Limits, pillow, read_header, turbo
 from pipeline.errors import ConfigError, PipelineError, Quarantine
 from pipeline.stage import FileContent, Inputs
 from stages.decode import Decode
-from tests import image_bytes as made
+from tests.support import image_bytes as made
 
 COLOUR = Image.fromarray(made.picture())
 SOFT = Image.fromarray(made.picture(32, 48, seed=3)[..., 0])

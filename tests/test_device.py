@@ -20,7 +20,7 @@ from ocr.datasets import TensorDataset
 from ocr.datasets.collate import ARRAYS
 from ocr.datasets.device import ahead_on_device
 from ocr.laps import Laps
-from tests.stores import sample, tensors_store
+from tests.support.stores import sample, tensors_store
 
 CANVAS = (64, 64)
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import ocr.synthetic
-from tests.test_cli import Shell
+from tests.support.shell import Shell
 
 
 def test_a_folder_of_somebody_else_is_not_drawn_into(tmp_path: Path) -> None:

@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 import pytorch_lightning as pl
 
-from tests.test_cli import Shell
-from warmstore.cli import _run
+from tests.support.shell import Shell
 
 # Small text on a small canvas: gently shrunk maps, so that kernels are not thinner than a pixel.
 SETTINGS = (
@@ -45,9 +44,7 @@ class Small(Shell):
 
     def bench(self, what: str, *arguments: str) -> Any:
         """Run a command of the group `bench`."""
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("tests.test_cli._run", lambda words: _run(["bench", *words]))
-            return self(what, *arguments)
+        return self.typed("bench", what, "--config", "tiny", *arguments, *SETTINGS)
 
 
 @pytest.fixture(scope="module")

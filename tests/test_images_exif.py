@@ -14,7 +14,7 @@ from PIL import Image, ImageOps
 
 from ocr.images import Limits, exif, read_header
 from ocr.images.upright import make_upright
-from tests import image_bytes as made
+from tests.support import image_bytes as made
 
 TAG = 0x0112
 

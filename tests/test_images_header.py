@@ -17,7 +17,7 @@ from PIL import Image
 from ocr.decoding import DecodeParams, decode_upright
 from ocr.images import Header, Limits, jpeg, read_header
 from pipeline.errors import Quarantine
-from tests import image_bytes as made
+from tests.support import image_bytes as made
 
 IMAGE = Image.fromarray(made.picture(24, 40))
 

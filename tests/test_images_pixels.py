@@ -14,9 +14,9 @@ from PIL import Image
 from ocr.decoding import DecodeParams, decode_upright
 from ocr.images import Limits, read_header
 from pipeline.errors import Quarantine
-from tests import image_bytes as made
-from tests import raster_bytes as raster
-from tests.raster_bytes import Page, page, tiff
+from tests.support import image_bytes as made
+from tests.support import raster_bytes as raster
+from tests.support.raster_bytes import Page, page, tiff
 
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, CMYK, YCBCR, LAB = 0, 1, 2, 3, 5, 6, 8
 BLOCKS = np.kron(np.random.default_rng(0).integers(0, 65536, (10, 13, 7)), np.ones((4, 4, 1), np.int64))

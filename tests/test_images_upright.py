@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 
 from ocr.images import Limits, jpeg, read_header, turbo
 from ocr.images.upright import Upright, make_upright
-from tests import image_bytes as made
+from tests.support import image_bytes as made
 
 TAG = 0x0112
 ORIENTATIONS = range(1, 9)

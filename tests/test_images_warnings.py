@@ -16,7 +16,7 @@ from ocr.canonical import CanonicalParams, RawSample, canonicalize
 from ocr.decoding import DecodeParams, decode_upright
 from ocr.images import Limits, jpeg, read_header
 from pipeline.errors import Quarantine
-from tests import image_bytes as made
+from tests.support import image_bytes as made
 
 PICTURE = made.picture(64, 96)
 PLAIN = made.jpeg(PICTURE, quality=95)

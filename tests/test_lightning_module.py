@@ -22,7 +22,19 @@ from ocr.model import DetectorOutput
 from ocr.optimizer import OptimizerParams, one_cycle
 from ocr.tensors import TensorParams
 from pipeline.errors import ConfigError, PipelineError
-from tests.pages import MEAN, SIDE, STD, TINY, Batch, collate, identity, loader, module, sample_of, trainer
+from tests.support.pages import (
+    MEAN,
+    SIDE,
+    STD,
+    TINY,
+    Batch,
+    collate,
+    identity,
+    loader,
+    module,
+    sample_of,
+    trainer,
+)
 from warmstore.settings import ModelConfig, TrainingConfig
 from warmstore.training import trained_detector
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ocr.loss_lines import LossLines
-from tests.pages import loader, module, sample_of, trainer
+from tests.support.pages import loader, module, sample_of, trainer
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::lightning_fabric.utilities.warnings.PossibleUserWarning"),

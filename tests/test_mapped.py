@@ -20,7 +20,7 @@ from pipeline.mapped import MappedArray
 from pipeline.pages import HUGE_PAGE, PAGE, Region, whole_pages
 from pipeline.shared import PageTaker, SharedMemory
 from pipeline.store import open_store
-from tests.stores import fields, sample, tensors_store, write_store
+from tests.support.stores import fields, sample, tensors_store, write_store
 
 ALIGNED, UNALIGNED = (64, 64), (10, 11)
 

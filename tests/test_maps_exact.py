@@ -15,9 +15,9 @@ from ocr.map_shapes import Verdict, shape_polygons
 from ocr.maps import MapParams, Maps, build_maps
 from pipeline.stage import Inputs
 from stages.maps import Maps as MapsStage
-from tests.map_referees import mindocr_maps, paddleocr_maps
-from tests.map_reference import reference_maps
-from tests.receipt_labels import curve, receipt_polygons
+from tests.support.map_referees import mindocr_maps, paddleocr_maps
+from tests.support.map_reference import reference_maps
+from tests.support.receipt_labels import curve, receipt_polygons
 
 Points = npt.NDArray[np.float64]
 

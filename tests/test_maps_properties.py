@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ocr.map_shapes import Verdict, shape_polygons
 from ocr.maps import MapParams, Maps, build_maps
-from tests.map_reference import reference_maps
+from tests.support.map_reference import reference_maps
 
 Points = npt.NDArray[np.float64]
 PLANES = ("prob_map", "prob_mask", "thresh_map", "thresh_mask")

@@ -7,8 +7,8 @@ import pytest
 
 from ocr.metrics import CLEval
 from ocr.metrics.characters import aspect_ratios, corners_of, estimated_lengths, place_centres
-from tests.receipt_labels import labelled_receipts
-from tests.referees import cleval_metric
+from tests.support.receipt_labels import labelled_receipts
+from tests.support.referees import cleval_metric
 
 
 def box(x0, y0, x1, y1, dtype=np.float32):
@@ -30,7 +30,7 @@ def scores(predictions, targets, texts=None, ignore=None):
 def referee():
     metric = cleval_metric()
     if metric is None:
-        pytest.skip("cleval or Polygon3 is not installed: see tests/referees.py")
+        pytest.skip("cleval or Polygon3 is not installed: see tests/support/referees.py")
     return metric
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ocr.metrics import IouHmean
-from tests.referees import iou_evaluator
+from tests.support.referees import iou_evaluator
 
 
 def box(x0, y0, x1, y1):
@@ -92,7 +92,7 @@ def random_image(rng):
 def test_equals_an_independent_implementation():
     evaluator_class = iou_evaluator()
     if evaluator_class is None:
-        pytest.skip("openocr-python is not installed: see tests/referees.py")
+        pytest.skip("openocr-python is not installed: see tests/support/referees.py")
     evaluator, metric, rng = evaluator_class(), IouHmean(), np.random.default_rng(7)
     results = []
     for _ in range(60):

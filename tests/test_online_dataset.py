@@ -31,7 +31,7 @@ from pipeline.manifest import checksum
 from pipeline.stage import Chunked
 from pipeline.verify import compute_chain
 from stages import Canonicalize, Decode, Maps, Tensors
-from tests.stores import fields, sample, write_store
+from tests.support.stores import fields, sample, write_store
 
 CANVAS = (96, 64)
 PARAMS = OnlineParams(decode=DecodeParams(canvas=CANVAS))

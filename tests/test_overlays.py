@@ -16,8 +16,8 @@ from ocr.datasets.collate import DEFAULT_FIELDS
 from ocr.overlays import FALSE, FOUND, IGNORED, MISSED, RIGHT, WorstImages, draw_overlay, draw_worst
 from ocr.postprocess import Detections
 from ocr.scoring import ScoredSample
-from tests.pages import identity, module, trainer
-from tests.stores import tensors_store
+from tests.support.pages import identity, module, trainer
+from tests.support.stores import tensors_store
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::lightning_fabric.utilities.warnings.PossibleUserWarning"),

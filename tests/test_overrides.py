@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.test_cli import Shell
+from tests.support.shell import Shell
 
 NAMES = (
     "发票",

@@ -11,8 +11,8 @@ from torch.utils.data import DataLoader
 from ocr.cache import CacheParams
 from ocr.datasets import TensorDataset
 from ocr.datasets.collate import as_collated
-from tests.reads import CANVAS, SAMPLE_BYTES, assert_reads
-from tests.stores import sample, tensors_store
+from tests.support.reads import CANVAS, SAMPLE_BYTES, assert_reads
+from tests.support.stores import sample, tensors_store
 
 
 class Runtime:

@@ -15,8 +15,8 @@ from ocr.map_regions import means_inside
 from ocr.maps import build_maps
 from ocr.postprocess import BoxDecoder, BoxParams
 from pipeline.errors import PipelineError
-from tests.receipt_labels import labelled_receipts, soft_map
-from tests.referees import db_post_process
+from tests.support.receipt_labels import labelled_receipts, soft_map
+from tests.support.referees import db_post_process
 
 SIDE = 320
 IDENTITY, SIZE = np.eye(3), (SIDE, SIDE)
@@ -43,7 +43,7 @@ def decode(prob_map, **params):
 def referee():
     post_process = db_post_process()
     if post_process is None:
-        pytest.skip("openocr-python is not installed: see tests/referees.py")
+        pytest.skip("openocr-python is not installed: see tests/support/referees.py")
     return post_process
 
 

@@ -13,7 +13,7 @@ from ocr.model import DetectorOutput
 from ocr.postprocess import BoxDecoder
 from ocr.precision import compare_precisions, computing_in
 from pipeline.errors import PipelineError
-from tests.pages import MEAN, SIDE, STD, Batch, collate, module, sample_of
+from tests.support.pages import MEAN, SIDE, STD, Batch, collate, module, sample_of
 
 
 @pytest.fixture(scope="module")

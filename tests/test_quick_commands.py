@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_cli import PROJECT, Shell
+from tests.support.shell import PROJECT, Shell
 
 HEAVY = {"torch", "transformers", "pytorch_lightning", "dask", "distributed", "zarr", "numba", "matplotlib"}
 

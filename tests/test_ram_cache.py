@@ -23,8 +23,8 @@ from ocr.datasets.collate import as_collated
 from pipeline.errors import StoreError
 from pipeline.residency import file_residency, read_direct
 from pipeline.shared import SharedMemory
-from tests.reads import CANVAS, IMAGE_BYTES, SAMPLE_BYTES, assert_reads, copies, evict
-from tests.stores import sample, tensors_store
+from tests.support.reads import CANVAS, IMAGE_BYTES, SAMPLE_BYTES, assert_reads, copies, evict
+from tests.support.stores import sample, tensors_store
 
 
 def test_a_copy_is_filled_past_the_page_cache(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import torch
 
 from ocr.model import DetectorOutput
 from ocr.overlap import OverlapParams
-from tests.pages import MEAN, SIDE, STD, Batch, loader, module, sample_of, trainer
+from tests.support.pages import MEAN, SIDE, STD, Batch, loader, module, sample_of, trainer
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::lightning_fabric.utilities.warnings.PossibleUserWarning"),

@@ -15,7 +15,7 @@ import pytest
 
 from pipeline.errors import REPAIR, PipelineError, Remedy, StoreError
 from pipeline.store import open_store
-from tests.test_cli import Done, Shell
+from tests.support.shell import Done, Shell
 from warmstore.options import _program
 from warmstore.training import quiet
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_cli import Shell
+from tests.support.shell import Shell
 from warmstore.config import load_config
 from warmstore.runs import run_folder
 

@@ -21,7 +21,7 @@ from ocr.datasets import TensorDataset
 from ocr.datasets.buffers import BufferPool
 from ocr.datasets.collate import as_collated, collate
 from pipeline.errors import ConfigError, StoreError
-from tests.stores import fields, sample, tensors_store, write_store
+from tests.support.stores import fields, sample, tensors_store, write_store
 
 CANVAS = (64, 64)
 RECIPE = {"stage": "tensors", "version": 1, "parameters": {}, "libraries": {}, "upstream": {}}

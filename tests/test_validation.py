@@ -22,7 +22,7 @@ from ocr.overlap import OverlapParams
 from ocr.postprocess import BoxDecoder
 from ocr.profile import PARTS, EpochProfile, describe, draw_profile
 from pipeline.errors import PipelineError
-from tests.pages import MEAN, SIDE, STD, Batch, collate, loader, module, sample_of, trainer
+from tests.support.pages import MEAN, SIDE, STD, Batch, collate, loader, module, sample_of, trainer
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::lightning_fabric.utilities.warnings.PossibleUserWarning"),

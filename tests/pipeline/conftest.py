@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.pipeline.toy import write
+from tests.support.toy import write
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from pipeline.stage import Field, Inputs, Stage
 from pipeline.store import open_store
 from pipeline.task import compute_sample
 from pipeline.workspace import exclusive
-from tests.pipeline.toy import (
+from tests.support.toy import (
     STAGES,
     Silent,
     assert_published_is_whole,
@@ -38,7 +38,7 @@ from tests.pipeline.toy import (
 )
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["tests.pipeline.toy"])
+CONTEXT.set_forkserver_preload(["tests.support.toy"])
 RUN_POINTS = [point for point in failpoints.POINTS if point != "gc.unlink"]
 KILLS = 60
 

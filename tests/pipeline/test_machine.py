@@ -15,7 +15,7 @@ from pipeline.errors import PipelineError
 from pipeline.preview import preview
 from pipeline.store import open_store
 from pipeline.verify import compare_with_source, verify_store
-from tests.pipeline.toy import STAGES, make_pipeline, run, tree, write
+from tests.support.toy import STAGES, make_pipeline, run, tree, write
 
 NAMES = st.sampled_from(["a", "b", "c", "d", "e"])
 TEXTS = st.sampled_from(["one", "one\ntwo", "bad", "12", "longer than the rest\nand more", ""])

@@ -13,7 +13,7 @@ from pipeline.preview import explain, preview
 from pipeline.stage import Inputs
 from pipeline.store import open_store
 from pipeline.verify import verify_store
-from tests.pipeline.toy import (
+from tests.support.toy import (
     STAGES,
     Pack,
     assert_published_is_whole,

@@ -22,7 +22,7 @@ from pipeline.preview import preview
 from pipeline.reuse import packed_samples
 from pipeline.stage import Chunked, Inputs
 from pipeline.store import open_store
-from tests.pipeline.toy import STAGES, Paint, Read, make_pipeline, outlook, run, tree, write
+from tests.support.toy import STAGES, Paint, Read, make_pipeline, outlook, run, tree, write
 
 TEXTS = {"a": "one\ntwo", "b": "12345", "c": "bad luck", "d": "a longer line of text", "e": ""}
 

@@ -17,7 +17,7 @@ from pipeline.preview import preview
 from pipeline.stage import Field, Inputs, Stage
 from pipeline.store import open_store
 from pipeline.task import compute_sample
-from tests.pipeline.toy import (
+from tests.support.toy import (
     STAGES,
     Paint,
     assert_published_is_whole,

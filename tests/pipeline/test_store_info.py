@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.errors import StoreError
 from pipeline.store import open_store
-from tests.stores import tensors_store, write_manifest
+from tests.support.stores import tensors_store, write_manifest
 
 
 def rewrite(store: Path, **changes: Any) -> None:

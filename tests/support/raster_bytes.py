@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from tests.image_bytes import png_chunk
+from tests.support.image_bytes import png_chunk
 
 Samples = NDArray[np.int64]
 """(H, W, samples a pixel), each from 0 to 2**bits - 1."""

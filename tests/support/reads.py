@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ocr.datasets import TensorDataset
-from tests.stores import sample
+from tests.support.stores import sample
 
 CANVAS = (64, 64)
 SAMPLE_BYTES = 64 * 64 * 8
