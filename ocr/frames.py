@@ -4,6 +4,7 @@ The rules, in this order; the first that tells decides:
 
 | rule | what tells |
 | --- | --- |
+| | a stated size that neither frame has, not even scaled, refuses the image (`stated_size`) |
 | `declared` | `label_frame` is `raw` or `upright` |
 | `no_polygons` | there is nothing to place |
 | `same_frame` | the orientation is 1: both frames are one |
@@ -25,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ocr.geometry import Points, Size, upright_size
+from pipeline.errors import Quarantine
 
 Frame = Literal["raw", "upright", "unknown"]
 LabelFrame = Literal["raw", "upright", "auto"]
@@ -66,6 +68,35 @@ def decide_frames(evidence: Sequence[FrameEvidence], declared: LabelFrame = "aut
     alone = [_decide_alone(image) for image in evidence]
     votes = Counter(decision.frame for decision in alone if decision and decision.by_evidence)
     return [decision or _by_majority(votes) for decision in alone]
+
+
+def compare_stated(evidence: FrameEvidence) -> tuple[Size, Size] | None:
+    """Compare the stated size with the image: give it and the frame's size that it stands for.
+
+    The two are equal (to a pixel), or one is the other scaled. None where nothing is stated.
+    Raises `Quarantine`: then the labels were drawn on another picture, or on this one before it was turned.
+    """
+    stated, sizes = evidence.stated, (evidence.size, upright_size(evidence.size, evidence.orientation))
+    if stated is None:
+        return None
+    for size in sizes:
+        if max(abs(a - b) for a, b in zip(stated, size, strict=True)) <= 1:
+            return size, size
+    for size in sizes:
+        if _is_scaled(stated, size):
+            return stated, size
+    turned = "; it was turned since, and its EXIF orientation is gone" if stated[::-1] in sizes else ""
+    raise Quarantine(
+        "stated_size",
+        f"the labels state {stated[1]} x {stated[0]} pixels (width x height) and the image has "
+        f"{evidence.size[1]} x {evidence.size[0]}{turned}: bring image and labels together again",
+    )
+
+
+def _is_scaled(stated: Size, size: Size) -> bool:
+    """Whether one factor, and rounding to whole pixels, makes one size of the other."""
+    sides = list(zip(size, stated, strict=True))
+    return max((side - 1) / said for side, said in sides) <= min((side + 1) / said for side, said in sides)
 
 
 def fits(evidence: FrameEvidence) -> tuple[int, int]:

@@ -14,6 +14,7 @@ import unicodedata
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
+from ocr.annotations.folders import walk_files
 from pipeline.errors import Quarantine
 
 _ABSOLUTE = re.compile(r"[/\\]|[A-Za-z]:")
@@ -27,6 +28,13 @@ def sample_id(name: str) -> str:
     if _CONTROL.search(name) or _SURROGATE.search(name):
         return name.encode("unicode_escape").decode("ascii")
     return PurePosixPath(name).as_posix() if not name or _UNTIDY.search(name) else name
+
+
+def with_separators(name: str, images: Path) -> str:
+    """Read the backslashes of a name written on Windows as separators, unless a file is called so."""
+    if "\\" not in name or _check_name(name) or os.path.lexists(images / name):
+        return name
+    return name.replace("\\", "/")
 
 
 def check_names(names: Iterable[str]) -> dict[str, Quarantine]:
@@ -50,10 +58,12 @@ def check_names(names: Iterable[str]) -> dict[str, Quarantine]:
 
 
 class ImageRoot:
-    """The folder of a split's images; nothing outside it is opened, whatever symbolic links say."""
+    """The folder of a split's images; links lead nowhere outside it, unless they are followed."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, follow_links: bool = False) -> None:
         self._given = str(root)
+        self._follow = follow_links
+        self._alike: dict[str, str] | None = None
         self._real = os.path.realpath(root)
         self._inside: dict[str, bool] = {}
 
@@ -72,20 +82,32 @@ class ImageRoot:
                     raise _outside(name)
                 status = os.stat(path)  # noqa: PTH116
         except (FileNotFoundError, NotADirectoryError):
-            raise Quarantine("missing_image", f"{name} is not in the folder of images") from None
+            raise Quarantine(
+                "missing_image", f"{name} is not in the folder of images{self._hint(name)}"
+            ) from None
         except OSError as error:
             raise Quarantine("unreadable_image", f"{name}: {error.strerror}") from None
         if not stat.S_ISREG(status.st_mode):
             raise Quarantine("not_a_file", f"{name} is no regular file")
         return Path(path)
 
+    def _hint(self, name: str) -> str:
+        """Name a file that differs from one that is missing only in ways that a person does not see."""
+        if self._alike is None:
+            self._alike = {_folded(found): found for found in walk_files(Path(self._given), self._follow)}
+        found = self._alike.get(_folded(name))
+        return f"; {found!a} is, which differs in case or Unicode normalisation: rename one" if found else ""
+
     def _is_inside(self, path: str) -> bool:
+        if self._follow:
+            return True
         real = os.path.realpath(path)
         return real == self._real or real.startswith(self._real.rstrip(os.sep) + os.sep)
 
 
 def _outside(name: str) -> Quarantine:
-    return Quarantine("outside_root", f"{name} leads out of the folder of images through a link")
+    reason = f"{name} leads out of the folder of images through a link"
+    return Quarantine("outside_root", f"{reason}; data.splits.<split>.follow_links=true follows such links")
 
 
 def _check_name(name: str) -> Quarantine | None:

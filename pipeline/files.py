@@ -55,8 +55,8 @@ def write_aside(path: Path, data: Buffer, point: str = "chunk") -> None:
 
 
 def _beside(path: Path) -> Path:
-    """Name for a file in the making, for this thread alone."""
-    return path.with_name(f"{path.name}.{os.getpid()}-{threading.get_native_id()}{TEMPORARY}")
+    """Name for a file in the making, for this thread alone; a name of 255 bytes has no room for more."""
+    return path.with_name(f"{path.name[:40]}.{os.getpid()}-{threading.get_native_id()}{TEMPORARY}")
 
 
 def append(descriptor: int, data: Buffer, point: str) -> None:

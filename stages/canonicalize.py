@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -9,9 +10,12 @@ import numpy as np
 
 from ocr.canonical import CanonicalParams, canonicalize
 from ocr.images.libraries import geos, libjpeg_turbo, pillow
+from pipeline.digest import digest
 from pipeline.stage import Field, File, FileContent, Inputs, Ragged, Row, Stage, Text
 
 _PNG = ".upright.png"
+_LONGEST = 255  # bytes of a file's name: ext4, XFS, NTFS, APFS
+_SHORTENED = re.compile(r"~[0-9a-f]{32}$")
 
 
 class Canonicalize(Stage, CanonicalParams):
@@ -59,6 +63,15 @@ class Canonicalize(Stage, CanonicalParams):
 def upright_name(sample_id: str, made_png: bool) -> str:
     """Name the upright file: as the sample, with a suffix where a PNG was made of something else.
 
-    A sample that has the suffix already gets it once more, so that no two samples share a name.
+    A sample that has the suffix already gets it once more, so that no two samples share a name. Where
+    the suffix makes the name too long for a file system, the end of the name becomes its digest; so it
+    does in a name that looks like such a one.
     """
-    return sample_id + _PNG if made_png or sample_id.endswith(_PNG) else sample_id
+    if not made_png and not sample_id.endswith(_PNG):
+        return sample_id
+    folder, slash, name = sample_id.rpartition("/")
+    if len(name.encode()) + len(_PNG) <= _LONGEST and not _SHORTENED.search(name):
+        return sample_id + _PNG
+    mark = f"~{digest(sample_id.encode()).hex()}"
+    kept = name.encode()[: _LONGEST - len(_PNG) - len(mark)].decode(errors="ignore")
+    return f"{folder}{slash}{kept}{mark}{_PNG}"

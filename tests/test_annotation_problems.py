@@ -35,7 +35,7 @@ def test_every_problem_is_told_with_its_place(tmp_path: Path) -> None:
         f'{start}["2"].points[1]: expected two numbers [x, y], found [true, 2]',
         f'{start}["3"].ignore: expected true or false, found "yes"',
         f'{start}["3"].points: expected a list of [x, y], found "x"',
-        f'{start}["3"].text: expected a text, found 3',
+        f'{start}["3"].text: expected a text in quotes ("3"), found 3',
         f'{start}["4"]: expected an object with points, text and ignore, found []',
         f'{start}["5"].points: expected numbers that a float64 can hold, found [[1{"0" * 56}…',
         f'{start}["6"].text: expected Unicode text, found "\\ud800"',

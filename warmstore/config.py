@@ -11,6 +11,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic import Field, ValidationError, field_validator
 
+from ocr.annotations import LabelOptions
 from ocr.cache import CacheParams
 from ocr.source import AnnotatedSplit
 from pipeline.errors import ConfigError
@@ -30,7 +31,8 @@ class SplitConfig(Parameters):
     """One split: paths below the data set's root, the annotations' format, and the frame they are in.
 
     `part` = [start, stop) takes the samples of those ranks only (see `AnnotatedSplit`), for sets that
-    come as one folder.
+    come as one folder. `encoding`, `follow_links`, `subset` and `categories` say how labels are read (see
+    `ocr.annotations.labels.LabelOptions`), `scale_labels` that they follow an image that was scaled.
     """
 
     images: Path
@@ -38,6 +40,20 @@ class SplitConfig(Parameters):
     format: str = "auto"
     label_frame: Literal["raw", "upright", "auto"] = "auto"
     part: tuple[int, int] | None = None
+    encoding: str | None = None
+    follow_links: bool = False
+    subset: str | None = None
+    categories: tuple[str, ...] | None = None
+    scale_labels: bool = False
+
+    @field_validator("encoding")
+    @classmethod
+    def _known(cls, encoding: str | None) -> str | None:
+        try:
+            "".encode(encoding or "utf-8")
+        except LookupError:
+            raise ValueError("it is no encoding of text that Python knows, such as gb18030") from None
+        return encoding
 
     @field_validator("part")
     @classmethod
@@ -117,9 +133,10 @@ class RunConfig(Parameters):
             how = "run `make data`" if self.data.generate else "set data.root=… to the folder of the data set"
             raise ConfigError(f"there is no data set at {root}; {how}")
         for path in (chosen.images, chosen.annotations):
-            if not (root / path).resolve().is_relative_to(root.resolve()):
+            if not chosen.follow_links and not (root / path).resolve().is_relative_to(root.resolve()):
                 raise ConfigError(
-                    f"{path} leads out of the data set's root {root}; data.splits.{split} may not"
+                    f"{path} leads out of the data set's root {root}; data.splits.{split} may not, unless "
+                    f"data.splits.{split}.follow_links=true follows links"
                 )
         return AnnotatedSplit(
             root / chosen.images,
@@ -128,6 +145,8 @@ class RunConfig(Parameters):
             chosen.label_frame,
             self.work_dir / split / ".headers",
             chosen.part,
+            LabelOptions(chosen.encoding, chosen.follow_links, chosen.subset, chosen.categories, split),
+            chosen.scale_labels,
         )
 
     def workspace(self, split: str) -> Workspace:

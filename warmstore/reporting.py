@@ -12,7 +12,9 @@ from warmstore.commands.training import metric_lines
 from warmstore.config import RunConfig
 
 
-def gather(config: RunConfig, previews: Mapping[str, Mapping[str, Preview]]) -> dict[str, Any]:
+def gather(
+    config: RunConfig, previews: Mapping[str, Mapping[str, Preview]], remarks: Mapping[str, list[str]]
+) -> dict[str, Any]:
     """Collect the report's facts as JSON values."""
     quarantined: dict[str, list[dict[str, Any]]] = {}
     for split in previews:
@@ -24,6 +26,7 @@ def gather(config: RunConfig, previews: Mapping[str, Mapping[str, Preview]]) -> 
     return {
         "stores": {s: {n: p.to_json() for n, p in stages.items()} for s, stages in previews.items()},
         "quarantined": quarantined,
+        "remarks": dict(remarks),
         "last_metric": json.loads(summaries[-1].read_text()) if summaries else None,
     }
 
@@ -52,6 +55,8 @@ def markdown(name: str, found: Mapping[str, Any]) -> str:
     lines += ["", "## Quarantined", ""]
     rows = [f"- {split} {show.verdict(v)}" for split, vs in found["quarantined"].items() for v in vs]
     lines += rows or ["None."]
+    if told := [f"- {split}: {remark}" for split, said in found["remarks"].items() for remark in said]:
+        lines += ["", "## Remarks", "", *told]
     lines += ["", "## Last metric", ""]
     last = found["last_metric"]
     lines += metric_lines(last, "Computed") if last else ["No training or validation yet."]

@@ -1,40 +1,62 @@
-"""COCO, COCO-Text and TextOCR: images and annotations apart, joined by `image_id`.
+"""COCO, COCO-Text, TextOCR and AdelaiDet: images and annotations apart, joined by `image_id`.
 
-COCO has lists `images` and `annotations`, the other two have objects `imgs` and `anns`. A place is
+COCO has lists `images` and `annotations`, COCO-Text and TextOCR have objects `imgs` and `anns`. A place is
 `segmentation` (a list of polygons, each a word of its own; run-length masks are not read), `mask`,
-`polygon` or `points` (`[x1, y1, x2, y2, …]`), otherwise `bbox` (`[left, top, width, height]`). A text
-is `utf8_string`, `text` or `transcription`. Not counted are `iscrowd`, `ignore`, the legibility
-`illegible`, and TextOCR's `.`.
+`polygon`, `polys` or `points` (`[x1, y1, x2, y2, …]`), otherwise `bbox` (`[left, top, width, height]`),
+turned by CVAT's `attributes.rotation` (degrees, clockwise). A text is `utf8_string`, `text` or
+`transcription`. Not counted are `iscrowd`, `ignore`, `difficult`, the legibility `illegible`, and
+TextOCR's `.`. `attributes`, where CVAT puts what its users define, is looked through for texts and flags too.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from ocr.annotations.documents import read_json
 from ocr.annotations.fields import (
     box_points,
     by_number,
+    is_outline,
     read_box,
     read_flag,
     read_flat_points,
     read_size,
     read_text,
 )
+from ocr.annotations.labels import Labels, keys
 from ocr.annotations.problems import AnnotationError, Problems, failure, show
 from ocr.annotations.words import AnnotatedImage, Word
 from ocr.geometry import Points
+from pipeline.errors import ConfigError
 
 Located = tuple[str, str | int, Any]  # the list (or object), the index (or key) in it, and the value there
 
+TEXTS = ("utf8_string", "text", "transcription")
+FLAGS = ("iscrowd", "ignore", "difficult", "illegible", "illegibility")
+OUTLINES = ("segmentation", "mask", "polygon", "polys", "points")
+# Keys that are read; and behind the bar, those that are known to change nothing.
+DOCUMENT = keys("images annotations imgs anns categories cats") | keys(
+    "info licenses type imgToAnns imgsToAnns img2Anns"
+)
+IMAGE = keys("id file_name height width set") | keys(
+    "license license_id flickr_url coco_url date_captured path dataset_id"
+)
+ANNOTATION = keys("id image_id category_id bbox attributes legibility").union(OUTLINES, TEXTS, FLAGS) | keys(
+    "area language class"
+)
+ATTRIBUTES = keys("rotation legibility").union(TEXTS, FLAGS) | keys("occluded track_id keyframe")
 
-def read(path: Path, images: Path) -> Iterator[AnnotatedImage]:
+
+def read(labels: Labels) -> Iterator[AnnotatedImage]:
     """Read a COCO file. What names no image of the file fails it, after all was seen."""
-    document = read_json(path)
-    listed = _entries(document, path, "images", "imgs")
-    annotations = sorted(_entries(document, path, "annotations", "anns"), key=_order)
+    path, document = labels.path, read_json(labels.path, labels)
+    listed = _entries(document, labels, "images", "imgs")
+    annotations = sorted(_entries(document, labels, "annotations", "anns"), key=_order)
+    labels.unread("", document, DOCUMENT)
     adrift = Problems(str(path))
     by_image: dict[str, list[Located]] = {
         identity: [] for identity in (_identity(entry, "id", adrift) for entry in listed) if identity
@@ -52,18 +74,22 @@ def read(path: Path, images: Path) -> Iterator[AnnotatedImage]:
             adrift.add(entry[:2], "an object with file_name", entry[2])
     if adrift.found():
         raise AnnotationError(adrift.found())
-    for entry in listed:
-        yield _image(path, entry[2], by_image[_identity(entry, "id", adrift)])
+    names = _category_names(document)
+    for entry in _of_subset(listed, labels):
+        labels.unread(f"{entry[0]}[].", entry[2], IMAGE)
+        chosen = _of_categories(by_image[_identity(entry, "id", adrift)], names, labels)
+        yield _image(labels, entry[2], chosen)
+    _tell_categories(annotations, names, labels)
 
 
-def _entries(document: Any, path: Path, *names: str) -> list[Located]:
+def _entries(document: Any, labels: Labels, *names: str) -> list[Located]:
     for name in names:
         value = document.get(name) if isinstance(document, dict) else None
         if isinstance(value, list):
             return [(name, index, entry) for index, entry in enumerate(value)]
         if isinstance(value, dict):
             return [(name, key, entry) for key, entry in value.items()]
-    raise failure(path, f"$.{names[0]}", "a list (or the object of COCO-Text)", show(document))
+    raise failure(labels.path, f"$.{names[0]}", "a list (or the object of COCO-Text)", show(document))
 
 
 def _order(entry: Located) -> tuple[bool, int, str]:
@@ -82,40 +108,123 @@ def _identity(entry: Located, key: str, problems: Problems) -> str:
     return ""
 
 
-def _image(path: Path, entry: dict[str, Any], annotations: list[Located]) -> AnnotatedImage:
-    problems = Problems(str(path))
-    words = [word for annotation in annotations for word in _words(annotation, problems)]
+def _of_subset(listed: list[Located], labels: Labels) -> list[Located]:
+    """Take the images of the split's `set` where the file holds several."""
+    sets = Counter(str(entry[2].get("set")) for entry in listed if entry[2].get("set") is not None)
+    asked = labels.options.subset
+    wanted = asked or labels.options.split
+    if asked == "*" or (not asked and (wanted not in sets or len(sets) < 2)):
+        if len(sets) > 1 and asked is None:
+            labels.remark(
+                f"holds images of the sets {_counted(sets)}; data.splits.<split>.subset takes one of them"
+            )
+        return listed
+    if wanted not in sets:
+        raise ConfigError(f"{labels.path} has no set {wanted!r} (subset), but {_counted(sets) or 'none'}")
+    labels.remark(f"holds images of the sets {_counted(sets)}; those of {wanted} were taken (subset)")
+    return [entry for entry in listed if str(entry[2].get("set")) == wanted]
+
+
+def _category_names(document: dict[str, Any]) -> dict[Any, str]:
+    listed = document.get("categories") or document.get("cats") or []
+    entries = listed.values() if isinstance(listed, dict) else listed if isinstance(listed, list) else []
+    return {
+        entry["id"]: str(entry.get("name"))
+        for entry in entries
+        if isinstance(entry, dict) and isinstance(entry.get("id"), int | str)
+    }
+
+
+def _category(annotation: Located, names: dict[Any, str]) -> str:
+    identity = annotation[2].get("category_id")
+    return names.get(identity, f"id {identity}") if isinstance(identity, int | str) else "none"
+
+
+def _of_categories(annotations: list[Located], names: dict[Any, str], labels: Labels) -> list[Located]:
+    wanted = labels.options.categories
+    return [a for a in annotations if wanted is None or _category(a, names) in wanted]
+
+
+def _tell_categories(annotations: list[Located], names: dict[Any, str], labels: Labels) -> None:
+    """Say what becomes a word where annotations are of several categories."""
+    found = Counter(_category(annotation, names) for annotation in annotations)
+    wanted = labels.options.categories
+    if missing := sorted(set(wanted or ()) - found.keys() - set(names.values())):
+        raise ConfigError(f"{labels.path} has no category {missing[0]!r}, but {_counted(found) or 'none'}")
+    if len(found) > 1:
+        taken = "all of them are" if wanted is None else f"those of {', '.join(wanted)} are"
+        labels.remark(f"has annotations of the categories {_counted(found)}; {taken} words (categories)")
+
+
+def _counted(counts: Counter[str]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.most_common(8))
+
+
+def _image(labels: Labels, entry: dict[str, Any], annotations: list[Located]) -> AnnotatedImage:
+    problems = Problems(str(labels.path))
+    words = [word for annotation in annotations for word in _words(annotation, labels, problems)]
     size = read_size(entry.get("height"), entry.get("width"))
     return AnnotatedImage(entry["file_name"], tuple(words), size, problems.found())
 
 
-def _words(annotation: Located, problems: Problems) -> Iterator[Word]:
+def _words(annotation: Located, labels: Labels, problems: Problems) -> Iterator[Word]:
     *where, value = annotation
+    labels.unread(f"{where[0]}[].", value, ANNOTATION)
+    attributes = value.get("attributes") or {}
+    if isinstance(attributes, dict):
+        labels.unread(f"{where[0]}[].attributes.", attributes, ATTRIBUTES)
+        value = {**attributes, **value}
     text = ""
-    for key in ("utf8_string", "text", "transcription"):
+    for key in TEXTS:
         text = text or read_text(value.get(key), problems, *where, key)
     ignore = value.get("legibility") == "illegible" or ("points" in value and text == ".")
-    for key in ("iscrowd", "ignore"):
+    for key in FLAGS:
         ignore |= read_flag(value.get(key), problems, *where, key)
-    for points in _places(annotation, problems):
+    if value.get("iscrowd") == 1:
+        labels.remark("has annotations with iscrowd, which are not counted (ignore)")
+    for points in _places((*annotation[:2], value), labels, problems):
         yield Word(points, text, ignore)
 
 
-def _places(annotation: Located, problems: Problems) -> list[Points]:
+def _places(annotation: Located, labels: Labels, problems: Problems) -> list[Points]:
+    """Give the outlines of an annotation, or its box where no field holds an outline."""
     *where, value = annotation
-    segments = value.get("segmentation")
-    if isinstance(segments, list) and segments:
-        if not isinstance(segments[0], list):
-            return [read_flat_points(segments, problems, *where, "segmentation")]
-        return [
-            read_flat_points(segment, problems, *where, "segmentation", index)
-            for index, segment in enumerate(segments)
-        ]
-    for key in ("mask", "polygon", "points"):
-        if value.get(key):
-            return [read_flat_points(value[key], problems, *where, key)]
-    if value.get("bbox") is None:
-        problems.add(tuple(where), "a polygon or bbox", value)
-        return []
-    left, top, width, height = read_box(value["bbox"], problems, *where, "bbox")
-    return [box_points(left, top, left + width, top + height)]
+    short: list[Any] = []
+    for key in OUTLINES:
+        outlines = value.get(key)
+        if not isinstance(outlines, list):
+            if isinstance(outlines, dict):
+                labels.remark(f"has run-length masks in {key}, which are not read: the bbox was taken")
+            elif outlines is not None:
+                problems.add((*where, key), "a list of coordinates", outlines)
+            continue
+        parts = outlines if outlines and isinstance(outlines[0], list) else [outlines]
+        if good := [
+            index for index, part in enumerate(parts) if is_outline(part) or not isinstance(part, list)
+        ]:
+            if len(good) < len(parts):
+                labels.remark(f"has {key} of which some parts are no outline and were left out")
+            nested = parts is outlines
+            return [read_flat_points(parts[i], problems, *where, key, *([i] if nested else [])) for i in good]
+        if outlines:
+            labels.remark(f"has {key} that is no outline; the bbox was taken")
+            short += parts
+    if value.get("bbox") is not None:
+        left, top, width, height = read_box(value["bbox"], problems, *where, "bbox")
+        return [_turned(box_points(left, top, left + width, top + height), value, problems, where)]
+    if len(short) == 1 and len(short[0]) == 4:
+        return [read_flat_points(short[0], problems, *where)]
+    problems.add(tuple(where), "a polygon or bbox", value)
+    return []
+
+
+def _turned(box: Points, value: dict[str, Any], problems: Problems, where: list[Any]) -> Points:
+    """Turn a box about its centre, clockwise, as CVAT means `attributes.rotation`."""
+    degrees = value.get("rotation") or 0
+    if type(degrees) not in (int, float):
+        problems.add((*where, "attributes", "rotation"), "degrees", degrees)
+    if not degrees or type(degrees) not in (int, float):
+        return box
+    angle, centre = np.deg2rad(degrees), box.mean(axis=0)
+    sine, cosine = np.sin(angle), np.cos(angle)
+    return np.asarray((box - centre) @ np.array([[cosine, sine], [-sine, cosine]]) + centre)

@@ -10,22 +10,23 @@ from pathlib import Path
 from ocr.annotations import icdar
 from ocr.annotations.documents import parse_json, read_lines
 from ocr.annotations.folders import walk_files
+from ocr.annotations.labels import Labels
 from ocr.annotations.problems import failure
 
 _KEY = re.compile(r'\s*[{,]\s*("(?:[^"\\]|\\.)*")\s*:\s*')
 _LOOKED_AT = 20  # files of a folder that are opened to tell the format
 
 
-def detect(path: Path, marks: Mapping[str, str]) -> str:
-    """Name the format of a file or folder. `marks` gives the format for each mark, such as `images{`.
+def detect(labels: Labels, marks: Mapping[str, str]) -> str:
+    """Name the format of `labels.path`. `marks` gives the format for each mark, such as `images{`.
 
     Raises `AnnotationError` where no format, or none for certain, can be told.
     """
-    return _folder(path, marks) if path.is_dir() else _file(path, marks)
+    return _folder(labels, marks) if labels.path.is_dir() else _file(labels.path, labels, marks)
 
 
-def _file(path: Path, marks: Mapping[str, str]) -> str:
-    lines, _ = read_lines(path)
+def _file(path: Path, labels: Labels, marks: Mapping[str, str]) -> str:
+    lines = read_lines(path, labels)
     first = next((line for line in lines if line.strip()), "")
     if first.lstrip().startswith("{"):
         return _json("\n".join(lines), path, marks)
@@ -60,15 +61,16 @@ def _outline(text: str) -> Iterator[str]:
         _, at = decoder.raw_decode(text, at)
 
 
-def _folder(path: Path, marks: Mapping[str, str]) -> str:
-    names = list(walk_files(path))
+def _folder(labels: Labels, marks: Mapping[str, str]) -> str:
+    path = labels.path
+    names = list(walk_files(path, labels.options.follow_links))
     texts = [path / name for name in names if name.lower().endswith(icdar.SUFFIXES)]
     jsons = [path / name for name in names if name.lower().endswith(".json")]
     for file in texts[:_LOOKED_AT]:
-        if any(icdar.is_word(line) for line in read_lines(file)[0]):
+        if any(icdar.is_word(line) for line in read_lines(file, labels)):
             return "icdar"
     if jsons:
-        return _file(jsons[0], marks)
+        return _file(jsons[0], labels, marks)
     if texts:
         return "icdar"
     raise failure(path, "the folder", "label files: *.txt, *.csv or *.json", f"{len(names)} other files")

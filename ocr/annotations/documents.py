@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import gc
 import json
 import stat
@@ -10,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ocr.annotations.labels import Labels
 from ocr.annotations.problems import failure
 
 MAX_BYTES = 2 << 30  # a JSON file takes about ten times its size in memory while it is read
@@ -34,29 +36,40 @@ def read_bytes(path: Path) -> bytes:
         raise failure(path, "the file", "a readable file", error.strerror or str(error)) from error
 
 
-def read_lines(path: Path) -> tuple[list[str], tuple[str, ...]]:
-    """Read lines of text, and remarks about the encoding: UTF-8 (a BOM is dropped), otherwise Latin-1.
+def read_lines(path: Path, labels: Labels) -> list[str]:
+    """Read lines of text: in the split's encoding, otherwise UTF-8, otherwise Latin-1, which is told.
 
     Lines end at LF, CR LF or CR only: `str.splitlines` would cut transcripts at U+2028 and others.
     """
-    data = read_bytes(path)
-    notes: tuple[str, ...] = ()
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        text = data.decode("latin-1")
-        notes = (f"{path.name} is not UTF-8 and was read as Latin-1",)
-    return text.replace("\r\n", "\n").replace("\r", "\n").split("\n"), notes
+    text = _decode(path, labels, fallback="latin-1").replace("\r\n", "\n").replace("\r", "\n")
+    if "\n\ufeff" in text:
+        labels.remarks.add(
+            path.name, "has byte order marks in its middle, as joined files do; they were dropped"
+        )
+        text = text.replace("\n\ufeff", "\n")
+    return text.split("\n")
 
 
-def read_json(path: Path) -> Any:
-    """Read a JSON file in UTF-8 (with or without BOM), or raise `AnnotationError`."""
+def read_json(path: Path, labels: Labels) -> Any:
+    """Read a JSON file in UTF-8 or the split's encoding, or raise `AnnotationError`."""
+    return parse_json(_decode(path, labels), path, "")
+
+
+def _decode(path: Path, labels: Labels, fallback: str | None = None) -> str:
+    """Decode a file without its byte order mark."""
     data = read_bytes(path)
+    encoding = labels.options.encoding
+    if encoding is None and data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        encoding = "utf-16"
+        labels.remarks.add(path.name, "was read as UTF-16, as its first bytes say")
     try:
-        text = data.decode("utf-8-sig")
+        return data.decode(encoding or "utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as error:
-        raise failure(path, f"byte {error.start}", "UTF-8", f"the byte 0x{data[error.start]:02x}") from error
-    return parse_json(text, path, "")
+        if fallback is None or encoding is not None:
+            found = f"the byte 0x{data[error.start]:02x}; data.splits.<split>.encoding names another encoding"
+            raise failure(path, f"byte {error.start}", encoding or "UTF-8", found) from error
+    labels.remarks.add(path.name, "is not UTF-8 and was read as Latin-1")
+    return data.decode(fallback)
 
 
 def parse_json(text: str, path: Path, start: str) -> Any:
@@ -68,7 +81,12 @@ def parse_json(text: str, path: Path, start: str) -> Any:
         return json.loads(text, object_pairs_hook=_object)
     except json.JSONDecodeError as error:
         line = "" if start else f"line {error.lineno} "
-        raise failure(path, f"{start}{line}column {error.colno}", "JSON", error.msg) from error
+        mark = (
+            "; a byte order mark stands there, as in joined files"
+            if text[error.pos : error.pos + 1] == "\ufeff"
+            else ""
+        )
+        raise failure(path, f"{start}{line}column {error.colno}", "JSON", error.msg + mark) from error
     except RecursionError as error:
         raise failure(path, f"{start}the file", "JSON nested less deeply", "over 900 levels") from error
     except ValueError as error:  # an integer longer than Python will convert

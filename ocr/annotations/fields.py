@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ocr.annotations.problems import Problems
+from ocr.annotations.problems import Problems, show
 from ocr.geometry import Points
 
 Where = str | int
@@ -52,6 +52,11 @@ def read_flat_points(value: Any, problems: Problems, *where: Where) -> Points:
     return _array(value, value, problems, where)
 
 
+def is_outline(value: Any) -> bool:
+    """Whether a list `[x1, y1, …]` can be a polygon at all: one with fewer numbers than six cannot."""
+    return isinstance(value, list) and len(value) >= 6
+
+
 def read_box(value: Any, problems: Problems, *where: Where) -> tuple[float, float, float, float]:
     """Read four numbers; what they mean is the format's business. NaN where they cannot be read."""
     if isinstance(value, list) and len(value) == 4 and all(type(number) in _NUMBERS for number in value):
@@ -69,6 +74,9 @@ def box_points(left: float, top: float, right: float, bottom: float) -> Points:
 def read_text(value: Any, problems: Problems, *where: Where) -> str:
     """Read a transcript; `null` is the empty one."""
     if value is None:
+        return ""
+    if type(value) in _NUMBERS:
+        problems.add(where, f'a text in quotes ("{show(value)}")', value)
         return ""
     if not isinstance(value, str):
         problems.add(where, "a text", value)

@@ -1,102 +1,83 @@
-"""ICDAR text: a folder with one text file an image, one word a line.
+"""ICDAR text: a folder with one text file an image, one word a line, in one of `dialects.DIALECTS`.
 
-ICDAR 2015, and the receipts of ICDAR 2019: `x1,y1,x2,y2,x3,y3,x4,y4,text`, the text being all that
-follows the eighth comma, commas and quotes included. ICDAR 2013: `left, top, right, bottom, "text"`,
-or the same with spaces. `###` marks a word that is not counted. UTF-8, with or without BOM, or Latin-1.
+`###` marks a word that is not counted. With `auto` all lines together tell the dialect. UTF-8, with or
+without BOM, or Latin-1, or the split's encoding.
 
-The labels of `a/001.jpg` are in `a/001.txt`, `a/001.csv`, `a/gt_001.txt` or `a/gt_001.csv`.
+The labels of `a/001.jpg` are in `a/001.txt`, `a/001.csv`, `a/001.jpg.txt`, `a/gt_001.txt` or `a/gt_001.csv`.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-import numpy as np
-
+from ocr.annotations.dialects import DIALECTS, Line, cut, has_number_twice, icdar, tell
 from ocr.annotations.documents import read_lines
-from ocr.annotations.fields import NO_POINTS, box_points
+from ocr.annotations.fields import NO_POINTS
 from ocr.annotations.folders import images_by_stem, label_files
-from ocr.annotations.problems import AnnotationError, Problems
+from ocr.annotations.labels import Labels
+from ocr.annotations.problems import AnnotationError, Problem, Problems
 from ocr.annotations.words import AnnotatedImage, Word
 
-IGNORED = "###"
 SUFFIXES = (".txt", ".csv")
 
-_NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?|[+-]?(?i:nan|inf(?:inity)?)", re.ASCII)
+Numbered = list[tuple[int, Line]]
 
 
-def read(path: Path, images: Path) -> Iterator[AnnotatedImage]:
+def read(labels: Labels) -> Iterator[AnnotatedImage]:
     """Read a folder of text files (or one file), in the order of their names."""
-    by_stem = images_by_stem(images)
-    for file, stem in label_files(path, SUFFIXES):
-        yield _image(file, stem, by_stem)
+    by_stem = images_by_stem(labels)
+    files = [
+        (file, _image_names(stem, by_stem), _lines(file, labels))
+        for file, stem in label_files(labels, SUFFIXES, by_stem)
+    ]
+    lines = [line for *_, found in files if isinstance(found, list) for _, line in found]
+    if labels.format == "auto":
+        labels.format = tell(str(labels.path), lines)
+    for file, names, found in files:
+        if isinstance(found, list):
+            yield _image(file, names, found, labels.format)
+        else:
+            yield AnnotatedImage(names[0], (), problems=found)
 
 
 def is_word(line: str) -> bool:
-    """Say whether a line is a word of this format."""
-    return bool(_quad(line) or _box(line))
+    """Say whether a line is a word of these dialects; all others are wider than `icdar`."""
+    return icdar(cut(line)) is not None
 
 
-def _image(file: Path, stem: str, by_stem: Mapping[str, list[str]]) -> AnnotatedImage:
+def _lines(file: Path, labels: Labels) -> Numbered | tuple[Problem, ...]:
+    try:
+        lines = read_lines(file, labels)
+    except AnnotationError as error:
+        return error.problems
+    return [(number, cut(line)) for number, line in enumerate(lines, start=1) if line.strip()]
+
+
+def _image_names(stem: str, by_stem: Mapping[str, list[str]]) -> list[str]:
+    """Give the images that may be meant by a label file: one, unless they differ in the suffix only."""
+    folder, slash, name = stem.rpartition("/")
+    plain = folder + slash + name.removeprefix("gt_")
+    for called in (stem, plain):
+        if called in by_stem:
+            return by_stem[called]
+        if called in by_stem.get(called.rpartition(".")[0], ()):  # a.jpg.txt
+            return [called]
+    return [plain]
+
+
+def _image(file: Path, names: list[str], lines: Numbered, format: str) -> AnnotatedImage:
     problems = Problems(str(file), "")
-    names = by_stem.get(stem) or by_stem.get(_without_prefix(stem)) or [_without_prefix(stem)]
     if len(names) > 1:
         problems.note("the file", f"one image of this name in {names[0]!r} and its like", str(names))
-    try:
-        lines, notes = read_lines(file)
-    except AnnotationError as error:
-        return AnnotatedImage(names[0], (), problems=error.problems)
-    words = tuple(_word(line, problems, number) for number, line in enumerate(lines, start=1) if line.strip())
-    return AnnotatedImage(names[0], words, None, problems.found(), notes)
+    words = tuple(_word(line, format, problems, number) for number, line in lines)
+    return AnnotatedImage(names[0], words, None, problems.found())
 
 
-def _without_prefix(stem: str) -> str:
-    folder, slash, name = stem.rpartition("/")
-    return folder + slash + name.removeprefix("gt_")
-
-
-def _word(line: str, problems: Problems, number: int) -> Word:
-    fields = _quad(line) or _box(line)
-    if fields is None:
-        problems.note(
-            f"line {number}", "8 coordinates (or 4) and a text, separated by commas", repr(line[:80])
-        )
+def _word(line: Line, format: str, problems: Problems, number: int) -> Word:
+    read_line, expected = DIALECTS[format]
+    word = read_line(line)
+    if word is None or has_number_twice(line, format):
+        problems.note(f"line {number}", expected, repr(line.raw[:80]))
         return Word(NO_POINTS, "", False)
-    coordinates, text = fields
-    points = box_points(*coordinates) if len(coordinates) == 4 else np.array(coordinates).reshape(4, 2)
-    points.flags.writeable = False
-    return Word(points, text, text == IGNORED)
-
-
-def _quad(line: str) -> tuple[list[float], str] | None:
-    fields = line.split(",", 8)
-    numbers = _numbers(fields[:8])
-    return (numbers, "".join(fields[8:])) if len(numbers) == 8 else None
-
-
-def _box(line: str) -> tuple[list[float], str] | None:
-    """Read four numbers and a text. A fifth number is refused, unless quoted: half a quad looks like that."""
-    for separator in (",", None):
-        fields = line.split(separator, 4)
-        numbers = _numbers(fields[:4])
-        if len(numbers) < 4 or len(fields) < 5:
-            continue
-        text = fields[4].strip()
-        if len(text) >= 2 and text[0] == text[-1] == '"':
-            return numbers, text[1:-1]
-        if separator and not _numbers(text.split(",", 1)[:1]):
-            return numbers, text
-    return None
-
-
-def _numbers(fields: list[str]) -> list[float]:
-    """Convert fields up to the first that is not a number."""
-    numbers: list[float] = []
-    for field in fields:
-        number = field.strip(" \t")  # a plain strip() takes separators that float() refuses
-        if not _NUMBER.fullmatch(number):
-            break
-        numbers.append(float(number))
-    return numbers
+    return word

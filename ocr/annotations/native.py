@@ -1,7 +1,8 @@
 """The native format: `{"images": {file: {"words": {id: {"points": [[x, y], …], "text": …, "ignore": …}}}}}`.
 
 UTF-8. `words` may be `null`, `{}` or `[]` (an image without text), or a list of words without ids.
-A word may be `null` or lack `points` (a text that has no place). `illegibility` means `ignore`.
+A word may be `null` or lack `points` (a text that has no place). `illegibility` and `difficult` mean
+`ignore`, `transcription` is another name of `text`.
 `img_h` and `img_w` beside `words` state the size of the image that was labelled. Words are ordered
 by id, numbers by value: the order of the keys in the file means nothing.
 """
@@ -10,23 +11,29 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any
 
 from ocr.annotations.documents import RepeatedKeys, read_json
 from ocr.annotations.fields import NO_POINTS, by_number, read_flag, read_points, read_size, read_text
+from ocr.annotations.labels import Labels, keys
 from ocr.annotations.problems import Problems, failure, json_path, show
 from ocr.annotations.words import AnnotatedImage, Word
 
+FLAGS = ("ignore", "illegibility", "difficult")
+# Keys that are read; and behind the bar, those that are known to change nothing.
+ENTRY = keys("words img_h img_w") | keys("paragraphs chars relations annotation_log license_tag num_patches")
+WORD = keys("points text transcription").union(FLAGS) | keys("language orientation confidence")
 
-def read(path: Path, images: Path) -> Iterator[AnnotatedImage]:
+
+def read(labels: Labels) -> Iterator[AnnotatedImage]:
     """Read a native JSON file; images come in the order of the file."""
-    document = read_json(path)
+    path, document = labels.path, read_json(labels.path, labels)
     listed = document.get("images") if isinstance(document, dict) else None
     if not isinstance(listed, dict):
         raise failure(path, "$.images", "an object of image names", show(listed))
+    labels.unread("", document, ("images",))
     for file in list(listed):
-        yield _image(path, file, listed.pop(file))  # what was read is freed: JSON takes far more than words
+        yield _image(labels, file, listed.pop(file))  # what was read is freed: JSON takes far more than words
     for file in getattr(listed, "repeated", ()):
         yield AnnotatedImage(file, ())
 
@@ -37,38 +44,39 @@ def dump(images: Iterable[AnnotatedImage]) -> str:
     return '{"images": {\n' + ",\n".join(lines) + "\n}}\n"
 
 
-def _image(path: Path, file: str, entry: Any) -> AnnotatedImage:
-    problems = Problems(str(path), "$" + json_path(("images", file)))
+def _image(labels: Labels, file: str, entry: Any) -> AnnotatedImage:
+    problems = Problems(str(labels.path), "$" + json_path(("images", file)))
     if not isinstance(entry, dict) or "words" not in entry:
         problems.add((), 'an object with "words"', entry)
         return AnnotatedImage(file, (), problems=problems.found())
+    labels.unread("images.", entry, ENTRY)
     listed = entry["words"]
     words: list[Word] = []
     if isinstance(listed, dict):
-        words = [_word(listed[key], problems, key) for key in sorted(listed, key=by_number)]
+        words = [_word(listed[key], labels, problems, key) for key in sorted(listed, key=by_number)]
         if isinstance(listed, RepeatedKeys):
             problems.add(("words",), "each id once", list(listed.repeated))
     elif isinstance(listed, list):
-        words = [_word(word, problems, index) for index, word in enumerate(listed)]
+        words = [_word(word, labels, problems, index) for index, word in enumerate(listed)]
     elif listed is not None:
         problems.add(("words",), "an object of words, a list of words or null", listed)
     size = read_size(entry.get("img_h"), entry.get("img_w"))
     return AnnotatedImage(file, tuple(words), size, problems.found())
 
 
-def _word(value: Any, problems: Problems, key: str | int) -> Word:
+def _word(value: Any, labels: Labels, problems: Problems, key: str | int) -> Word:
     if value is None:
         return Word(NO_POINTS, "", False)
     if not isinstance(value, dict):
         problems.add(("words", key), "an object with points, text and ignore", value)
         return Word(NO_POINTS, "", False)
-    get = value.get
-    ignore = read_flag(get("ignore"), problems, "words", key, "ignore")
-    illegible = read_flag(get("illegibility"), problems, "words", key, "illegibility")
+    labels.unread("words.", value, WORD)
+    key_of_text = "text" if value.get("text") is not None else "transcription"
+    flags = [read_flag(value.get(name), problems, "words", key, name) for name in FLAGS]
     return Word(
-        read_points(get("points"), problems, "words", key, "points"),
-        read_text(get("text"), problems, "words", key, "text"),
-        ignore or illegible,
+        read_points(value.get("points"), problems, "words", key, "points"),
+        read_text(value.get(key_of_text), problems, "words", key, key_of_text),
+        any(flags),
     )
 
 

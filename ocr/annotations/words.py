@@ -31,15 +31,13 @@ class AnnotatedImage:
     """One image of an annotation file: its name as written there, and its words in order.
 
     `size` is the (height, width) that the annotation states, if it does: evidence for the frame
-    audit. `problems` says what in these labels could not be understood: such a sample must not be
-    used. `notes` are remarks for a person that change nothing (read as Latin-1).
+    audit. `problems` says what in these labels could not be understood: such a sample must not be used.
     """
 
     file: str
     words: tuple[Word, ...]
     size: tuple[int, int] | None = None
     problems: tuple[Problem, ...] = ()
-    notes: tuple[str, ...] = ()
 
 
 def words_digest(words: tuple[Word, ...]) -> bytes:

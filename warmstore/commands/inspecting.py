@@ -147,7 +147,7 @@ def _annotations(asked: Invocation, output: Path | None) -> int:
         "images": len(read.images),
         "words": sum(len(image.words) for image in read.images),
         "problems": problems,
-        "notes": [str(note) for note in read.notes],
+        "notes": [str(note) for note in source.notes],
         "unlabelled": unlabelled,
         "written": str(output) if output else None,
     }
@@ -155,7 +155,7 @@ def _annotations(asked: Invocation, output: Path | None) -> int:
         show.as_json(result)
         return int(bool(problems))
     click.echo(f"{split}: {result['images']} images and {result['words']} words in format {read.format}")
-    for line in [*problems, *map(str, read.notes)]:
+    for line in [*problems, *map(str, source.notes)]:
         click.echo(f"  {line}")
     if unlabelled:
         click.echo(f"  no labels for {show.shortened(unlabelled)}")

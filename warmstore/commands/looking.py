@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -10,8 +11,10 @@ import click
 from pipeline.errors import REPAIR, ConfigError
 from pipeline.preview import Preview, preview
 from pipeline.preview import explain as explain_sample
+from pipeline.runner import Pipeline
 from warmstore import show
 from warmstore.options import Invocation, run_options
+from warmstore.remarks import remarks
 
 
 @click.command()
@@ -24,7 +27,7 @@ def plan(asked: Invocation, rehash: bool) -> int:
     Example:
       warmstore plan --split val stages.maps.shrink_ratio=0.5
     """
-    found = _previews(asked, rehash)
+    found = _previews(asked, _pipelines(asked, rehash))
     if asked.json:
         show.as_json({s: {n: p.to_json() for n, p in stages.items()} for s, stages in found.items()})
         return 0
@@ -56,7 +59,8 @@ def status(asked: Invocation, rehash: bool) -> int:
     Example:
       warmstore status --json
     """
-    found = _previews(asked, rehash)
+    pipelines = _pipelines(asked, rehash)
+    found = _previews(asked, pipelines)
     if asked.json:
         show.as_json({s: {n: p.to_json() for n, p in stages.items()} for s, stages in found.items()})
         return 0
@@ -93,6 +97,8 @@ def status(asked: Invocation, rehash: bool) -> int:
         store = asked.furthest_store(split)
         for verdict in store.info.quarantined if store is not None else ():
             click.echo(f"{split}: quarantined {show.verdict(verdict)}")
+        for remark in remarks(asked.config, split, pipelines[split].source):
+            click.echo(f"{split}: {remark}")
     return 0
 
 
@@ -179,7 +185,9 @@ def report(asked: Invocation) -> int:
     """
     from warmstore.reporting import gather, markdown
 
-    found = gather(asked.config, _previews(asked, rehash=False))
+    pipelines = _pipelines(asked, rehash=False)
+    told = {split: remarks(asked.config, split, pipeline.source) for split, pipeline in pipelines.items()}
+    found = gather(asked.config, _previews(asked, pipelines), told)
     if asked.json:
         show.as_json(found)
     else:
@@ -187,8 +195,11 @@ def report(asked: Invocation) -> int:
     return 0
 
 
-def _previews(asked: Invocation, rehash: bool) -> dict[str, dict[str, Preview]]:
-    pipelines = {split: asked.config.pipeline(split, rehash=rehash) for split in asked.splits}
+def _pipelines(asked: Invocation, rehash: bool) -> dict[str, Pipeline]:
+    return {split: asked.config.pipeline(split, rehash=rehash) for split in asked.splits}
+
+
+def _previews(asked: Invocation, pipelines: Mapping[str, Pipeline]) -> dict[str, dict[str, Preview]]:
     return {
         split: {name: _with_remedy(asked, found) for name, found in preview(pipeline)}
         for split, pipeline in pipelines.items()

@@ -7,15 +7,15 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import click
 
-from ocr.source import AnnotatedSplit
 from pipeline.errors import ConfigError, PipelineError, Remedy
 from pipeline.manifest import checksum
 from pipeline.preview import remember_rate
 from pipeline.runner import StageResult, run_stages
+from pipeline.source import Source
 from pipeline.task import MACHINE_CODES
 from pipeline.workspace import exclusive
 from stages import STAGES
@@ -23,6 +23,7 @@ from warmstore import show
 from warmstore.compose import COMMAND_LINE
 from warmstore.config import RunConfig
 from warmstore.options import Invocation, run_options
+from warmstore.remarks import remarks
 
 _STAMP = ".generated.json"
 """In the root of the synthetic receipts: what they were drawn with, and whether that came to its end."""
@@ -46,6 +47,7 @@ def run(asked: Invocation, strict: bool, rehash: bool, retry: bool) -> int:
     names = _stage_names(asked)
     _draw_missing(asked)
     results: dict[str, dict[str, StageResult]] = {}
+    sources: dict[str, Source] = {}
     with exclusive(asked.config.work_dir, "warmstore run"), show.progress() as progress:
         for split in asked.splits:
             pipeline = asked.config.pipeline(split, rehash=rehash, retry=retry)
@@ -53,7 +55,10 @@ def run(asked: Invocation, strict: bool, rehash: bool, retry: bool) -> int:
             for name, result in run_stages(pipeline, names, asked.config.executor, progress):
                 results[split][name] = result
                 remember_rate(asked.config.work_dir, name, result)
-            _tell(split, cast("AnnotatedSplit", pipeline.source))
+            sources[split] = pipeline.source
+    for split, source in sources.items():
+        for remark in remarks(asked.config, split, source):
+            click.echo(f"{split}: {remark}", err=True)
     spelled = {split: {n: r.to_json() for n, r in stages.items()} for split, stages in results.items()}
     _write_results(asked, spelled)
     if asked.json:
@@ -163,15 +168,6 @@ def _stage_names(asked: Invocation) -> tuple[str, ...]:
         if word not in known:
             raise ConfigError(f"there is no stage {word}; there are {', '.join(known)}")
     return asked.words or tuple(known)
-
-
-def _tell(split: str, source: AnnotatedSplit) -> None:
-    """Say on standard error what the samples' counts do not show."""
-    for note in source.read.notes:
-        click.echo(f"{split}: {note}", err=True)
-    unlabelled = source.unlabelled()
-    if unlabelled:
-        click.echo(f"{split}: no labels for {show.shortened(unlabelled)}; they are no samples", err=True)
 
 
 def _write_results(asked: Invocation, spelled: dict[str, Any]) -> None:

@@ -1,0 +1,56 @@
+"""Shapes that people write and that mean another one: four points in Z order, two corners of a box."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ocr.annotations.fields import box_points
+from ocr.annotations.labels import Labels
+from ocr.annotations.words import AnnotatedImage, Word
+from ocr.geometry import Points
+
+
+def as_meant(image: AnnotatedImage, labels: Labels) -> AnnotatedImage:
+    """Put four points in Z order round, and make a box of two corners; both are told."""
+    found: dict[int, Word] = {}
+    fours = [index for index, word in enumerate(image.words) if len(word.points) == 4]
+    if fours:
+        quads = np.array([image.words[index].points for index in fours])
+        for index, points in zip(fours, _put_round(quads), strict=True):
+            if points is not None:
+                found[index] = replace(image.words[index], points=points)
+                labels.remark("has words of four points in Z order, which were put round")
+    for index, word in enumerate(image.words):
+        if len(word.points) == 2 and (word.points[0] != word.points[1]).all():
+            low, high = word.points.min(axis=0), word.points.max(axis=0)
+            found[index] = replace(word, points=box_points(*low, *high))
+            labels.remark("has words of two points, which were read as two corners of a box")
+    if not found:
+        return image
+    return replace(image, words=tuple(found.get(index, word) for index, word in enumerate(image.words)))
+
+
+def _put_round(quads: NDArray[np.float64]) -> list[Points | None]:
+    """For each of (N, 4, 2): None, or its points in the one order in which their edges do not cross."""
+    with np.errstate(all="ignore"):  # what is not finite crosses nothing
+        first = _cross(quads, 0, 1, 2, 3)
+        second = _cross(quads, 1, 2, 3, 0)
+    if not (first | second).any():
+        return [None] * len(quads)
+    orders = np.where(first, 1, np.where(second, 2, 0))
+    swapped = ((), (0, 2, 1, 3), (0, 1, 3, 2))
+    return [quad[list(swapped[order])] if order else None for quad, order in zip(quads, orders, strict=True)]
+
+
+def _cross(quads: NDArray[np.float64], a: int, b: int, c: int, d: int) -> NDArray[np.bool_]:
+    """Whether the edges a-b and c-d cross in a point within both."""
+
+    def side(start: int, end: int, point: int) -> NDArray[np.float64]:
+        edge, other = quads[:, end] - quads[:, start], quads[:, point] - quads[:, start]
+        return np.sign(edge[:, 0] * other[:, 1] - edge[:, 1] * other[:, 0])
+
+    apart = (side(a, b, c) * side(a, b, d) < 0) & (side(c, d, a) * side(c, d, b) < 0)
+    return np.asarray(apart)
