@@ -205,6 +205,20 @@ def test_no_two_samples_share_the_name_of_an_upright_file() -> None:
     assert upright_name("a.jpg", made_png=True) == "a.jpg.upright.png"
 
 
+def test_a_name_without_room_for_a_suffix_is_shortened_to_one_of_its_own() -> None:
+    names = [f"sub/{'票' * 80}{end}.jpg" for end in ("ab", "cd", "efghi")] + ["x" * 244, "y" * 255, "z" * 243]
+    short = [upright_name(name, made_png=True) for name in names]
+    assert all(
+        len(name.rpartition("/")[2].encode()) <= 255 and name.endswith(".upright.png") for name in short
+    )
+    assert short[-1] == names[-1] + ".upright.png"
+    assert all(name.startswith("sub/票票") for name in short[:3])
+    looks_short = [name.removesuffix(".upright.png") for name in short[:5]]  # samples that are called so
+    given = [*short, *(upright_name(name, made_png=True) for name in looks_short)]
+    assert len(set(given)) == len(given)
+    assert [upright_name(name, made_png=False) for name in names] == names
+
+
 def test_a_file_that_changed_since_it_was_listed_ends_the_run(tmp_path: Path) -> None:
     """It would be stored under the fingerprint of what it was."""
     path = tmp_path / "a.png"

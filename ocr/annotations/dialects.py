@@ -1,4 +1,4 @@
-"""The dialects of text labels, a word a line, and how all lines of a folder tell which one it is.
+"""The dialects of text labels, a word a line; `detect_dialect` tells them apart.
 
 | name | a line | documented by |
 | --- | --- | --- |
@@ -23,14 +23,12 @@ import numpy as np
 from ocr.annotations.fields import box_points
 from ocr.annotations.labels import keys
 from ocr.annotations.words import Word
-from pipeline.errors import ConfigError
+from ocr.geometry import Points
 
 IGNORED = "###"
 SCRIPTS = keys("arabic latin chinese japanese korean bangla hindi symbols mixed none")
 
-_NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?|[+-]?(?i:nan|inf(?:inity)?)", re.ASCII)
-_AMOUNT = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?")
-_COMMON = 50  # what fewer than one line in so many shows is taken for chance
+NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?|[+-]?(?i:nan|inf(?:inity)?)", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -52,34 +50,24 @@ def cut(raw: str) -> Line:
     return Line(raw, fields, _numbers(fields))
 
 
-def tell(place: str, lines: Sequence[Line]) -> str:
-    """Name the dialect of lines. Raises ConfigError, with both readings, where they do not tell."""
-    quads = [line for line in lines if len(line.numbers) >= 8]
-    if not quads:
-        return "icdar"
-    _refuse_counted(place, quads)
-    if all(len(line.fields) == 32 and ctw1500(line) for line in quads):
-        return "ctw1500"
-    if _are_polygons(place, quads):
-        return "icdar_polygon"
-    return _tell_columns(place, quads)
-
-
 def has_number_twice(line: Line, dialect: str) -> bool:
-    """Whether a coordinate seems to stand twice, which shifts all that follow: one too many, two alike.
+    """Whether a coordinate seems to stand twice, which shifts all that follow.
 
-    A quadrilateral that is convex all the same is believed: its text begins with a number.
+    Two neighbours are alike, and the number that seems to begin the text ends a polygon without one of them.
+    A quadrilateral that is convex as it stands is believed all the same.
     """
-    leading = [field.strip() for field in line.fields[: len(line.numbers)]]
-    if len(leading) < 9 or len(leading) % 2 == 0 or len(leading) == len(line.fields):
+    leading = list(line.numbers)
+    text_follows = len(leading) < len(line.fields)
+    if dialect in ("mlt", "rctw", "ctw1500") or len(leading) < 9 or len(leading) % 2 == 0 or not text_follows:
         return False
-    alike = any(one == other for one, other in pairwise(leading))
-    if dialect == "icdar_polygon" or not alike:
-        return alike
-    edges = np.diff(np.array(line.numbers[:8]).reshape(4, 2), axis=0, append=[line.numbers[:2]])
-    after = np.roll(edges, -1, axis=0)
-    turns = np.sign(edges[:, 0] * after[:, 1] - edges[:, 1] * after[:, 0])
-    return dialect in ("icdar", "receipts") and abs(turns.sum()) != 4
+    if dialect != "icdar_polygon" and _is_convex(np.array(leading[:8]).reshape(4, 2)):
+        return False
+    for at, (one, other) in enumerate(pairwise(leading)):
+        *ys, last = (leading[:at] + leading[at + 1 :])[1::2]
+        room = (max(ys) - min(ys)) / 2
+        if one == other and min(ys) - room <= last <= max(ys) + room:
+            return True
+    return False
 
 
 def icdar(line: Line) -> Word | None:
@@ -100,15 +88,17 @@ def rctw(line: Line) -> Word | None:
     """Read a quadrilateral, the flag of a difficult word, and a text in quotes."""
     if len(line.numbers) < 9 or line.fields[8].strip() not in ("0", "1"):
         return None
-    return _word(line.numbers[:8], _unquoted(line.after(9)), line.numbers[8] == 1)
+    return _word(line.numbers[:8], unquoted(line.after(9)), line.numbers[8] == 1)
 
 
 def icdar_polygon(line: Line) -> Word | None:
     """Read points for as long as they are near each other, and a text; `#` is Total-Text's `###`."""
-    count = 6 if len(line.numbers) in (6, 7) else 8 + 2 * _further_points(line)
+    if len(line.numbers) < 6:
+        return None
+    count = 6 if len(line.numbers) < 8 else 8 + 2 * further_points(line)
     rest = line.numbers[count:]
     cut_short = len(rest) == 1 and line.after(count + 1)[:1].isdigit()  # `12#$#text`: half a point is there
-    if len(line.numbers) < 6 or cut_short or (len(rest) > 1 and _is_coordinates(line, count)):
+    if cut_short or (len(rest) > 1 and _is_coordinates(line, count)):
         return None
     text = line.after(count).removeprefix("####")
     return _word(line.numbers[:count], text, text == "#")
@@ -142,7 +132,7 @@ def _word(numbers: Sequence[float], text: str, ignore: bool = False) -> Word:
     return Word(points, text, ignore or text == IGNORED)
 
 
-def _unquoted(text: str) -> str:
+def unquoted(text: str) -> str:
     text = text.strip()
     return text[1:-1] if len(text) >= 2 and text[0] == text[-1] == '"' else text
 
@@ -155,8 +145,8 @@ def _box(line: Line) -> Word | None:
         if len(numbers) < 4 or len(fields) < 5:
             continue
         text = fields[4].strip()
-        if _unquoted(text) != text:
-            return _word(numbers, _unquoted(text))
+        if unquoted(text) != text:
+            return _word(numbers, unquoted(text))
         if separator and not _numbers(text.split(",", 1)[:1]):
             return _word(numbers, text)
     return None
@@ -167,13 +157,20 @@ def _numbers(fields: Sequence[str]) -> tuple[float, ...]:
     numbers: list[float] = []
     for field in fields:
         number = field.strip(" \t")  # a plain strip() takes separators that float() refuses
-        if not _NUMBER.fullmatch(number):
+        if not NUMBER.fullmatch(number):
             break
         numbers.append(float(number))
     return tuple(numbers)
 
 
-def _further_points(line: Line) -> int:
+def _is_convex(points: Points) -> bool:
+    edges = np.roll(points, -1, axis=0) - points
+    after = np.roll(edges, -1, axis=0)
+    turns = np.sign(edges[:, 0] * after[:, 1] - edges[:, 1] * after[:, 0])
+    return bool(abs(turns.sum()) == len(points))
+
+
+def further_points(line: Line) -> int:
     """Count the pairs after the first eight numbers that can be further points of the same polygon."""
     points = np.array(line.numbers[:8]).reshape(4, 2)
     low, high = points.min(axis=0), points.max(axis=0)
@@ -195,96 +192,3 @@ def _is_coordinates(line: Line, at: int) -> bool:
     decimals = any("." in field for field in line.fields[:8])
     pair = [field.strip() for field in line.fields[at : at + 2]]
     return all(re.match(r"[+-]?0\d", field) is None and (decimals or "." not in field) for field in pair)
-
-
-def _are_polygons(place: str, lines: Sequence[Line]) -> bool:
-    """Whether lines have more points than four: those with more numbers than eight decide."""
-    longer = [line for line in lines if len(line.numbers) >= 10]
-    further = [_further_points(line) for line in longer]
-    sure = [
-        line
-        for line, count in zip(longer, further, strict=True)
-        if count > 1
-        or (count == 1 and len(line.numbers) in (10, 11) and len(line.fields) > len(line.numbers))
-    ]
-    against = further.count(0)
-    perhaps = len(longer) - len(sure) - against
-    if not sure and (against >= perhaps or perhaps * _COMMON < len(lines)):
-        return False
-    if sure and against * 10 <= len(sure) and len(sure) * _COMMON >= len(lines):
-        return True
-    if against > 10 * len(sure):
-        return False
-    shown = sure[0] if sure else longer[further.index(1)]
-    raise _undecided(
-        place,
-        shown,
-        f"icdar: four points and the text {shown.after(8)[:40]!r}",
-        f"icdar_polygon: {len(shown.numbers) // 2} points",
-    )
-
-
-def _tell_columns(place: str, quads: Sequence[Line]) -> str:
-    """Tell what stands between the eighth number and the text, if anything."""
-    rests = [line.after(8) for line in quads]
-    parts = [(line.fields[8].strip() if len(line.fields) > 8 else "", line.after(9)) for line in quads]
-    columns = [len(line.fields) > 9 for line in quads]
-    scripts = [more and first.lower() in SCRIPTS for (first, _), more in zip(parts, columns, strict=True)]
-    flags = [first in ("0", "1") for first, _ in parts]
-    quoted = [flag and _unquoted(text) != text.strip() for flag, (_, text) in zip(flags, parts, strict=True)]
-    if all(scripts):
-        return "mlt"
-    if all(quoted):
-        return "rctw"
-    if 2 * sum(scripts) >= len(quads):
-        odd = quads[scripts.index(False)]
-        raise _undecided(place, odd, f"icdar: the text {odd.after(8)[:40]!r}", "mlt: a script and a text")
-    flagged = [flag and not _AMOUNT.fullmatch(rest) for flag, rest in zip(flags, rests, strict=True)]
-    if all(flagged) or 2 * sum(quoted) >= len(quads):
-        odd = quads[flagged.index(True)]
-        raise _undecided(place, odd, f"icdar: the text {odd.after(8)[:40]!r}", "rctw: a flag and a text")
-    if column := _further_column(quads, parts, columns):
-        raise _undecided(
-            place,
-            column,
-            f"icdar: the text {column.after(8)[:40]!r}",
-            f"a column {parts[0][0][:20]!r} of a format that is not known: take it out of the lines",
-        )
-    return "icdar"
-
-
-def _further_column(
-    quads: Sequence[Line], parts: Sequence[tuple[str, str]], columns: Sequence[bool]
-) -> Line | None:
-    """Give a line whose text seems to be two columns: `…,###`, a number before each, few words before all."""
-    for line in quads:
-        if len(line.fields) > 9 and _unquoted(line.fields[-1]) == IGNORED:
-            return line
-    if len(quads) < 3 or not all(columns):
-        return None
-    amounts = all(_AMOUNT.fullmatch(line.after(8)) for line in quads)
-    few = len(quads) // 2 if len(quads) >= 5 else 0
-    numbers = all(_NUMBER.fullmatch(first) for first, _ in parts) and not amounts
-    repeated = min(len({first for first, _ in parts}), len({line.fields[-1] for line in quads})) <= few
-    return quads[0] if numbers or repeated else None
-
-
-def _refuse_counted(place: str, lines: Sequence[Line]) -> None:
-    """Refuse lines that begin with the number of their points: everything would be read one number late."""
-    counts = [line.numbers[0] for line in lines]
-    if all(count in (4, 5, 6, 7, 8, 10, 12, 14, 16) for count in counts) and all(
-        len(line.numbers) in (2 * count + 1, 2 * count + 2) for line, count in zip(lines, counts, strict=True)
-    ):
-        raise _undecided(
-            place,
-            lines[0],
-            "icdar: the first number is a coordinate",
-            "the first number is how many points follow: take it out, and write icdar_polygon",
-        )
-
-
-def _undecided(place: str, line: Line, one: str, other: str) -> ConfigError:
-    return ConfigError(
-        f"{place}: lines such as {line.raw[:80]!r} can be read in two ways, as {one}; or as {other}; "
-        "say which in data.splits.<split>.format"
-    )

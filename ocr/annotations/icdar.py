@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from ocr.annotations.dialects import DIALECTS, Line, cut, has_number_twice, icdar, tell
+from ocr.annotations.detect_dialect import detect_dialect
+from ocr.annotations.dialects import DIALECTS, Line, cut, has_number_twice, icdar
 from ocr.annotations.documents import read_lines
 from ocr.annotations.fields import NO_POINTS
 from ocr.annotations.folders import images_by_stem, label_files
@@ -33,7 +34,7 @@ def read(labels: Labels) -> Iterator[AnnotatedImage]:
     ]
     lines = [line for *_, found in files if isinstance(found, list) for _, line in found]
     if labels.format == "auto":
-        labels.format = tell(str(labels.path), lines)
+        labels.format = detect_dialect(str(labels.path), lines)
     for file, names, found in files:
         if isinstance(found, list):
             yield _image(file, names, found, labels.format)
