@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,28 +13,96 @@ from typing import Any
 
 import click
 
+_WIDE = 160  # cells of a line where nobody looks
+_READABLE = 24  # what a text that is wrapped has at least
+_GAP = 2
+_COLOURS = {"fresh": "green", "stale": "yellow", "damaged": "red", "broken": "red", "quarantined": "yellow"}
+
 
 def as_json(value: Any) -> None:
     """Print one JSON object."""
     click.echo(json.dumps(value, indent=1, ensure_ascii=False))
 
 
-def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Print a table; numbers stand right, the rest left."""
-    from rich.console import Console
-    from rich.table import Table
+def table(
+    title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], least: Sequence[str] | None = None
+) -> None:
+    """Print a table; numbers stand right, the rest left, and the column `state` is coloured.
 
-    body = [[str(cell) for cell in row] for row in rows]
+    Where it is too wide, the columns `least` are left out, the first of them first (without it all but
+    the first two, from the right), and then texts are wrapped. No word is ever broken.
+    """
+    from rich.table import Table
+    from rich.text import Text
+
+    lines = [[str(cell) for cell in row] for row in rows]
+    cells = {name: [line[position] for line in lines] for position, name in enumerate(columns)}
+    room = shutil.get_terminal_size((_WIDE, 24)).columns
+    widths, left_out = _fitting(cells, room, list(reversed(columns[2:])) if least is None else least)
     drawn = Table(header_style="bold", box=None, pad_edge=False)
-    for position, name in enumerate(columns):
-        numbers = all(row[position][:1].isdigit() or row[position] in ("", "-") for row in body)
-        drawn.add_column(name, justify="right" if numbers else "left", overflow="fold")
-    for row in body:
-        drawn.add_row(*row)
-    width = None if sys.stdout.isatty() else 160
-    console = Console(width=width, highlight=False, markup=False)
-    console.print(title, style="italic")
+    for name, width in widths.items():
+        numbers = all(cell[:1].isdigit() or cell in ("", "-") for cell in cells[name])
+        drawn.add_column(name, justify="right" if numbers else "left", width=width)
+    for row in zip(*(cells[name] for name in widths), strict=True):
+        drawn.add_row(
+            *(_coloured(c) if name == "state" else Text(c) for name, c in zip(widths, row, strict=True))
+        )
+    console = _console(max(room, sum(widths.values()) + _GAP * len(widths)))
+    console.print(title, style="italic", soft_wrap=True)
     console.print(drawn)
+    if left_out:
+        console.print(f"for want of room without {', '.join(left_out)}; --json has them", soft_wrap=True)
+
+
+def state(where: str, found: str) -> None:
+    """Print what state something is in, coloured."""
+    console = _console(_WIDE)
+    console.print(f"{where}: ", end="")
+    console.print(_coloured(found), soft_wrap=True)
+
+
+def _fitting(
+    cells: Mapping[str, Sequence[str]], room: int, least: Sequence[str]
+) -> tuple[dict[str, int], list[str]]:
+    """Choose the widths of columns, and those of `least` that there is no room for.
+
+    A column is as wide as its longest cell (of which a Chinese character takes two), or is wrapped: then
+    as its longest word, and wide enough to read on.
+    """
+    from rich.cells import cell_len
+
+    widths = {name: max(map(cell_len, (name, *column))) for name, column in cells.items()}
+    words = {name: " ".join((name, *column)).split() for name, column in cells.items()}
+    least_widths = {n: max(min(widths[n], _READABLE), *map(cell_len, words[n])) for n in cells}
+    left_out = []
+    for name in least:
+        if sum(least_widths[n] + _GAP for n in widths) > room + _GAP:
+            left_out.append(name)
+            del widths[name]
+    for name in sorted(widths, key=lambda name: -widths[name]):
+        excess = sum(width + _GAP for width in widths.values()) - _GAP - room
+        widths[name] = max(least_widths[name], widths[name] - max(excess, 0))
+    return widths, left_out
+
+
+def _console(width: int) -> Any:
+    """Give a terminal that prints what it is given; plain where NO_COLOR is set (https://no-color.org)."""
+    from rich.console import Console
+
+    return Console(
+        width=width,
+        highlight=False,
+        markup=False,
+        emoji=False,
+        color_system=None if os.environ.get("NO_COLOR") else "auto",
+    )
+
+
+def _coloured(found: str) -> Any:
+    """Colour a text by the state that it begins with."""
+    from rich.text import Text
+
+    return Text(found, style=_COLOURS.get(found.partition(":")[0], ""))
 
 
 def warnings() -> None:

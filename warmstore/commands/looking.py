@@ -31,7 +31,7 @@ def plan(asked: Invocation, rehash: bool) -> int:
     if asked.json:
         show.as_json({s: {n: p.to_json() for n, p in stages.items()} for s, stages in found.items()})
         return 0
-    columns = ("split", "stage", "to compute", "of", "size", "time", "why")
+    columns, least = ("split", "stage", "to compute", "of", "size", "time", "why"), ("of", "size", "time")
     rows = [
         (
             split,
@@ -45,7 +45,7 @@ def plan(asked: Invocation, rehash: bool) -> int:
         for split, stages in found.items()
         for name, p in stages.items()
     ]
-    show.table(f"plan of {asked.composed.name} in {asked.config.work_dir}", columns, rows)
+    show.table(f"plan of {asked.composed.name} in {asked.config.work_dir}", columns, rows, least)
     return 0
 
 
@@ -92,7 +92,8 @@ def status(asked: Invocation, rehash: bool) -> int:
         for split, stages in found.items()
         for name, p in stages.items()
     ]
-    show.table(f"{asked.composed.name} in {asked.config.work_dir}", columns, rows)
+    least = ("counts", "generation", "age", "size", "samples", "accepted")
+    show.table(f"{asked.composed.name} in {asked.config.work_dir}", columns, rows, least)
     for split in found:
         store = asked.furthest_store(split)
         for verdict in store.info.quarantined if store is not None else ():

@@ -206,7 +206,8 @@ def _print(asked: Invocation, results: dict[str, dict[str, StageResult]]) -> Non
         for split, stages in results.items()
         for name, r in stages.items()
     ]
-    show.table(f"{asked.composed.name} in {asked.config.work_dir}", columns, rows)
+    least = ("ms/sample", "size", "reused", "accepted", "time")
+    show.table(f"{asked.composed.name} in {asked.config.work_dir}", columns, rows, least)
     for split, stages in results.items():
         last = next(s for s in asked.config.stages.in_order() if s.name == list(stages)[-1])
         store = asked.config.workspace(split).generations(last).open()

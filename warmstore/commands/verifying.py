@@ -147,7 +147,7 @@ def _print_verified(asked: Invocation, results: Mapping[str, Mapping[str, Verifi
         else (split, name, 0, "not built", 0, 0, 0)
         for split, name, r in found
     ]
-    show.table("verify", columns, rows)
+    show.table("verify", columns, rows, least=("recomputed", "differ", "size", "files"))
     for split, name, r in found:
         for damage in r.damaged[:10] if r else ():
             of = f" of {show.shortened(damage.samples)}" if damage.samples else ""
