@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from rich.cells import cell_len
 
-from tests.test_cli import PROJECT
+from tests.support.shell import PROJECT
 from warmstore import show
 
 COLUMNS = ("split", "stage", "samples", "size", "state", "counts")
@@ -38,7 +38,7 @@ def test_a_table_drops_columns_and_breaks_no_word(
     left_out = [name for name in COLUMNS if name not in shown]
     if left_out:
         named = ", ".join(("counts", "size", "samples")[: len(left_out)])
-        assert lines[-1].startswith(f"for want of room without {named};")
+        assert lines[-1].startswith(f"without {named}:")
     table = lines[:-1] if left_out else lines
     words = " ".join(table).split()
     for row in ROWS:

@@ -44,6 +44,7 @@ class Shell:
             contextlib.redirect_stderr(err),
         ):
             patch.setenv("WARMSTORE_CONFIGS", str(PROJECT / "configs"))
+            patch.setenv("COLUMNS", "160")
             code = _run(list(arguments))
         return Done(code, out.getvalue(), err.getvalue())
 
