@@ -26,7 +26,7 @@ def remarks(config: RunConfig, split: str, source: Source) -> list[str]:
 def _images(config: RunConfig, split: str) -> dict[bytes, str]:
     """Name the samples that are stored, by the checksum of their upright image."""
     try:
-        store = config.workspace(split).open(config.stages.canonicalize)
+        store = config.workspace(split).generations(config.stages.canonicalize).open()
         if store is None or not len(store):
             return {}
         checksums = store.checksums("upright")

@@ -9,9 +9,9 @@ from typing import Any
 import click
 
 from pipeline.errors import REPAIR, ConfigError
+from pipeline.freshness import Pipeline
 from pipeline.preview import Preview, preview
 from pipeline.preview import explain as explain_sample
-from pipeline.runner import Pipeline
 from warmstore import show
 from warmstore.options import Invocation, run_options
 from warmstore.remarks import remarks
