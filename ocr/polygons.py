@@ -33,20 +33,6 @@ from ocr.annotations.words import Word
 from ocr.geometry import Points
 from pipeline.stage import Parameters
 
-DROPPED = frozenset(
-    [
-        "no_points",
-        "not_finite",
-        "absurd",
-        "too_few_points",
-        "zero_area",
-        "too_tangled",
-        "outside",
-        "duplicate_polygon",
-    ]
-)
-"""The codes after which the polygon is gone; after the others it was changed and kept."""
-
 
 class PolygonParams(Parameters):
     """What is repaired and what is dropped; lengths in pixels of the upright image."""

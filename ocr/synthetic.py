@@ -33,7 +33,7 @@ FAREWELLS = ("THANK YOU!", "PLEASE COME AGAIN", "CHANGE WITHIN 30 DAYS", "MERCI 
 FONTS = ("DejaVuSansMono.ttf", "DejaVuSansMono-Bold.ttf", "DejaVuSans.ttf", "DejaVuSerif-Bold.ttf")
 
 # The orientations of phones come first, so that a small split has them; each eight images with EXIF have all.
-ORIENTATIONS = (6, 8, 3, 1, 5, 7, 2, 4)
+TURNS = (6, 8, 3, 1, 5, 7, 2, 4)
 EXIF_EVERY = 4
 
 # The transposition that turns an upright image into one which a given orientation turns upright again.
@@ -124,7 +124,7 @@ def draw_receipt(rng: np.random.Generator, size: tuple[int, int], orientation: i
 
 def _orientation(index: int) -> int:
     turn, first = divmod(index, EXIF_EVERY)
-    return ORIENTATIONS[turn % len(ORIENTATIONS)] if first == 0 else 0
+    return TURNS[turn % len(TURNS)] if first == 0 else 0
 
 
 def _words(receipt: Receipt) -> dict[str, dict[str, object]]:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from ocr.annotations import FORMATS
-from ocr.polygons import DROPPED
 from tests.test_frames import ALONE
 from tests.test_paths import COLLISIONS, FILES, NAMES
-from tests.test_polygons import DAMAGED
+from tests.test_polygons import DAMAGED, DROPPED
 
 PAGE = Path(__file__).resolve().parents[1] / "docs/annotations.md"
 

@@ -10,11 +10,16 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from ocr.annotations import Word
-from ocr.polygons import DROPPED, PolygonParams, repair_polygons
+from ocr.polygons import PolygonParams, repair_polygons
 
 HEIGHT, WIDTH = 40, 60
 INF, NAN = float("inf"), float("nan")
 Pairs = list[tuple[float, float]]
+
+DROPPED = frozenset(
+    "no_points not_finite absurd too_few_points zero_area too_tangled outside duplicate_polygon".split()
+)
+"""The codes after which the polygon is gone; after the others it was changed and kept."""
 
 
 def word(points: Pairs, text: str = "text", ignore: bool = False) -> Word:
