@@ -16,9 +16,8 @@ HEIGHT, WIDTH = 40, 60
 INF, NAN = float("inf"), float("nan")
 Pairs = list[tuple[float, float]]
 
-DROPPED = frozenset(
-    "no_points not_finite absurd too_few_points zero_area too_tangled outside duplicate_polygon".split()
-)
+DROPPED = frozenset({"no_points", "not_finite", "absurd", "too_few_points", "zero_area"})
+DROPPED |= {"too_tangled", "outside", "duplicate_polygon"}
 """The codes after which the polygon is gone; after the others it was changed and kept."""
 
 
