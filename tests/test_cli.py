@@ -12,6 +12,7 @@ import pytest
 import xarray
 import zarr
 
+from pipeline.residency import store_residency
 from pipeline.store import open_store
 from tests.support.shell import PROJECT, Shell
 from warmstore.cli import COMMANDS
@@ -25,6 +26,14 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Shell:
         done = shell(command)
         assert done.returncode == 0, done.stderr
     return shell
+
+
+def test_plan_leaves_the_page_cache_alone(built: Shell) -> None:
+    store = open_store(built.folder / "work/tiny/val/tensors.zarr")
+    before = store_residency(store)["image"]
+    assert before.resident > 0
+    assert built("plan", "--split", "val").returncode == 0
+    assert store_residency(store)["image"] == before
 
 
 def test_inspect_tells_how_much_of_every_store_is_in_memory(built: Shell) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import operator
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -141,7 +140,6 @@ class TensorDataset(Dataset[Sample]):
         """
         if batch_size < 1:
             raise ConfigError(f"a batch has at least one sample, not {batch_size}")
-        batch_size = operator.index(batch_size)  # torch splits by no integer of NumPy
         rows = self._ordered(order, seed)
         end = len(rows) - len(rows) % batch_size if drop_last else len(rows)
         plan = (rows[start : min(start + batch_size, end)] for start in range(0, end, batch_size))
