@@ -31,9 +31,10 @@ from pipeline.stage import (
     Text,
     describe_field,
 )
+from pipeline.store_index import StoreIndex
 from pipeline.store_info import StoreInfo
 from pipeline.values import Parts, value_digest
-from pipeline.zarr_format import chunk_key, decode_text
+from pipeline.zarr_format import chunk_key
 
 _MADE_ANEW = Remedy("repair", otherwise=", or the stage that writes it")
 
@@ -66,7 +67,8 @@ class Store:
         self.info = StoreInfo.read(self.attributes, path)
         self.declared: dict[str, Field] = {field.name: field for field in self.info.fields}
         self.samples_per_chunk = self.info.samples_per_chunk
-        self._small: dict[str, Any] = {}
+        arrays = self.metadata["consolidated_metadata"]["metadata"]
+        self._index = StoreIndex(path, self.path, arrays, self.manifest.files)
         self._last_chunk: dict[str, tuple[int, NDArray[Any]]] = {}
 
     def __len__(self) -> int:
@@ -127,7 +129,7 @@ class Store:
     @cached_property
     def sample_ids(self) -> tuple[str, ...]:
         """Accepted samples in dataset order; row i of every field belongs to the i-th."""
-        return tuple(self._read_text("sample_id"))
+        return tuple(self._index.text("sample_id"))
 
     @cached_property
     def rows(self) -> dict[str, int]:
@@ -137,12 +139,12 @@ class Store:
     @cached_property
     def fingerprints(self) -> NDArray[np.uint8]:
         """Fingerprints, uint8 (N, 16)."""
-        return self._read_small("fingerprint")
+        return self._index.array("fingerprint")
 
     @cached_property
     def inputs(self) -> NDArray[np.uint8]:
         """Digests of each sample's inputs, uint8 (N, I, 16), in the order of attribute `inputs`."""
-        return self._read_small("input")
+        return self._index.array("input")
 
     def checksums(self, name: str) -> NDArray[np.uint8]:
         """Give xxh3-128 of one field's value for every sample, uint8 (N, 16)."""
@@ -156,9 +158,9 @@ class Store:
         """
         field = self._field(name)
         if isinstance(field, Row):
-            return self._read_small(name)
+            return self._index.array(name)
         if isinstance(field, Text | File):
-            return self._read_text(name)
+            return self._index.text(name)
         return [self.stored(field, row) for row in range(len(self))]
 
     def value(self, name: str, row: int) -> Any:
@@ -247,47 +249,7 @@ class Store:
     @cached_property
     def all_checksums(self) -> NDArray[np.uint8]:
         """Checksums of all fields, uint8 (N, F, 16), in the order of `declared`."""
-        return self._read_small("checksum")
-
-    def _array_metadata(self, array: str) -> dict[str, Any]:
-        try:
-            return dict(self.metadata["consolidated_metadata"]["metadata"][array])
-        except KeyError:
-            raise StoreError(f"{self.name} has no array {array}", REPAIR) from None
-
-    def _read_small(self, array: str) -> NDArray[Any]:
-        if array not in self._small:
-            metadata = self._array_metadata(array)
-            shape = tuple(metadata["shape"])
-            data = self._read_chunk(array, len(shape)) if 0 not in shape else b""
-            self._small[array] = self._parse(
-                array, lambda: decode("none", data, metadata["data_type"], shape)
-            )
-        return self._small[array]  # type: ignore[no-any-return]
-
-    def _read_text(self, array: str) -> list[str]:
-        if array not in self._small:
-            data = self._read_chunk(array, 1) if len(self) else b"\0\0\0\0"
-            self._small[array] = self._parse(array, lambda: decode_text(data))
-            if len(self._small[array]) != len(self):
-                raise StoreError(f"{array} in {self.name} is damaged", REPAIR)
-        return self._small[array]  # type: ignore[no-any-return]
-
-    def _read_chunk(self, array: str, dimensions: int) -> bytes:
-        name = f"{array}/{chunk_key(0, dimensions)}"
-        try:
-            data = (self.path / name).read_bytes()
-        except OSError as error:
-            raise StoreError(f"{self.path / name} cannot be read ({error.strerror})", REPAIR) from None
-        if self.manifest.files.get(name, (0, ""))[1] != digest(data).hex():
-            raise StoreError(f"{self.path / name} does not match its checksum", REPAIR)
-        return data
-
-    def _parse(self, array: str, parse: Any) -> Any:
-        try:
-            return parse()
-        except ValueError as error:
-            raise StoreError(f"{array} in {self.name} is damaged ({error})", REPAIR) from None
+        return self._index.array("checksum")
 
     def _chunk(self, field: Chunked, index: int) -> NDArray[Any]:
         last = self._last_chunk.get(field.name)
@@ -304,16 +266,16 @@ class Store:
         if isinstance(field, Chunked):
             return self._chunk(field, row // self.samples_per_chunk)[row % self.samples_per_chunk]
         if isinstance(field, File):
-            path = self._read_text(field.name)[row]
+            path = self._index.text(field.name)[row]
             file = self.path / field.directory / path
             return FileContent(path=path, data=file.read_bytes(), link=file)
         if isinstance(field, Text):
-            return self._read_text(field.name)[row]
-        values = self._read_small(field.name)
+            return self._index.text(field.name)[row]
+        values = self._index.array(field.name)
         if isinstance(field, Row):
             return values[row]
-        first, last = self._read_small(f"{field.name}_offsets")[row : row + 2]
+        first, last = self._index.array(f"{field.name}_offsets")[row : row + 2]
         if isinstance(field, Ragged) and field.levels == 2:
-            edges = self._read_small(f"{field.name}_part_offsets")[first : last + 1]
+            edges = self._index.array(f"{field.name}_part_offsets")[first : last + 1]
             return Parts.of((values[a:b] for a, b in pairwise(edges)), values[edges[0] : edges[-1]])
         return values[first:last]
