@@ -337,10 +337,12 @@ def test_maps_that_drawing_would_not_give_are_refused(
         OnlineDataset(config(raw, **switches), PARAMS)
 
 
-def test_a_cache_above_the_free_memory_is_refused(raw: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ocr.datasets.sample_cache.available_memory", lambda: 1000)
-    with pytest.raises(ConfigError, match=r"keeping images in memory needs .* GB for 6 samples"):
-        OnlineDataset(config(raw, preload_images=True), PARAMS)
+def test_a_cache_above_the_free_memory_is_refused(raw: Path) -> None:
+    huge = OnlineParams(decode=DecodeParams(canvas=(16384, 16384)))
+    with pytest.raises(
+        ConfigError, match=r"keeping images in memory needs 8\d{5}\.\d\d GB for 1,000,000 samples"
+    ):
+        OnlineDataset(config(raw, preload_images=True), huge, samples=["1.jpg"] * 1_000_000)
 
 
 def test_bad_labels_are_listed_and_a_bad_image_raises_with_its_verdict(

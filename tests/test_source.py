@@ -201,21 +201,23 @@ def test_photographs_of_all_orientations(exif_photos: Path, data: Data) -> None:
     assert {sample.payload.frame for sample in data.samples("auto").values()} == {"upright"}
 
 
-def test_headers_are_read_once_and_only_where_they_matter(
-    data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_headers_are_read_once_and_only_where_they_matter(data: Data, tmp_path: Path) -> None:
     data.add("a.jpg", jpeg(6), TALL)
     data.add("b.jpg", jpeg(6), WIDE)
-    data.add("copy of a.jpg", jpeg(6), TALL)
     data.add("no text.jpg", jpeg(8))
+    digests = {path: hash_file(path) for path in data.images.iterdir()}
+
+    def rules(label_frame: LabelFrame, cache: Path | None) -> list[str]:
+        found = data.split(label_frame, cache).samples(digests.__getitem__)
+        return [sample.payload.rule for sample in found]
+
     cache = tmp_path / "headers"
-    before = [sample.payload.rule for sample in data.split("auto", cache).samples(hash_file)]
-    assert len(cache.read_bytes()) % 40 == 10
-    monkeypatch.setattr("ocr.header_cache.read_header", lambda *_: pytest.fail("a header was read again"))
-    assert [sample.payload.rule for sample in data.split("auto", cache).samples(hash_file)] == before
-    data.split("upright").samples(hash_file)
-    data.entries = {"no text.jpg": {"words": []}}
-    data.split("auto").samples(hash_file)
+    assert rules("auto", cache) == ["bounds", "bounds", "no_polygons"]
+    for path in digests:
+        path.write_bytes(b"whoever reads this again finds no header")
+    assert rules("auto", cache) == ["bounds", "bounds", "no_polygons"]
+    assert rules("auto", None) == ["unread", "unread", "no_polygons"]
+    assert rules("upright", None) == ["declared"] * 3
 
 
 def test_a_damaged_memory_of_headers_is_read_as_empty(data: Data, tmp_path: Path) -> None:
