@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from ocr import cache
 from ocr.cache import CacheParams
 from ocr.datasets import TensorDataset
 from pipeline.codec import encode
@@ -79,10 +80,7 @@ def test_samples_that_were_evicted_are_misses_once_a_fault_tells_of_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     faults = iter([1, 1, 2])
-    usage = SimpleNamespace(
-        getrusage=lambda _: SimpleNamespace(ru_majflt=next(faults)), RUSAGE_SELF=resource.RUSAGE_SELF
-    )
-    monkeypatch.setattr("ocr.datasets.reading.resource", usage)
+    monkeypatch.setattr(resource, "getrusage", lambda _: SimpleNamespace(ru_majflt=next(faults)))
     dataset = TensorDataset(tensors_store(tmp_path, 4, CANVAS), ("image",))
     _ = dataset[0:4]
     evict(dataset)
@@ -186,7 +184,7 @@ def test_warming_works_on_as_many_threads_as_it_may(
     params = CacheParams(mode=mode, threads=threads)
     dataset = TensorDataset(tensors_store(tmp_path, 2, CANVAS), ("image",), cache=params)
     together = threading.Barrier(2, timeout=20 if meet else 0.1)
-    monkeypatch.setattr("ocr.cache.check_samples", lambda *_: together.wait())
+    monkeypatch.setattr(cache, "check_samples", lambda *_: together.wait())
     with contextlib.nullcontext() if meet else pytest.raises(threading.BrokenBarrierError):
         dataset.warm()
 
@@ -258,7 +256,7 @@ def test_locking_more_than_is_allowed_is_said_and_no_error(
     def refuse(*_: object) -> None:
         raise OSError(12, "Cannot allocate memory")
 
-    monkeypatch.setattr("pipeline.pages.Region.lock", refuse)
+    monkeypatch.setattr(Region, "lock", refuse)
     dataset = TensorDataset(tensors_store(tmp_path, 2, CANVAS), cache=CacheParams(lock=True))
     assert dataset.warm().resident == 2
     assert "ulimit -l" in caplog.text

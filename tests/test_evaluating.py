@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 import pytorch_lightning as pl
 
+from ocr.precision import Measured
 from tests.support.shell import Shell
+from warmstore import epoch_bench, inputs
 
 # Small text on a small canvas: gently shrunk maps, so that kernels are not thinner than a pixel.
 SETTINGS = (
@@ -79,7 +81,7 @@ def test_bfloat16_keeps_the_metric_of_a_trained_detector(shell: Small, learnt: d
 def test_a_metric_that_moves_is_exit_code_1(
     shell: Small, learnt: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ocr.precision.Measured.moved", lambda self, reference: 0.0021)
+    monkeypatch.setattr(Measured, "moved", lambda self, reference: 0.0021)
     arguments = ("precision", "--split", "train", "--checkpoint", learnt["checkpoint"])
     assert shell(*arguments).returncode == 1
     assert shell(*arguments, "--tolerance", "0.003").returncode == 0
@@ -109,7 +111,7 @@ def test_a_checkpoint_of_another_canvas_is_refused(shell: Small, learnt: dict[st
 def test_a_checkpoint_of_another_detector_is_refused(
     shell: Small, learnt: dict[str, Any], monkeypatch: pytest.MonkeyPatch, command: str, setting: str
 ) -> None:
-    monkeypatch.setattr("warmstore.inputs.checked_store", lambda *_: None)
+    monkeypatch.setattr(inputs, "checked_store", lambda *_: None)
     done = shell(command, "--split", "train", "--checkpoint", learnt["checkpoint"], setting)
     assert done.returncode == 2 and "the checkpoint belongs to another detector" in done.stderr
     assert setting.partition("=")[0].rpartition(".")[2] in done.stderr
@@ -131,7 +133,7 @@ class Inline(Executor):
 def test_epochs_are_the_same_on_every_rung(
     shell: Small, learnt: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("warmstore.epoch_bench.ProcessPoolExecutor", Inline)
+    monkeypatch.setattr(epoch_bench, "ProcessPoolExecutor", Inline)
     arguments = ("epoch", "--split", "train", "--checkpoint", learnt["checkpoint"])
     found = json.loads(shell.bench(*arguments, "--epochs", "2", "--json").stdout)
     assert found["same_metrics"] == {"32-true": True, "bf16-mixed": True}

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline import mapped
 from pipeline.codec import encode
 from pipeline.errors import StoreError
 from pipeline.mapped import MappedArray
@@ -141,7 +142,7 @@ def test_more_chunks_than_may_be_mapped_are_read_from_their_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = open_store(tensors_store(tmp_path, 5, ALIGNED))
-    monkeypatch.setattr("pipeline.mapped._MAX_MAPS", 4)
+    monkeypatch.setattr(mapped, "_MAX_MAPS", 4)
     array = MappedArray(store, "image")
     assert "5 chunk files" in (array.why_copied or "")
     out = np.empty((5, 3, 64, 64), np.uint8)

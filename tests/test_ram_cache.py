@@ -17,10 +17,13 @@ import numpy as np
 import pytest
 from torch.utils.data import DataLoader
 
+from ocr import cache
 from ocr.cache import CacheParams
 from ocr.datasets import TensorDataset
 from ocr.datasets.collate import as_collated
+from pipeline import shared
 from pipeline.errors import StoreError
+from pipeline.pages import Region
 from pipeline.residency import file_residency, read_direct
 from pipeline.shared import SharedMemory
 from tests.support.reads import CANVAS, IMAGE_BYTES, SAMPLE_BYTES, assert_reads, copies, evict
@@ -44,7 +47,7 @@ def test_pages_of_any_size_hold_the_same_samples(
     tmp_path: Path, huge_pages: bool, at_hand: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not at_hand:
-        monkeypatch.setattr("pipeline.pages.Region.collapse", lambda *_: False)
+        monkeypatch.setattr(Region, "collapse", lambda *_: False)
     path = tensors_store(tmp_path, 7, CANVAS)
     evict(TensorDataset(path))
     dataset = TensorDataset(path, cache=CacheParams(mode="ram", huge_pages=huge_pages))
@@ -183,7 +186,7 @@ def test_a_child_forked_while_the_copy_is_filled_keeps_nobody_waiting(
             os._exit(0)
         children.append(child)
 
-    monkeypatch.setattr("ocr.cache.check_samples", fork)
+    monkeypatch.setattr(cache, "check_samples", fork)
     dataset.warm()
     try:
         with (dataset.store.path / "zarr.json").open() as file:
@@ -211,7 +214,7 @@ def test_too_little_shared_memory_is_seen_before_and_read_around(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     dataset = TensorDataset(tensors_store(tmp_path, 3, CANVAS), cache=CacheParams(mode="ram"))
-    monkeypatch.setattr("pipeline.shared.available_memory", lambda: 1000)
+    monkeypatch.setattr(shared, "available_memory", lambda: 1000)
     dataset.warm()
     assert "the RAM cache is not filled" in caplog.text
     assert_reads(dataset, 3)

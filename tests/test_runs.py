@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -50,7 +51,7 @@ def test_runs_go_only_where_asked_and_the_newest_of_each_kind_stay(shell: Shell)
 
 
 def test_a_run_under_way_stays(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("warmstore.runs.time.strftime", lambda _: "20260106-120000")
+    monkeypatch.setattr(time, "strftime", lambda _: "20260106-120000")
     config = load_config("tiny")[0].model_copy(update={"work_dir": shell.folder / "work/tiny"})
     with run_folder(config, "train") as folder:
         found = shell.json("gc", "--runs", "1")["runs"]

@@ -10,25 +10,25 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
 
 import pytest
 
-from pipeline import failpoints, files
+from pipeline import assemble, failpoints, files, workspace
 from pipeline.errors import PipelineError
 from pipeline.executors import ExecutorConfig
 from pipeline.runner import run_stages
-from pipeline.stage import Field, Inputs, Stage
 from pipeline.store import open_store
-from pipeline.task import compute_sample
 from pipeline.workspace import exclusive
 from tests.support.toy import (
     STAGES,
+    Read,
     Silent,
     assert_published_is_whole,
     clean_digests,
+    computed_by,
     edit,
     make_pipeline,
     outlook,
@@ -142,13 +142,7 @@ def test_finished_chunks_are_kept(
     with pytest.raises(PipelineError):
         run(raw, tmp_path / "work", ["read"], ExecutorConfig(kind="serial", batch=4))
     failpoints.arm("")
-    computed: list[str] = []
-
-    def compute_and_tell(stage: Stage, fields: Sequence[Field], inputs: Inputs) -> dict[str, Any]:
-        computed.append(inputs.sample_id)
-        return compute_sample(stage, fields, inputs)
-
-    monkeypatch.setattr("pipeline.task.compute_sample", compute_and_tell)
+    computed = computed_by(Read, monkeypatch)
     found = run(raw, tmp_path / "work", ["read"])
     assert len(computed) == left
     assert found["read"].digest == run(raw, tmp_path / "clean", ["read"])["read"].digest
@@ -219,7 +213,7 @@ def test_what_is_copied_for_want_of_links_is_synced(
     synced: list[str] = []
     monkeypatch.setattr(Path, "hardlink_to", refuse)
     monkeypatch.setattr(
-        "pipeline.assemble.sync_all", lambda folder, names: [sync_and_tell(folder / name) for name in names]
+        assemble, "sync_all", lambda folder, names: [sync_and_tell(folder / name) for name in names]
     )
     run(raw, tmp_path / "work")
     edit(raw)
@@ -235,7 +229,7 @@ def test_a_first_run_syncs_the_folders_that_it_makes(
     raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     synced: list[Path] = []
-    monkeypatch.setattr("pipeline.workspace.sync", synced.append)
+    monkeypatch.setattr(workspace, "sync", synced.append)
     run(raw, tmp_path / "work", ["read"])
     made = {tmp_path / "work" / name for name in ("", "val", "val/.generations", "val/.generations/read")}
     assert made <= set(synced)
@@ -405,7 +399,7 @@ def test_staging_deleted_under_a_run_is_one_error(raw: Path, tmp_path: Path) -> 
 def test_full_disk_is_seen_before_the_stage_starts(
     raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.computing.free_bytes", lambda folder: 100)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=100))
     with pytest.raises(PipelineError, match="paint of split val needs about"):
         run(raw, tmp_path / "work")
 
@@ -417,7 +411,7 @@ def test_finished_chunks_need_no_room(raw: Path, tmp_path: Path, monkeypatch: py
     with pytest.raises(PipelineError, match="rerun continues"):
         run(raw, tmp_path / "work", ["paint"])
     failpoints.arm("")
-    monkeypatch.setattr("pipeline.computing.free_bytes", lambda folder: 0)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=0))
     assert run(raw, tmp_path / "work", ["paint"])["paint"].accepted == 3
 
 
@@ -472,7 +466,7 @@ def test_unchanged_files_are_not_hashed_again(
     later = time.time_ns() + 60 * 10**9
     work = tmp_path / "work"
     run(raw, work)
-    monkeypatch.setattr("pipeline.source.time.time_ns", lambda: later)
+    monkeypatch.setattr(time, "time_ns", lambda: later)
     for hashed in (4, 0):
         pipeline = make_pipeline(raw, work)
         outlook(pipeline, "read")

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ import pytest
 import xarray
 import zarr
 
+from pipeline import files, zarr_format
 from pipeline.computing import predicted_bytes
 from pipeline.errors import PipelineError, StoreError
 from pipeline.executors import ExecutorConfig
@@ -247,7 +249,7 @@ def test_missing_or_damaged_chunk_is_an_error(raw: Path, tmp_path: Path, name: s
 
 
 def test_larger_sets_share_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.zarr_format.MAX_CHUNKS", 3)
+    monkeypatch.setattr(zarr_format, "MAX_CHUNKS", 3)
     raw = tmp_path / "raw"
     write(raw, **{f"n{i:02}": f"sample {i}" for i in range(10)})
     run(raw, tmp_path / "work")
@@ -282,7 +284,7 @@ def test_samples_that_exchange_their_contents_are_not_up_to_date(raw: Path, tmp_
 def test_chunks_that_are_packed_anew_are_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: Sequence[int], packed: int
 ) -> None:
-    monkeypatch.setattr("pipeline.zarr_format.MAX_CHUNKS", 3)
+    monkeypatch.setattr(zarr_format, "MAX_CHUNKS", 3)
     raw = tmp_path / "raw"
     write(raw, **{f"n{i:02}": f"sample {i}" for i in range(10)})
     run(raw, tmp_path / "work", ["read"])
@@ -292,7 +294,7 @@ def test_chunks_that_are_packed_anew_are_counted(
 def test_plan_and_space_check_count_chunks_that_are_packed_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.zarr_format.MAX_CHUNKS", 3)
+    monkeypatch.setattr(zarr_format, "MAX_CHUNKS", 3)
     raw, work = tmp_path / "raw", tmp_path / "work"
     write(raw, **{f"n{i:02}": f"sample {i}" for i in range(10)})
     run(raw, work)
@@ -302,7 +304,7 @@ def test_plan_and_space_check_count_chunks_that_are_packed_anew(
     assert [previews[name].compute for name in STAGES] == [1, 1, 1]
     assert previews["pack"].predicted_bytes == (1 + 7) * (store.manifest.size // 10)
     one = predicted_bytes(Paint().fields())
-    monkeypatch.setattr("pipeline.computing.free_bytes", lambda folder: 8 * one - 1)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=8 * one - 1))
     with pytest.raises(PipelineError, match="paint of split val needs about"):
         run(raw, work)
 
@@ -359,10 +361,10 @@ def test_declared_fields_survive_the_attributes(raw: Path, tmp_path: Path) -> No
 def test_many_new_files_are_synced_in_one_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path / "raw", **{f"n{i}": f"sample {i}" for i in range(40)})
     synced: list[Path] = []
-    monkeypatch.setattr("pipeline.files.sync", lambda path: synced.append(path))
+    monkeypatch.setattr(files, "sync", synced.append)
     run(tmp_path / "raw", tmp_path / "work", ["read"])
     assert not synced
-    monkeypatch.setattr("pipeline.files._sync_file_system", lambda path: False)
+    monkeypatch.setattr(files, "_sync_file_system", lambda path: False)
     write(tmp_path / "raw", n3="edited")
     run(tmp_path / "raw", tmp_path / "work", ["read"])
     names = {path.name for path in synced}

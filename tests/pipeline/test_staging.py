@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +14,14 @@ from pipeline.computing import predicted_bytes
 from pipeline.errors import PipelineError, Quarantine
 from pipeline.executors import ExecutorConfig
 from pipeline.preview import preview
-from pipeline.stage import Field, Inputs, Stage
+from pipeline.stage import Inputs
 from pipeline.store import open_store
-from pipeline.task import compute_sample
 from tests.support.toy import (
     STAGES,
     Paint,
     assert_published_is_whole,
     clean_digests,
+    computed_by,
     make_pipeline,
     run,
     tree,
@@ -43,18 +43,6 @@ def _break_off(raw: Path, work: Path, script: str) -> None:
     with pytest.raises(PipelineError, match="rerun continues"):
         run(raw, work, ["paint"], ONE_BY_ONE)
     failpoints.arm("")
-
-
-def _count_computed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    computed: list[str] = []
-
-    def compute_and_tell(stage: Stage, fields: Sequence[Field], inputs: Inputs) -> Any:
-        if stage.name == "paint":
-            computed.append(inputs.sample_id)
-        return compute_sample(stage, fields, inputs)
-
-    monkeypatch.setattr("pipeline.task.compute_sample", compute_and_tell)
-    return computed
 
 
 def test_a_stray_file_beside_finished_chunks_stays_behind(raw: Path, tmp_path: Path) -> None:
@@ -110,7 +98,7 @@ def test_finished_chunks_serve_at_other_places(
     _break_off(raw, work, "chunk.write:7:eio")  # three samples of two chunks each are done
     write(raw, **{"0": "in front"})
     run(raw, work, ["read"])
-    computed = _count_computed(monkeypatch)
+    computed = computed_by(Paint, monkeypatch)
     result = run(raw, work, ["paint"])["paint"]
     assert len(computed) == result.samples - 3 and "0.txt" in computed
     assert (result.computed, result.reused) == (len(computed), 3)
@@ -124,12 +112,14 @@ def test_chunks_behind_a_quarantined_sample_move_up(
     write(raw, c="good luck")
     run(raw, tmp_path / "all")
 
-    def refuse_b(stage: Stage, fields: Sequence[Field], inputs: Inputs) -> Any:
-        if stage.name == "paint" and inputs.sample_id == "b.txt":
-            raise Quarantine("bad", "b is refused")
-        return compute_sample(stage, fields, inputs)
+    compute = Paint.compute
 
-    monkeypatch.setattr("pipeline.task.compute_sample", refuse_b)
+    def refuse_b(self: Paint, inputs: Inputs) -> Mapping[str, Any]:
+        if inputs.sample_id == "b.txt":
+            raise Quarantine("bad", "b is refused")
+        return compute(self, inputs)
+
+    monkeypatch.setattr(Paint, "compute", refuse_b)
     run(raw, tmp_path / "work")
     assert_published_is_whole(tmp_path / "work")
     store, wanted = (open_store(tmp_path / name / "val/paint.zarr") for name in ("work", "all"))

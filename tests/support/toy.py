@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import pytest
 
 from pipeline.digest import digest
 from pipeline.errors import Quarantine
@@ -175,6 +176,19 @@ def repair(raw: Path, work: Path, name: str) -> Repair:
     """Repair a store of the toy pipeline."""
     builder = Builder(ExecutorConfig(kind="serial"), Silent())
     return repair_stage(outlook(make_pipeline(raw, work), name), builder)
+
+
+def computed_by(stage: type[Stage], patch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the samples that a stage computes from here on."""
+    names: list[str] = []
+    compute = stage.compute
+
+    def compute_and_tell(self: Stage, inputs: Inputs) -> Mapping[str, Any]:
+        names.append(inputs.sample_id)
+        return compute(self, inputs)
+
+    patch.setattr(stage, "compute", compute_and_tell)
+    return names
 
 
 def outlook(pipeline: Pipeline, name: str) -> Outlook:
