@@ -128,6 +128,15 @@ def test_every_limit_can_be_set(limits: Limits, code: str) -> None:
     assert refused(data, limits) == code
 
 
+def test_an_animation_begins_with_a_whole_picture_or_is_not_supported() -> None:
+    data = made.save(IMAGE, "WEBP", save_all=True, append_images=[IMAGE.rotate(180)], lossless=True)
+    frame = data.index(b"ANMF") + 8
+    assert data[frame : frame + 12] == b"\0" * 6 + b"\x27\0\0\x17\0\0"
+    for start, value in ((0, 1), (6, 0x25)):  # begins further right, ends further left
+        moved = data[: frame + start] + bytes([value]) + data[frame + start + 1 :]
+        assert refused(moved) == "unsupported_format"
+
+
 def test_frames_are_counted_up_to_the_limit_even_where_directories_run_in_a_circle() -> None:
     pages = made.save(IMAGE, "TIFF", save_all=True, append_images=[IMAGE, IMAGE])
     assert refused(pages, Limits(max_frames=2)) == "too_many_frames"
@@ -194,7 +203,7 @@ def test_walks_end_however_much_there_is_to_walk() -> None:
     webp = b"RIFF\xff\xff\xff\x7fWEBP" + b"ANMF\0\0\0\0" * 210_000
     for data in (markers, chunks, webp):
         assert refused(data, no_limits) == "corrupt"
-    tags = [(256, 4, 1, 5), (257, 4, 1, 5), (258, 3, 1, 8), (262, 3, 1, 1)]
+    tags = [(256, 4, 1, 5), (257, 4, 1, 5), (258, 3, 1, 8), (262, 3, 1, 1), (273, 4, 1, 8)]
     circle = made.tiff_block(tags)[:-4] + b"\x08\0\0\0"
     assert read_header(circle, no_limits).frames > 100
 

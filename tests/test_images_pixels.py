@@ -155,6 +155,8 @@ def marked(one: Page, kind: int, tag: int = 254) -> Page:
         tiff(marked(LARGE, 4), LARGE),
         tiff(SMALL, LARGE),
         tiff(Page(SMALL.tags, SMALL.chunks, [LARGE])),
+        tiff(Page(LARGE.tags, [*LARGE.chunks, b"more"])),
+        tiff(page(GRAY, 8, BLACK_IS_ZERO, predictor=2)),  # readers disagree whether it counts
         b"II*\0\x10\0\0\0CR\2\0" + bytes(4) + made.tiff_block([(256, 4, 1, 8), (257, 4, 1, 8)])[8:],
     ],
 )

@@ -132,13 +132,16 @@ def _png(data: bytes, limits: Limits) -> Header:
 def _webp(data: bytes, limits: Limits) -> Header:
     """Read the chunks of a WebP file (RFC 9649)."""
     size: tuple[int, int] | None = None
-    blocks, xmp, frames, metadata, damage = [], b"", 0, False, None
+    canvas, blocks, xmp, frames, metadata, damage = b"", [], b"", 0, False, None
     end = 8 + int.from_bytes(data[4:8], "little")
     if end > len(data):
         damage = Damage("truncated", f"{end} bytes promised, {len(data)} there")
     for kind, start, length in _webp_chunks(data, min(end, len(data))):
         size = size or _webp_size(kind, data[start : start + min(length, 10)])
         frames += kind == b"ANMF"
+        canvas = data[start + 4 : start + 10] if kind == b"VP8X" else canvas
+        if canvas and kind == b"ANMF" and frames == 1 and data[start : start + 12] != bytes(6) + canvas:
+            raise Quarantine("unsupported_format", "an animation whose first frame is not the whole picture")
         if kind == b"XMP ":
             xmp, metadata = data[start : start + length], True
         if kind == b"EXIF":

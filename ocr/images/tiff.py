@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice
 
 from ocr.images import exif
@@ -14,7 +14,7 @@ _MAX_DIRECTORIES = 65_536  # which may be chained in a circle
 _LOOKED_AT = 100  # of the other directories, and of the tags in them, which are sorted
 _KIND, _OLD_KIND, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 254, 255, 256, 257, 258, 259, 262
 _SAMPLES, _PLANES, _COLOURS, _PICTURES, _INKS, _EXTRA, _FORMAT, _XMP = 277, 284, 320, 330, 332, 338, 339, 700
-_FILL_ORDER = 266
+_FILL_ORDER, _STRIPS, _ROWS, _PREDICTOR, _TILE_WIDTH, _TILE_HEIGHT, _TILES = 266, 273, 278, 317, 322, 323, 324
 _PRIVATE = frozenset({_XMP, 33723, 34377, 34665, 34853})  # XMP, IPTC, Photoshop, EXIF, GPS
 _CANON = b"\x10\0\0\0CR\2\0"  # raw photographs whose pictures do not say that they are previews
 _REDUCED, _PAGE, _MASK = 1, 2, 4  # bits of _KIND
@@ -22,6 +22,7 @@ _REDUCED, _PAGE, _MASK = 1, 2, 4  # bits of _KIND
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _CMYK, _YCBCR = 0, 1, 2, 3, 5, 6
 _JPEG, _FAX = 7, (2, 3, 4)
 _COMPRESSIONS = (1, *_FAX, 5, _JPEG, 8, 32773, 32946, 34925, 50000)
+_PREDICTED = (5, 8, 32946, 34925, 50000)
 _READ_RIGHT = {
     _WHITE_IS_ZERO: (1, (1, 2, 4, 8), ()),
     _BLACK_IS_ZERO: (1, (1, 2, 4, 8, 16), ((0,), (2,))),
@@ -84,7 +85,13 @@ class Directory:
         self.height, self.width = self.first(_HEIGHT, 0), self.first(_WIDTH, 0)
         self.kind = self.first(_KIND, _REDUCED if self.first(_OLD_KIND, 1) == 2 else 0)
         self.private = not _PRIVATE.isdisjoint(self._entries)
-        self.xmp = exif.content(data, self._entries[_XMP]) if _XMP in self._entries else b""
+
+    @property
+    def xmp(self) -> bytes:
+        """The XMP packet, or nothing."""
+        with suppress(exif.CorruptError):
+            return exif.content(self._data, self._entries[_XMP]) if _XMP in self._entries else b""
+        return b""
 
     def all(self, tag: int, default: tuple[int, ...] = ()) -> tuple[int, ...]:
         """Give the values of a tag."""
@@ -135,20 +142,29 @@ def _doubt(tags: Directory) -> str | None:
     depth = bits[0]
     if set(bits) != {depth} or len(bits) not in (1, samples) or depth not in depths or formats != {1}:
         return f"{bits} bits a sample of formats {formats} with photometric interpretation {photometric}"
-    known = not extra or (
-        extra in extras and (depth == 8 or (depth, photometric, len(extra)) == (16, _RGB, 1))
-    )
+    known = not extra or (extra in extras and (depth == 8 or (photometric == _RGB and extra in ((0,), (2,)))))
     unsaid = photometric == _RGB and not extra and samples == 4  # alpha, as a rule
-    if not known or (depth == 16 and 1 in extra) or (samples != colours + len(extra) and not unsaid):
+    if not known or (samples != colours + len(extra) and not unsaid):
         return f"{samples} samples a pixel, extra ones of kinds {extra}"
     if photometric == _PALETTE and (len(tags.all(_COLOURS)) != 3 << depth or max(tags.all(_COLOURS)) < 256):
         return "a palette of another length or of 8 bits"
     if tags.first(_INKS, 1) != 1:
         return "inks other than CMYK"
+    if tags.first(_FILL_ORDER, 1) != 1 and (depth >= 8 or photometric == _PALETTE):
+        return "bits in reverse order"
+    if tags.first(_PREDICTOR, 1) != 1 and compression not in _PREDICTED:
+        return f"a predictor with compression {compression}"
     planar = tags.first(_PLANES, 1) != 1 and (samples > 1 or compression == 1)
-    reversed_bits = tags.first(_FILL_ORDER, 1) != 1
     if planar and (depth != 8 or extra or photometric not in (_BLACK_IS_ZERO, _RGB, _CMYK)):
         return f"{depth} bits a sample in planes"
-    if reversed_bits and (depth >= 8 or photometric == _PALETTE):
-        return "bits in reverse order"
-    return None
+    return _pieces(tags, samples if planar else 1)
+
+
+def _pieces(tags: Directory, planes: int) -> str | None:
+    """Say where there are more or fewer strips or tiles than the picture needs."""
+    strips = tags.all(_STRIPS)
+    rows = tags.first(_ROWS, tags.height) if strips else tags.first(_TILE_HEIGHT, 0)
+    columns = tags.width if strips else tags.first(_TILE_WIDTH, 0)
+    there = len(strips or tags.all(_TILES))
+    needed = -(-tags.height // max(rows, 1)) * -(-tags.width // max(columns, 1)) * planes
+    return None if there == needed else f"{there} strips or tiles where {needed} belong"
