@@ -21,6 +21,7 @@ from pipeline.pages import PAGE, Region, whole_pages
 from pipeline.residency import read_direct
 from pipeline.stage import Chunked
 from pipeline.store import Store
+from pipeline.zarr_format import chunk_key
 
 Samples = NDArray[Any]
 
@@ -193,17 +194,18 @@ class MappedArray:
         """Map every chunk file at its place; say why where that is not possible."""
         if self.chunks > min(_MAX_MAPS, _maps_allowed() // 10):
             return f"in {self.chunks} chunk files, more than can be mapped"
+        folder = str(self.store.path / self.name)
         try:
             for chunk in range(self.chunks):
-                self._map_file(chunk)
+                self._map_file(chunk, f"{folder}/{chunk_key(chunk, len(self.shape))}")
         except OSError as error:
             return f"on a file system that cannot map it ({error.strerror})"
         self._are_placed(0, self.chunks)
         return None
 
-    def _map_file(self, chunk: int) -> None:
+    def _map_file(self, chunk: int, path: str) -> None:
         try:
-            descriptor = os.open(self._path(chunk), os.O_RDONLY | os.O_CLOEXEC)
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
             raise self._problem(chunk, f"cannot be read ({error.strerror})") from None
         try:
