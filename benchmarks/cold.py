@@ -21,9 +21,10 @@ from pathlib import Path
 from typing import get_args
 
 from benchmarks.read import open_warm, read_epoch
-from benchmarks.turns import Epoch, compare, evict
+from benchmarks.turns import Epoch, compare
 from pipeline.stage import Chunked, Codec
 from pipeline.store import open_store
+from tests.support.reads import evict
 
 
 def sides(stores: list[Path], batch: int) -> dict[str, Epoch]:

@@ -4,7 +4,7 @@
 
 The bare loop is PyTurboJPEG's decode and the same resize, and nothing else. All sides do every file
 in turn, one right after the other, so that what else the machine does hits them alike; of the rounds,
-the fastest counts for each file. Times are CPU seconds of this thread.
+the fastest counts for each file. Times are CPU time of this thread.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import json
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ import torch
 import turbojpeg
 from PIL import Image
 
+from benchmarks.turns import fastest
 from ocr.decoding import DecodeParams, decode_upright
 from ocr.geometry import letterbox
 from ocr.images import Limits, read_header
@@ -35,6 +36,7 @@ SAFE = DecodeParams(dct_scaling="safe")
 # VmHWM and not getrusage: the latter's maximum is inherited from the process that started this one.
 _PEAK = """
 import re, sys
+from functools import partial
 from pathlib import Path
 import torch, torch.nn.functional
 from stages.decode import Decode, decode_upright
@@ -83,24 +85,18 @@ def speed(paths: list[Path], rounds: int) -> dict[str, Any]:
         data = path.read_bytes()
         height, width = read_header(data, Limits()).size
         megapixels += height * width / 1e6
-        for name, side in sides.items():
-            totals[name] += min(_cpu_seconds(side, data) for _ in range(rounds))
+        spent, _ = fastest({name: partial(side, data) for name, side in sides.items()}, rounds)
+        totals = {name: total + spent[name] for name, total in totals.items()}
     count = len(paths)
     return {
         "images": count,
         "megapixels an image": round(megapixels / count, 2),
-        "bare loop, ms an image": round(1e3 * totals["bare"] / count, 2),
-        "stage, ms an image": round(1e3 * totals["stage"] / count, 2),
+        "bare loop, ms an image": round(totals["bare"] / count, 2),
+        "stage, ms an image": round(totals["stage"] / count, 2),
         "stage / bare loop": round(totals["stage"] / totals["bare"], 3),
-        "dct_scaling=safe, ms an image": round(1e3 * totals["safe"] / count, 2),
+        "dct_scaling=safe, ms an image": round(totals["safe"] / count, 2),
         "speed-up by dct_scaling=safe": round(totals["stage"] / totals["safe"], 2),
     }
-
-
-def _cpu_seconds(work: Callable[[bytes], object], data: bytes) -> float:
-    start = time.thread_time()
-    work(data)
-    return time.thread_time() - start
 
 
 def error(paths: list[Path]) -> dict[str, Any]:

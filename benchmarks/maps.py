@@ -19,6 +19,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.turns import fastest
 from ocr.maps import MapParams, build_maps
 from tests.support.map_referees import INSTALLED
 from tests.support.map_reference import reference_maps
@@ -89,14 +90,8 @@ def compare(polygons: Polygons, side: int, rounds: int) -> dict[str, float]:
         "the plain loop": lambda: reference_maps(polygons, ignore, side, side),
     }
     sides |= {name: partial(draw, polygons, side, side) for name, draw in INSTALLED.items()}
-    best = dict.fromkeys(sides, np.inf)
-    for _ in range(rounds):
-        for name, function in sides.items():
-            for _ in range(10 if name == "maps" else 1):
-                started = time.thread_time()
-                function()
-                best[name] = min(best[name], 1e3 * (time.thread_time() - started))
-    return best
+    times, _ = fastest(sides, rounds)
+    return times
 
 
 def differences(polygons: Polygons, side: int) -> str:

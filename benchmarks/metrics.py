@@ -11,14 +11,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.turns import fastest
 from ocr.ceiling import LabelledImage
 from ocr.metrics import CLEval, IouHmean
 from tests.support.receipt_labels import labelled_receipts
@@ -106,16 +107,11 @@ def alternate(
     ours: Callable[..., None], theirs: Callable[..., None], cases: list[Case]
 ) -> tuple[float, float]:
     """CPU milliseconds per image of both sides; every image is updated equally often on both."""
-    ours(*cases[0])
-    theirs(*cases[0])
-    best = np.full((len(cases), 2), np.inf)
-    for _ in range(ROUNDS):
-        for index, case in enumerate(cases):
-            for side, update in enumerate((ours, theirs)):
-                started = time.thread_time()
-                update(*case)
-                best[index, side] = min(best[index, side], 1000 * (time.thread_time() - started))
-    ours_ms, their_ms = best.mean(axis=0)
+    times = []
+    for case in cases:
+        spent, _ = fastest({"ours": partial(ours, *case), "theirs": partial(theirs, *case)}, ROUNDS)
+        times.append((spent["ours"], spent["theirs"]))
+    ours_ms, their_ms = np.mean(times, axis=0)
     return float(ours_ms), float(their_ms)
 
 

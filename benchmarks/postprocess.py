@@ -12,14 +12,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 
+from benchmarks.turns import fastest
 from ocr.postprocess import BoxDecoder, BoxParams
 from tests.support.receipt_labels import labelled_receipts, soft_map
 from tests.support.referees import db_post_process
@@ -54,27 +55,22 @@ def compare(maps: list[Any], shape: str, score_mode: str) -> dict[str, Any]:
         {"unclip_ratio": 1.5, "min_size": 1.0, "shape": shape, "score_mode": score_mode}
     )
     decoder, loop = BoxDecoder(params), common_loop(shape, score_mode)
-    ours, theirs, found, loop_found = [], [], [], []
+    eye, times, regions = np.eye(3), [], []
     for prob_map in maps:
-        side = prob_map.shape[0]
-        sides: list[Callable[[], Any]] = [
-            lambda: decoder.decode_one(prob_map, np.eye(3), (side, side)).polygons,  # noqa: B023
-            lambda: loop(prob_map),  # noqa: B023
-        ]
-        (fast, polygons), (slow, boxes) = (best(call) for call in sides)
-        ours.append(fast)
-        theirs.append(slow)
-        found.append(len(polygons))
-        loop_found.append(len(boxes))
+        decode = partial(decoder.decode_one, prob_map, eye, prob_map.shape)
+        spent, given = fastest({"ours": decode, "loop": partial(loop, prob_map)}, ROUNDS)
+        times.append((spent["ours"], spent["loop"]))
+        regions.append((len(given["ours"].polygons), len(given["loop"])))
+    (ours_ms, loop_ms), (found, loop_found) = np.mean(times, axis=0), np.mean(regions, axis=0)
     return {
         "shape": shape,
         "score_mode": score_mode,
-        "regions": float(np.mean(found)),
-        "loop_regions": float(np.mean(loop_found)),
-        "ours_ms": float(np.mean(ours)),
-        "slowest_ms": float(np.max(ours)),
-        "loop_ms": float(np.mean(theirs)),
-        "ratio": float(np.mean(theirs) / np.mean(ours)),
+        "regions": found,
+        "loop_regions": loop_found,
+        "ours_ms": ours_ms,
+        "slowest_ms": max(times)[0],
+        "loop_ms": loop_ms,
+        "ratio": loop_ms / ours_ms,
     }
 
 
@@ -87,16 +83,6 @@ def common_loop(shape: str, score_mode: str) -> Callable[[Any], Any]:
     loop.min_size = 1
     find = loop.boxes_from_bitmap if shape == "box" else loop.polygons_from_bitmap
     return lambda prob_map: find(prob_map, prob_map > 0.3, *prob_map.shape[::-1])[0]
-
-
-def best(call: Callable[[], Any]) -> tuple[float, Any]:
-    """The fastest of the rounds, in CPU milliseconds, and what the call gave."""
-    times = []
-    for _ in range(ROUNDS):
-        started = time.thread_time()
-        result = call()
-        times.append(1000 * (time.thread_time() - started))
-    return min(times), result
 
 
 if __name__ == "__main__":

@@ -30,11 +30,12 @@ import torch
 
 from benchmarks.read_competitors import ARRAY_LIBRARIES, TOUCHED, Batches, touch
 from benchmarks.read_streaming import STREAMING_LIBRARIES
-from benchmarks.turns import Epoch, compare, evict
+from benchmarks.turns import Epoch, compare
 from ocr.cache import CacheParams
 from ocr.datasets import TensorDataset
 from ocr.datasets.collate import ARRAYS, DEFAULT_FIELDS
 from ocr.datasets.normalise import Normaliser
+from tests.support.reads import evict
 from tests.support.stores import fields as store_fields
 from tests.support.stores import sample, write_store
 

@@ -16,12 +16,14 @@ SAMPLE_BYTES = 64 * 64 * 8
 IMAGE_BYTES = 64 * 64 * 3
 
 
-def evict(dataset: TensorDataset) -> None:
-    """Drop the store's files from the page cache."""
-    for file in dataset.store.path.rglob("c.*"):
-        with file.open("rb") as open_file:
-            os.fsync(open_file.fileno())
-            os.posix_fadvise(open_file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+def evict(store: TensorDataset | Path) -> None:
+    """Drop a store's files from the page cache, but for those that somebody has mapped."""
+    path = store if isinstance(store, Path) else store.store.path
+    for file in path.rglob("*"):
+        if file.is_file():
+            with file.open("rb") as open_file:
+                os.fsync(open_file.fileno())
+                os.posix_fadvise(open_file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def assert_reads(dataset: TensorDataset, count: int, canvas: tuple[int, int] = CANVAS) -> None:
