@@ -24,9 +24,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ocr import source
-from ocr.source import AnnotatedSplit
 from ocr.synthetic import generate
-from pipeline import assemble, freshness, runner, task, workspace
+from pipeline import assemble, task, workspace
 from pipeline.codec import encode
 from pipeline.digest import digest
 from pipeline.executors import ExecutorConfig
@@ -82,8 +81,7 @@ def full_and_small_runs(name: str, overrides: list[str]) -> None:
     """
     config, _ = load_config(name, overrides)
     bare, written = _bare(config)
-    full, parts = _timed_run(config, BESIDES)
-    _, inside = _timed_run(load_config(name, [*overrides, "work_dir=again"])[0], BESIDES | WITHIN)
+    full, parts = _timed_run(config)
     functions = parts["computing"]
     reading = parts["reading"] + parts["labels"]
     writing = parts["writing"] + parts["files"]
@@ -101,14 +99,6 @@ def full_and_small_runs(name: str, overrides: list[str]) -> None:
     part("  encoding and writing chunks, upright files", writing, f" (chunks in a bare loop {written:.2f} s)")
     part("  flushing generations to the disk", flushing)
     part("  the engine's own: all the rest", own, f" ({own / bare:.1%} of the bare loop)")
-    row("  and of that, in a second run whose clocks cost more", "")
-    part("    listing the source, hashing its files", inside["listing"] - inside["labels"])
-    part("    planning", inside["planning"] - inside["listing"])
-    part("    checking outputs", inside["checking"])
-    part("    digests of values", inside["digests"])
-    part("    records, with small values", inside["records"] + inside["record files"])
-    part("    assembling", inside["assembling"] - inside["flushing"])
-
     command = [sys.executable, "-m", "warmstore", "run", "--config", name, "--split", "val", *overrides]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     walls = [_timed(command, environment) for _ in range(5)]
@@ -148,9 +138,7 @@ def _bare(config: RunConfig) -> tuple[float, float]:
     return functions, writing
 
 
-Parts = dict[str, tuple[Any, str]]
-
-BESIDES: Parts = {  # what is not the engine's own
+BESIDES: dict[str, tuple[Any, str]] = {  # what is not the engine's own
     "computing": (task, "compute_sample"),
     "reading": (task, "read_inputs"),
     "writing": (task, "_write_chunks"),
@@ -159,30 +147,21 @@ BESIDES: Parts = {  # what is not the engine's own
     "flushing": (assemble, "_sync_all"),
     "folders": (workspace, "sync"),
 }
-WITHIN: Parts = {
-    "checking": (task, "check_values"),
-    "digests": (task, "value_digest"),
-    "records": (task, "sample_record"),
-    "record files": (task, "write_records"),
-    "listing": (AnnotatedSplit, "samples"),
-    "planning": (freshness, "_look"),
-    "assembling": (runner, "assemble"),
-}
 
 
-def _timed_run(config: RunConfig, parts: Parts) -> tuple[float, dict[str, float]]:
+def _timed_run(config: RunConfig) -> tuple[float, dict[str, float]]:
     """Run all stages serially; gives seconds in all, and of its parts, each with those inside it."""
-    with _clocks(parts) as seconds:
+    with _clocks() as seconds:
         began = time.perf_counter()
         list(run_stages(config.pipeline("val"), _names(config), config.executor, SILENT))
         return time.perf_counter() - began, {name: spent for name, (spent,) in seconds.items()}
 
 
 @contextmanager
-def _clocks(parts: Parts) -> Iterator[dict[str, list[float]]]:
+def _clocks() -> Iterator[dict[str, list[float]]]:
     """Collect seconds of wall time: asking for the processor's would take ten times as long."""
-    seconds = {name: [0.0] for name in parts}
-    originals = {name: getattr(place, function) for name, (place, function) in parts.items()}
+    seconds = {name: [0.0] for name in BESIDES}
+    originals = {name: getattr(place, function) for name, (place, function) in BESIDES.items()}
 
     def timed(name: str) -> Callable[..., Any]:
         original, spent, now = originals[name], seconds[name], time.perf_counter
@@ -197,11 +176,11 @@ def _clocks(parts: Parts) -> Iterator[dict[str, list[float]]]:
         return call
 
     try:
-        for name, (place, function) in parts.items():
+        for name, (place, function) in BESIDES.items():
             setattr(place, function, timed(name))
         yield seconds
     finally:
-        for name, (place, function) in parts.items():
+        for name, (place, function) in BESIDES.items():
             setattr(place, function, originals[name])
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.errors import REBUILD, StoreError
-from pipeline.recipe import recipe_changes, upstream_changes
+from pipeline.recipe import full_recipe_changes
 from pipeline.stage import Chunked
 from pipeline.store import Store
 
@@ -19,7 +19,7 @@ def check_expected(store: Store, expect: Mapping[str, Any]) -> None:
     problems = []
     if "recipe" in expect:
         stored, wanted = store.info.recipe, expect["recipe"]
-        problems += [*recipe_changes(stored, wanted), *upstream_changes(stored, wanted)]
+        problems += full_recipe_changes(stored, wanted)
     if "canvas" in expect:
         canvas = tuple(expect["canvas"])
         image = store.declared.get("image")

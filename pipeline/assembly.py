@@ -97,11 +97,6 @@ class Assembly:
 
 def _whole_group(build: Assembly, rows: range, count: int) -> Staged | None:
     """Find the group of this run whose chunk is exactly these rows, if there is one."""
-    first = build.staged.get(build.indices[rows[0]])
-    if first is None or first.size != count or len(rows) != count:
-        return None
-    for slot, row in enumerate(rows):
-        staged = build.staged.get(build.indices[row])
-        if staged is None or staged.key != first.key or staged.slot != slot:
-            return None
-    return first
+    staged = [build.staged.get(build.indices[row]) for row in rows]
+    whole = len({one and one.key for one in staged}) == 1 and len(rows) == count
+    return staged[0] if whole and staged[0] is not None and staged[0].size == count else None

@@ -6,6 +6,7 @@ import logging
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -64,7 +65,10 @@ def compute_plan(
     seconds = 0.0
     if todo:
         with _isolated_after_a_crash(staging, config) as chosen:
-            seconds, computed = _compute(_task_maker(staging, plan), chosen, todo, advance)
+            stores = tuple(store.path for store in plan.candidates.stores)
+            recipe = recipe_digest(recipe_of(plan.stage))
+            task_of = partial(Task, plan.stage, recipe, staging.absolute(), stores)
+            seconds, computed = _compute(task_of, chosen, todo, advance)
         records |= computed
     return Computed(records, earlier, seconds)
 
@@ -133,13 +137,6 @@ def _isolated_after_a_crash(staging: Path, config: ExecutorConfig) -> Iterator[E
         yield config
     finally:
         mark.unlink(missing_ok=True)
-
-
-def _task_maker(staging: Path, plan: StagePlan) -> Callable[[tuple[Group, ...]], Task]:
-    """Give what makes a task of groups: everything else is the same for all tasks of a plan."""
-    recipe = recipe_digest(recipe_of(plan.stage))
-    paths = tuple(store.path for store in plan.candidates.stores)
-    return lambda groups: Task(plan.stage, staging.absolute(), paths, groups, recipe)
 
 
 def _compute(

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.errors import ConfigError
-from pipeline.recipe import recipe_changes, upstream_changes
+from pipeline.recipe import full_recipe_changes
 from pipeline.store import Store
 
 
@@ -57,6 +57,6 @@ def diff_stores(a: Store, b: Store) -> StoreDiff:
         added=[i for i in b.sample_ids if i not in a.rows],
         removed=[i for i in a.sample_ids if i not in b.rows],
         changed=changed,
-        recipe=[*recipe_changes(old, new), *upstream_changes(old, new)],
+        recipe=full_recipe_changes(old, new),
         reordered=common != [i for i in b.sample_ids if i in a.rows],
     )

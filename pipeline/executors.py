@@ -21,7 +21,7 @@ from pydantic import Field
 
 from pipeline.errors import ConfigError, WorkerLost
 from pipeline.stage import Parameters
-from pipeline.worker_processes import WorkerProcesses
+from pipeline.worker_processes import Call, WorkerProcesses
 
 Kind = Literal["serial", "threads", "processes", "dask"]
 
@@ -71,32 +71,14 @@ def open_executor(config: ExecutorConfig) -> Iterator[Executor]:
         yield executor
 
 
-class _Pending:
-    """A call that runs when its result is first asked for."""
-
-    def __init__(self, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
-        self._call = (function, args)
-        self._future: Future[Any] = Future()
-
-    def run(self) -> None:
-        function, args = self._call
-        try:
-            self._future.set_result(function(*args))
-        except Exception as error:
-            self._future.set_exception(error)
-
-    def result(self) -> Any:
-        return self._future.result(timeout=0)
-
-
 class _Serial:
-    def submit(self, function: Callable[..., Any], /, *args: Any) -> _Pending:
-        return _Pending(function, args)
+    def submit(self, function: Callable[..., Any], /, *args: Any) -> Call:
+        return Call(function, args)
 
-    def as_completed(self, futures: Iterable[_Pending]) -> Iterator[_Pending]:
-        for future in futures:
-            future.run()
-            yield future
+    def as_completed(self, calls: Iterable[Call]) -> Iterator[Call]:
+        for call in calls:
+            call.run()
+            yield call
 
 
 @contextmanager

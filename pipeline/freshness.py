@@ -140,7 +140,7 @@ def _look(pipeline: Pipeline, stage: Stage, above: Mapping[str, Outlook]) -> Out
         plan = without_damage(plan)
         reasons |= plan.why
     elif store is None:
-        reasons[problem or "never built"] = len(pending)
+        reasons |= {problem: 0} if problem else {"never built": len(pending)}
     elif unbuilt:
         reasons[f"{' and '.join(unbuilt)} {'are' if len(unbuilt) > 1 else 'is'} not built"] = 0
     if plan is not None or store is not None:

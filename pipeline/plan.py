@@ -227,7 +227,7 @@ def why_stale(plan: StagePlan, index: int, changes: Sequence[str] | None = None)
 def _reasons(plan: StagePlan) -> dict[str, int]:
     """Count the reasons over all stale samples, and say what changed besides them."""
     if plan.old is None:
-        return {plan.problem or "never built": len(plan.candidates.sample_ids)}
+        return {plan.problem: 0} if plan.problem else {"never built": len(plan.candidates.sample_ids)}
     changes = recipe_changes(plan.old.info.recipe, recipe_of(plan.stage))
     counts: Counter[str] = Counter()
     for index in plan.stale:

@@ -11,7 +11,7 @@ that read those.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -80,12 +80,12 @@ def recipe_changes(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> list
     return changes
 
 
-def upstream_changes(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> Iterator[str]:
-    """Say what differs in the recipes below a stage."""
+def full_recipe_changes(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+    """Say what differs between two recipes of one stage, or in those that it stands on."""
+    changes = recipe_changes(stored, wanted)
     for name, recipe in wanted["upstream"].items():
-        old = stored.get("upstream", {}).get(name, {})
-        yield from recipe_changes(old, recipe)
-        yield from upstream_changes(old, recipe)
+        changes += full_recipe_changes(stored.get("upstream", {}).get(name, {}), recipe)
+    return changes
 
 
 _UNSET = object()

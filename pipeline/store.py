@@ -9,7 +9,6 @@ from contextlib import suppress
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -90,9 +89,7 @@ class Store:
     def __enter__(self) -> Store:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def __del__(self) -> None:
@@ -237,7 +234,7 @@ class Store:
             return dict(json.loads(data))
         except (OSError, ValueError, KeyError, StoreError) as error:
             self.close()
-            what = error.problem if isinstance(error, StoreError) else error
+            what = error.problem if isinstance(error, StoreError) else getattr(error, "strerror", error)
             raise StoreError(f"{self.name} is no whole store (zarr.json: {what})", _MADE_ANEW) from None
 
     def _field(self, name: str) -> Field:

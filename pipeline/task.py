@@ -67,10 +67,10 @@ class Task:
     """
 
     stage: Stage
+    recipe: str
     staging: Path
     upstream: tuple[Path, ...]
     groups: tuple[Group, ...]
-    recipe: str
 
     @property
     def size(self) -> int:

@@ -13,7 +13,7 @@ from pipeline.errors import BUILD, REBUILD, REPAIR, RUN, Quarantine, Remedy, Sto
 from pipeline.files import linked_outside
 from pipeline.freshness import Pipeline
 from pipeline.manifest import MANIFEST, Manifest, checksum, read_manifest, scan
-from pipeline.recipe import full_recipe, recipe_changes, upstream_changes
+from pipeline.recipe import full_recipe, full_recipe_changes
 from pipeline.source import SourceSample
 from pipeline.stage import Inputs, Stage
 from pipeline.store import Store, open_store
@@ -122,7 +122,7 @@ def compare_with_source(
     results = {name: Verification(recomputed=len(chosen)) for name in names}
     for name, store in stores.items():
         wanted, stored = full_recipe(pipeline.stage(name), pipeline.stages), store.info.recipe
-        changes = [*recipe_changes(stored, wanted), *upstream_changes(stored, wanted)]
+        changes = full_recipe_changes(stored, wanted)
         if changes:
             raise StoreError(
                 f"{store.name} was made by another recipe than the configuration's: {'; '.join(changes)}",

@@ -27,11 +27,18 @@ from pipeline.errors import PipelineError, WorkerLost
 
 
 class Call:
-    """A call that waits for a worker; `result()` gives its value, or raises, once it has completed."""
+    """A call that waits for its turn; `result()` gives its value, or raises, once it has completed."""
 
-    def __init__(self, function: Callable[..., Any], args: tuple[Any, ...], timeout: float) -> None:
+    def __init__(self, function: Callable[..., Any], args: tuple[Any, ...], timeout: float = inf) -> None:
         self.function, self.args, self.timeout = function, args, timeout
         self.future: Future[Any] = Future()
+
+    def run(self) -> None:
+        """Make the call here and now."""
+        try:
+            self.future.set_result(self.function(*self.args))
+        except Exception as error:
+            self.future.set_exception(error)
 
     def result(self) -> Any:
         """Give the value; raises what the call raised, or WorkerLost."""

@@ -7,6 +7,7 @@ import shlex
 import shutil
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 
 import click
 
-from pipeline.errors import ConfigError, PipelineError, Remedy
+from pipeline.errors import ConfigError, PipelineError, Remedy, StoreError
 from pipeline.manifest import MANIFEST
 from pipeline.store import Store
 from warmstore.compose import COMMAND_LINE, Composed
@@ -46,10 +47,13 @@ class Invocation:
         return "val" if "val" in self.splits else self.splits[0]
 
     def furthest_store(self, split: str) -> Store | None:
-        """Open the last store in the order of stages that there is: it repeats the verdicts before it."""
-        workspace, stages = self.config.workspace(split), reversed(self.config.stages.in_order())
-        opened = (workspace.generations(stage).open() for stage in stages)
-        return next((store for store in opened if store is not None), None)
+        """Open the last store in the order of stages that can be: it repeats the verdicts before it."""
+        for stage in reversed(self.config.stages.in_order()):
+            with suppress(StoreError):
+                store = self.config.workspace(split).generations(stage).open()
+                if store is not None:
+                    return store
+        return None
 
 
 def run_options(

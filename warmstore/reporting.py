@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
+from pipeline.errors import StoreError
 from pipeline.preview import Preview
 from warmstore import show
 from warmstore.commands.training import metric_lines
@@ -19,9 +21,10 @@ def gather(
     quarantined: dict[str, list[dict[str, Any]]] = {}
     for split in previews:
         for stage in config.stages.in_order():
-            store = config.workspace(split).generations(stage).open()
-            if store is not None:
-                quarantined[split] = list(store.info.quarantined)
+            with suppress(StoreError):  # a store that cannot be opened is a row of its own
+                store = config.workspace(split).generations(stage).open()
+                if store is not None:
+                    quarantined[split] = list(store.info.quarantined)
     summaries = sorted((config.work_dir / "runs").glob("*/summary.json"))
     return {
         "stores": {s: {n: p.to_json() for n, p in stages.items()} for s, stages in previews.items()},
