@@ -14,10 +14,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from pipeline import failpoints
 from pipeline.verify import verify_store
-from tests.pipeline.test_faults import CONTEXT, RUN_POINTS, _killed
-from tests.support.toy import STAGES, run, write
+from tests.support.toy import RUN_POINTS, STAGES, exit_code, run, write
 
 _TEXTS = ("one", "one\ntwo", "bad", "12345", "a longer line of text", "")
 
@@ -48,14 +46,10 @@ def _round(folder: Path, rng: random.Random) -> int:
     for _ in range(6):
         write(raw, **{rng.choice("abcdefgh"): rng.choice(_TEXTS) for _ in range(rng.randint(1, 4))})
         script = f"{rng.choice(RUN_POINTS)}:{rng.randint(1, 30)}:kill"
-        child = CONTEXT.Process(target=_killed, args=(script, raw, work))
-        child.start()
-        child.join()
-        kills += child.exitcode == -9
+        kills += exit_code(script, raw, work) == -9
         for name in STAGES:
             path = work / f"val/{name}.zarr"
             assert not path.exists() or verify_store(path).passed, f"{name} is damaged after {script}"
-    failpoints.arm("")
     found = {name: result.digest for name, result in run(raw, work).items()}
     clean = {name: result.digest for name, result in run(raw, folder / "clean").items()}
     assert found == clean, "the rerun differs from the clean build"

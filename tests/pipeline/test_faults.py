@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import multiprocessing
 import os
 import shutil
 import subprocess
@@ -23,6 +22,8 @@ from pipeline.runner import run_stages
 from pipeline.store import open_store
 from pipeline.workspace import exclusive
 from tests.support.toy import (
+    CONTEXT,
+    RUN_POINTS,
     STAGES,
     Read,
     Silent,
@@ -30,6 +31,7 @@ from tests.support.toy import (
     clean_digests,
     computed_by,
     edit,
+    exit_code,
     make_pipeline,
     outlook,
     run,
@@ -37,9 +39,6 @@ from tests.support.toy import (
     write,
 )
 
-CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["tests.support.toy"])
-RUN_POINTS = [point for point in failpoints.POINTS if point != "gc.unlink"]
 KILLS = 60
 
 
@@ -47,11 +46,6 @@ KILLS = 60
 def _disarm() -> Iterator[None]:
     yield
     failpoints.arm("")
-
-
-def _killed(script: str, raw: Path, work: Path) -> None:
-    failpoints.arm(script)
-    run(raw, work)
 
 
 @pytest.mark.slow
@@ -65,10 +59,7 @@ def test_kill_spread_over_all_visits(raw: Path, tmp_path: Path, point: str) -> N
     for visit in sorted({round(i * (visits - 1) / (KILLS - 1)) + 1 for i in range(KILLS)}):
         work = tmp_path / f"work{visit}"
         shutil.copytree(base, work, symlinks=True)
-        child = CONTEXT.Process(target=_killed, args=(f"{point}:{visit}:kill", raw, work))
-        child.start()
-        child.join()
-        assert child.exitcode == -9
+        assert exit_code(f"{point}:{visit}:kill", raw, work) == -9
         assert_published_is_whole(work)
         assert clean_digests(raw, work) == wanted
         assert not list(work.rglob("*.tmp"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import time
@@ -13,6 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
+from pipeline import failpoints
 from pipeline.digest import digest
 from pipeline.errors import Quarantine
 from pipeline.executors import ExecutorConfig
@@ -25,6 +27,9 @@ from pipeline.verify import verify_store
 from pipeline.workspace import Workspace
 
 SIDE = 8
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload([__name__])
+RUN_POINTS = [point for point in failpoints.POINTS if point != "gc.unlink"]
 
 
 class Read(Stage):
@@ -176,6 +181,19 @@ def repair(raw: Path, work: Path, name: str) -> Repair:
     """Repair a store of the toy pipeline."""
     builder = Builder(ExecutorConfig(kind="serial"), Silent())
     return repair_stage(outlook(make_pipeline(raw, work), name), builder)
+
+
+def exit_code(script: str, raw: Path, work: Path) -> int | None:
+    """Run the toy pipeline in a child process with a scripted fault; gives its exit code."""
+    child = CONTEXT.Process(target=_run_scripted, args=(script, raw, work))
+    child.start()
+    child.join()
+    return child.exitcode
+
+
+def _run_scripted(script: str, raw: Path, work: Path) -> None:
+    failpoints.arm(script)
+    run(raw, work)
 
 
 def computed_by(stage: type[Stage], patch: pytest.MonkeyPatch) -> list[str]:
