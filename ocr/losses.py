@@ -14,9 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ocr.loss_values import FLAGS, kept_negatives, loss_terms
 from ocr.model import DetectorOutput
 from ocr.params import LossParams as LossParams
+
+_MAPS = ("prob_maps", "prob_masks", "thresh_maps", "thresh_masks")
 
 
 class Losses(NamedTuple):
@@ -31,37 +32,20 @@ class Losses(NamedTuple):
 def detector_loss(output: DetectorOutput, batch: Mapping[str, Tensor], params: LossParams) -> Losses:
     """Compare logits (B, 1, H, W) with a batch's `prob_maps`, `prob_masks`, `thresh_maps`, `thresh_masks`.
 
-    Maps may have any dtype; they are read as float32. On the host, where no gradient is asked for and
-    flags are stored as whole numbers, the values come from `ocr.loss_values`, which is much faster.
+    Logits and maps may have any dtype; they are read as float32.
     """
-    host = output.prob_logits.device.type == "cpu"
-    gradient = torch.is_grad_enabled() and any(logits.requires_grad for logits in output)
-    if host and not gradient and not any(batch[name].is_floating_point() for name in FLAGS):
-        values = loss_terms(output, batch, params.negative_ratio, params.steepness)
-        return _weighted(params, *(torch.tensor(value, dtype=torch.float32) for value in values))
+    prob_map, prob_mask, thresh_map, thresh_mask = (batch[name].float() for name in _MAPS)
     with torch.autocast(output.prob_logits.device.type, enabled=False):
-        return _weighted(params, *_differentiable_terms(output, batch, params))
-
-
-def _differentiable_terms(
-    output: DetectorOutput, batch: Mapping[str, Tensor], params: LossParams
-) -> tuple[Tensor, Tensor, Tensor]:
-    prob_logits, thresholds = output.prob_logits.float(), output.thresh_logits.float().sigmoid()
-    prob_map, prob_mask, thresh_mask = (batch[name].float() for name in FLAGS)
-    step = approximate_binary_map(prob_logits.sigmoid(), thresholds, params.steepness)
-    return (
-        balanced_bce(prob_logits, prob_map, prob_mask, params.negative_ratio),
-        dice_loss(step, prob_map, prob_mask),
-        masked_l1(thresholds, batch["thresh_maps"].float(), thresh_mask),
-    )
-
-
-def _weighted(params: LossParams, probability: Tensor, binary: Tensor, threshold: Tensor) -> Losses:
-    total = (
-        params.probability_weight * probability
-        + params.binary_weight * binary
-        + params.threshold_weight * threshold
-    )
+        prob_logits, thresholds = output.prob_logits.float(), output.thresh_logits.float().sigmoid()
+        step = approximate_binary_map(prob_logits.sigmoid(), thresholds, params.steepness)
+        probability = balanced_bce(prob_logits, prob_map, prob_mask, params.negative_ratio)
+        binary = dice_loss(step, prob_map, prob_mask)
+        threshold = masked_l1(thresholds, thresh_map, thresh_mask)
+        total = (
+            params.probability_weight * probability
+            + params.binary_weight * binary
+            + params.threshold_weight * threshold
+        )
     return Losses(total, probability, binary, threshold)
 
 
@@ -89,6 +73,11 @@ def balanced_bce(logits: Tensor, target: Tensor, mask: Tensor, negative_ratio: f
     return _sum(loss, positive + negative) / max(positives + kept, 1)
 
 
+def kept_negatives(positives: int, negatives: int, ratio: float) -> int:
+    """How many negatives count: `ratio` times the positives, at least one, and all without a positive."""
+    return min(negatives, max(1, int(positives * ratio))) if positives else negatives
+
+
 def hardest(losses: Tensor, candidates: Tensor, count: int) -> Tensor:
     """Weights of the `count` largest losses among `candidates` (0 or 1), all float32 of one shape.
 
@@ -96,14 +85,25 @@ def hardest(losses: Tensor, candidates: Tensor, count: int) -> Tensor:
     `count` and no pixel is preferred for its place. 0 < `count` < the number of candidates.
     """
     flat = losses.flatten()
-    if flat.device.type == "cpu":
-        # Ten times as fast as torch's topk, which would be most of the loss.
-        border = torch.from_numpy(np.partition(flat.numpy(), len(flat) - count))[len(flat) - count]
-    else:
-        border = flat.topk(count, sorted=False).values.min()
+    on_host = flat.device.type == "cpu"
+    border = _kth_largest(flat, count) if on_host else flat.topk(count, sorted=False).values.min()
     above = (losses > border).float()
     level = (losses == border).float().mul_(candidates)
     return above.add_(level.mul_((count - above.sum()) / level.sum()))
+
+
+def _kth_largest(values: Tensor, count: int) -> Tensor:
+    """Select by the upper half of the bits, then by all of them: numbers from 0 up are in their bits' order.
+
+    On the host it takes a third of the time of torch's topk, and equal values do not slow it down.
+    """
+    bits = values.numpy().view(np.uint32)
+    upper = bits >> 16
+    largest_first = np.bincount(upper)[::-1].cumsum()
+    found = np.searchsorted(largest_first, count)
+    beyond = largest_first[found - 1] if found else 0
+    same = np.sort(bits[upper == len(largest_first) - 1 - found])
+    return values.new_tensor(same[beyond - count].view(np.float32))
 
 
 def dice_loss(prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:

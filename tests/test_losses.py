@@ -194,3 +194,97 @@ def test_autocast_does_not_change_the_losses(dtype: torch.dtype) -> None:
     with torch.autocast("cpu", dtype):
         actual = detector_loss(output, batch, LossParams())
     assert actual == expected
+
+
+def example_batch(seed: int = 0) -> tuple[DetectorOutput, dict[str, Tensor]]:
+    """Logits of three images and their maps in the stored dtypes: a tenth is text, a tenth is hidden."""
+    generator = torch.Generator().manual_seed(seed)
+    shape = (3, 1, 72, 96)
+    text, hidden, near, thresh = torch.rand((4, *shape), generator=generator)
+    output = DetectorOutput(*(4 * torch.randn((2, *shape), generator=generator)))
+    return output, {
+        "prob_maps": (text < 0.1).to(torch.uint8),
+        "prob_masks": (hidden > 0.1).to(torch.uint8),
+        "thresh_maps": (0.3 + 0.4 * thresh).half(),
+        "thresh_masks": (near < 0.3).to(torch.uint8),
+    }
+
+
+@pytest.mark.parametrize("steepness", [1.0, 50.0, 5000.0])
+def test_double_precision_agrees(steepness: float) -> None:
+    output, batch = example_batch()
+    target, mask, thresh_mask = (batch[name].double() for name in ("prob_maps", "prob_masks", "thresh_masks"))
+    logits, thresh_logits = (one.double() for one in output)
+    bce = torch.nn.functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
+    positives = int((target * mask).sum())
+    hard = bce[(mask > target)].sort(descending=True).values[: 3 * positives]
+    step = torch.sigmoid(steepness * (logits.sigmoid() - thresh_logits.sigmoid())) * mask
+    difference = ((thresh_logits.sigmoid() - batch["thresh_maps"]).abs() * thresh_mask).sum()
+    losses = detector_loss(output, batch, LossParams(steepness=steepness))
+    expected = (
+        ((bce * target * mask).sum() + hard.sum()) / (4 * positives),
+        1 - 2 * (step * target).sum() / (step.sum() + positives),
+        difference / thresh_mask.sum(),
+    )
+    for actual, wanted in zip(losses[1:], expected, strict=True):
+        assert actual.dtype == torch.float32 and actual.item() == pytest.approx(wanted.item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_logits_of_any_dtype_are_read_as_float32(dtype: torch.dtype) -> None:
+    output, batch = example_batch()
+    rounded = DetectorOutput(*(one.to(dtype) for one in output))
+    same = DetectorOutput(*(one.float() for one in rounded))
+    assert detector_loss(rounded, batch, LossParams()) == detector_loss(same, batch, LossParams())
+
+
+def test_sums_over_a_large_batch_of_equal_losses_are_exact() -> None:
+    zeros = torch.zeros(4, 1, 512, 512)
+    flags = dict.fromkeys(("prob_maps", "prob_masks", "thresh_masks"), torch.ones_like(zeros).bool())
+    terms = detector_loss(DetectorOutput(zeros, zeros), {**flags, "thresh_maps": zeros + 0.3}, LossParams())
+    exact = torch.tensor([np.log(2), 1 - 2 * 0.5 / 1.5, 0.2], dtype=torch.float32)
+    torch.testing.assert_close(torch.stack(terms[1:]), exact, rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_nan_is_not_hidden(which: int) -> None:
+    output, batch = example_batch()
+    batch = {**batch, **dict.fromkeys(("prob_masks", "thresh_masks"), torch.ones_like(batch["prob_maps"]))}
+    output[which][1, 0, 5, 5] = float("nan")
+    assert detector_loss(output, batch, LossParams()).total.isnan()
+    output[which][:] = float("nan")
+    assert detector_loss(output, batch, LossParams()).total.isnan()
+
+
+def test_layout_and_dtype_of_a_batch_do_not_matter() -> None:
+    output, batch = example_batch()
+    expected = detector_loss(output, batch, LossParams())
+    columns = DetectorOutput(*(one.mT.contiguous().mT for one in output))
+    for dtype in (torch.bool, torch.float32):
+        flags = {name: batch[name].to(dtype) for name in ("prob_maps", "prob_masks", "thresh_masks")}
+        for actual, wanted in zip(
+            detector_loss(columns, {**batch, **flags}, LossParams()), expected, strict=True
+        ):
+            torch.testing.assert_close(actual, wanted)
+
+
+def test_one_negative_counts_at_least() -> None:
+    logits, text = torch.tensor([[[[0.0, 3.0, 1.0]]]]), maps_of([1, 0, 0])
+    actual = balanced_bce(logits, text, torch.ones_like(text), negative_ratio=0.01)
+    assert actual.item() == pytest.approx((np.log(2) + np.log1p(np.exp(3))) / 2)
+
+
+@pytest.mark.parametrize("default", [torch.float64, torch.bfloat16])
+def test_torchs_default_dtype_changes_nothing(default: torch.dtype, request: pytest.FixtureRequest) -> None:
+    output, batch = example_batch()
+    expected = detector_loss(output, batch, LossParams())
+    request.addfinalizer(lambda: torch.set_default_dtype(torch.float32))
+    torch.set_default_dtype(default)
+    assert detector_loss(output, batch, LossParams()) == expected
+
+
+def test_a_batch_of_no_samples_has_a_loss() -> None:
+    output, batch = example_batch()
+    none = DetectorOutput(*(one[:0] for one in output))
+    losses = detector_loss(none, {name: values[:0] for name, values in batch.items()}, LossParams())
+    assert losses[1:] == (0, 1, 0)
