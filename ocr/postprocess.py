@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ocr.geometry import clockwise, transform_points
 from ocr.growing import grown
-from ocr.map_regions import exceeding, means_inside
+from ocr.map_regions import means_inside
 from ocr.params import BoxParams as BoxParams
 from pipeline.errors import PipelineError
 
@@ -86,12 +86,12 @@ class BoxDecoder:
 
     def _contours(self, prob_map: Floats) -> Sequence[Contour]:
         """Trace the outer and inner borders of what exceeds the threshold: int32 (P, 1, 2) each."""
-        mask, finite = exceeding(prob_map, self.params.threshold)
-        if not finite:
+        if not np.isfinite(prob_map).all():
             raise PipelineError(
                 "A probability map holds NaN or infinity: look at the checkpoint and at the precision "
                 "that it ran in."
             )
+        mask = (prob_map > np.float32(self.params.threshold)).view(np.uint8)
         contours, _ = cv2.findContours(mask, cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)
         return contours[: self.params.max_candidates]
 

@@ -16,7 +16,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from ocr.laps import Laps
 from ocr.losses import Losses, LossParams, detector_loss
-from ocr.map_regions import probability_map
 from ocr.metrics import CLEval, IouHmean
 from ocr.metrics.cleval import CLEvalCounts
 from ocr.metrics.iou import IouCounts
@@ -86,10 +85,10 @@ class Scoring:
 
     def prepare(self) -> None:
         """Load what is compiled, so that the first epoch does not wait for it."""
-        logits = np.full((32, 32), -8, np.float32)
-        logits[8:24, 8:24] = 8
+        prob_map = np.zeros((32, 32), np.float32)
+        prob_map[8:24, 8:24] = 1
         corners = np.array([[8, 8], [24, 8], [24, 24], [8, 24]], dtype=np.float32)
-        self.evaluate("", logits, np.eye(3), (32, 32), [corners], ["text"])
+        self.evaluate("", prob_map, np.eye(3), (32, 32), [corners], ["text"])
 
     def begin(self, device: torch.device) -> None:
         """Begin an epoch of outputs on `device`; what an interrupted one left is dropped."""
@@ -104,13 +103,13 @@ class Scoring:
         """Keep a batch's logits (B, 1, H, W) until they are handed over.
 
         Reads the four maps, `inverse_matrix`, `size`, `polygons`, `ignore`, `sample_id`, and `text` where
-        it is there. A GPU computes losses and sigmoids at once, where the maps lie.
+        it is there. A GPU computes losses at once, where the maps lie.
         """
         targets = {name: batch[name] for name in _TARGETS}
         if not self._on_host:
             self._measured.append(self.measure(output, targets))
             self.laps.lap("loss")
-        maps = as_float32(output.prob_logits if self._on_host else output.prob_logits.sigmoid())
+        maps = as_float32(output.prob_logits.sigmoid())
         self._kept = partial(self._submit, output, maps, targets, batch)
         self.laps.lap("transfer")
 
@@ -162,10 +161,8 @@ class Scoring:
         texts: Any = None,
         ignore: ArrayLike | None = None,
     ) -> Evaluation:
-        """Decode one map (H, W), of logits while outputs are on the host, and count; touches no state."""
+        """Decode one map (H, W) and count, touching no state."""
         began = time.thread_time()
-        if self._on_host:
-            prob_map = probability_map(prob_map)
         found = self.decoder.decode_one(prob_map, inverse_matrix, size)
         decoded = time.thread_time()
         iou, cleval = (

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ocr.annotations import icdar
+from ocr.annotations import read_annotations
 from ocr.ceiling import LabelledImage
 from ocr.geometry import Size, letterbox, transform_points
 from ocr.maps import MapParams, build_maps
@@ -20,7 +20,7 @@ Points = NDArray[np.float64]
 def labelled_receipts(folder: Path, step: int = 1) -> list[LabelledImage]:
     """Read every `step`-th receipt of a folder with `img/NNN.jpg` and `box/NNN.csv`."""
     images = []
-    for labels in list(icdar.read(folder / "box", folder / "img"))[::step]:
+    for labels in read_annotations(folder / "box", folder / "img").images[::step]:
         with Image.open(folder / "img" / labels.file) as picture:
             width, height = picture.size
         polygons = [word.points.astype(np.float32) for word in labels.words]
