@@ -18,11 +18,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ocr.ceiling import LabelledImage, find_ceiling
+from ocr.detection import BoxDecoder, BoxParams
+from ocr.evaluation import LabelledImage, find_ceiling
 from ocr.geometry import letterbox
 from ocr.maps import MapParams, build_maps
 from ocr.metrics import CLEval, IouHmean
-from ocr.postprocess import BoxDecoder, BoxParams
 from tests.support.receipt_labels import labelled_receipts, on_canvas
 
 CANVASES = (640, 800, 1024, 1280)

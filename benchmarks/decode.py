@@ -25,10 +25,9 @@ import turbojpeg
 from PIL import Image
 
 from benchmarks.turns import fastest
-from ocr.decoding import DecodeParams, decode_upright
 from ocr.geometry import letterbox
-from ocr.images import Limits, read_header
-from ocr.images.resize import resize
+from ocr.images import Limits, read_header, resize
+from ocr.preprocess import DecodeParams, decode_upright
 
 FULL = DecodeParams()
 SAFE = DecodeParams(dct_scaling="safe")

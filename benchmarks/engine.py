@@ -23,19 +23,18 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ocr import source
+from ocr.splits import annotated_split
 from ocr.synthetic import generate
-from pipeline import assemble, task, workspace
-from pipeline.codec import encode
+from pipeline import workspace
 from pipeline.digest import digest
-from pipeline.executors import ExecutorConfig
-from pipeline.freshness import Pipeline, survey
+from pipeline.execution import ExecutorConfig, assembly, task
+from pipeline.maintenance import compute_chain
+from pipeline.planning import FileHashes, Pipeline, SourceSample, survey
 from pipeline.runner import run_stages
-from pipeline.source import FileHashes, SourceSample
 from pipeline.stage import Chunked, Field, Inputs, Row, Stage
-from pipeline.verify import compute_chain
+from pipeline.store import encode
 from pipeline.workspace import Workspace
-from warmstore.config import RunConfig, load_config
+from warmstore.configuration import RunConfig, load_config
 from warmstore.show import Progress
 
 SILENT = Progress(None)
@@ -143,8 +142,8 @@ BESIDES: dict[str, tuple[Any, str]] = {  # what is not the engine's own
     "reading": (task, "read_inputs"),
     "writing": (task, "_write_chunks"),
     "files": (task, "_write_files"),
-    "labels": (source, "read_annotations"),
-    "flushing": (assemble, "_sync_all"),
+    "labels": (annotated_split, "read_annotations"),
+    "flushing": (assembly, "_sync_all"),
     "folders": (workspace, "sync"),
 }
 

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.turns import fastest
-from ocr.ceiling import LabelledImage
+from ocr.evaluation import LabelledImage
 from ocr.metrics import CLEval, IouHmean
 from tests.support.receipt_labels import labelled_receipts
 from tests.support.referees import cleval_metric, iou_evaluator

@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 
 from benchmarks.turns import fastest
-from ocr.postprocess import BoxDecoder, BoxParams
+from ocr.detection import BoxDecoder, BoxParams
 from tests.support.receipt_labels import labelled_receipts, soft_map
 from tests.support.referees import db_post_process
 

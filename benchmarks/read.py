@@ -31,10 +31,9 @@ import torch
 from benchmarks.read_competitors import ARRAY_LIBRARIES, TOUCHED, Batches, touch
 from benchmarks.read_streaming import STREAMING_LIBRARIES
 from benchmarks.turns import Epoch, compare
-from ocr.cache import CacheParams
 from ocr.datasets import TensorDataset
-from ocr.datasets.collate import ARRAYS, DEFAULT_FIELDS
-from ocr.datasets.normalise import Normaliser
+from ocr.datasets.batches import ARRAYS, DEFAULT_FIELDS, Normaliser
+from ocr.datasets.stored import CacheParams
 from tests.support.reads import evict
 from tests.support.stores import fields as store_fields
 from tests.support.stores import sample, write_store
@@ -151,9 +150,9 @@ def opening(path: Path, folder: Path) -> dict[str, Any]:
 
 PSS = """
 import sys, json, re
-from ocr.cache import CacheParams
+from ocr.datasets.stored.ram_cache import CacheParams
 from ocr.datasets import TensorDataset
-from ocr.datasets.collate import ARRAYS, DEFAULT_FIELDS
+from ocr.datasets.batches.batch import ARRAYS, DEFAULT_FIELDS
 from benchmarks.read import touch_batch
 def pss():
     return int(re.search(r"Pss: *(\\d+)", open("/proc/self/smaps_rollup").read())[1]) * 1024

@@ -86,7 +86,7 @@ def numpy_memmap(dataset: TensorDataset, folder: Path, batch: int) -> Batches:
 
 def zarr_python(dataset: TensorDataset, folder: Path, batch: int) -> Batches:
     """The store itself, by zarr-python: slices in order, orthogonal selection shuffled."""
-    fields = [dataset.store.fields[name.removesuffix("s")] for name in TOUCHED]
+    fields = [dataset.store.arrays[name.removesuffix("s")] for name in TOUCHED]
 
     def batches(order: str) -> Iterator[Arrays]:
         for pick in _picks(len(dataset), batch, order):

@@ -23,10 +23,9 @@ from torch.utils.data import DataLoader
 
 from benchmarks.read import synthetic
 from benchmarks.turns import Epoch, compare
-from ocr.cache import CacheParams
 from ocr.datasets import TensorDataset
-from ocr.datasets.collate import ARRAYS, Batch, as_collated
-from ocr.datasets.device import ahead_on_device
+from ocr.datasets.batches import ARRAYS, Batch, ahead_on_device, as_collated
+from ocr.datasets.stored import CacheParams
 
 FIELDS = tuple(ARRAYS)
 

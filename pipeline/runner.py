@@ -9,12 +9,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from pipeline.assemble import assemble
-from pipeline.computing import Reporter, compute_plan
 from pipeline.errors import PipelineError, Remedy
-from pipeline.executors import ExecutorConfig
-from pipeline.freshness import Outlook, Pipeline, survey
-from pipeline.plan import StagePlan
+from pipeline.execution import ExecutorConfig, Reporter, assemble, compute_plan
+from pipeline.planning import Outlook, Pipeline, StagePlan, survey
 from pipeline.workspace import Generations
 
 RUN_ANEW = Remedy("run", otherwise=" for a new generation")

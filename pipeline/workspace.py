@@ -21,9 +21,8 @@ from pathlib import Path
 from pipeline.errors import PipelineError
 from pipeline.failpoints import reach
 from pipeline.files import bytes_freed, sweep, sync
-from pipeline.holding import unused
 from pipeline.stage import File, Stage
-from pipeline.store import Store, open_store
+from pipeline.store import Store, open_store, unused
 
 BUILDING = ".building"
 _COLLECTED = ".collected"

@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ocr.canonical import CanonicalParams, canonicalize
-from ocr.images.libraries import geos, libjpeg_turbo, pillow
+from ocr.images import libraries
+from ocr.preprocess import CanonicalParams, canonicalize
 from pipeline.digest import digest
 from pipeline.stage import Field, File, FileContent, Inputs, Ragged, Row, Stage, Text
 
@@ -41,7 +41,11 @@ class Canonicalize(Stage, CanonicalParams):
 
     def libraries(self) -> Mapping[str, str]:
         """The lossless turn is libjpeg-turbo's, PNGs and the rest are Pillow's, repairs are GEOS's."""
-        return {"libjpeg-turbo": libjpeg_turbo(), "Pillow": pillow(), "GEOS": geos()}
+        return {
+            "libjpeg-turbo": libraries.libjpeg_turbo(),
+            "Pillow": libraries.pillow(),
+            "GEOS": libraries.geos(),
+        }
 
     def compute(self, inputs: Inputs) -> Mapping[str, Any]:
         """Make the sample canonical."""

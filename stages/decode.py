@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from ocr.decoding import DecodeParams, decode_upright
-from ocr.images.libraries import libjpeg_turbo, pillow, torch
+from ocr.images import libraries
+from ocr.preprocess import DecodeParams, decode_upright
 from pipeline.stage import Chunked, Field, Inputs, Row, Stage, Text
 
 
@@ -28,8 +28,8 @@ class Decode(Stage, DecodeParams):
 
     def libraries(self) -> Mapping[str, str]:
         """TurboJPEG decodes JPEG, Pillow the rest, torch resizes."""
-        versions = {"Pillow": pillow(), "torch": torch()}
-        return {"libjpeg-turbo": libjpeg_turbo(), **versions} if self.use_turbojpeg else versions
+        versions = {"Pillow": libraries.pillow(), "torch": libraries.torch()}
+        return {"libjpeg-turbo": libraries.libjpeg_turbo(), **versions} if self.use_turbojpeg else versions
 
     def compute(self, inputs: Inputs) -> Mapping[str, Any]:
         """Decode the sample's upright file."""

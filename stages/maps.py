@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import cv2
 
 from ocr.params import MapParams
-from ocr.tensors import MAP_DTYPES, final_maps
+from ocr.preprocess import MAP_DTYPES, final_maps
 from pipeline.stage import Chunked, Field, Inputs, Stage
 
 

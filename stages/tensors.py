@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from ocr.tensors import IMAGE_DTYPES, MAP_DTYPES, TensorParams, final_image
+from ocr.preprocess import IMAGE_DTYPES, MAP_DTYPES, TensorParams, final_image
 from pipeline.stage import Chunked, Field, Inputs, Ragged, Row, Stage
 
 

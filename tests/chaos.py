@@ -14,7 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from pipeline.verify import verify_store
+from pipeline.maintenance import verify_store
 from tests.support.toy import RUN_POINTS, STAGES, exit_code, run, write
 
 _TEXTS = ("one", "one\ntwo", "bad", "12345", "a longer line of text", "")

@@ -21,11 +21,9 @@ from pathlib import Path
 
 import xxhash
 
-from ocr.annotations import FORMATS
-from ocr.annotations.native import dump
-from ocr.frames import FrameEvidence, decide_frames
-from ocr.polygons import PolygonParams, repair_polygons
-from ocr.source import AnnotatedSplit
+from ocr.annotations import FORMATS, dump
+from ocr.preprocess import PolygonParams, repair_polygons
+from ocr.splits import AnnotatedSplit, FrameEvidence, decide_frames
 from pipeline.errors import PipelineError
 from tests.test_annotations import DOCUMENTED, LINES
 

@@ -23,8 +23,7 @@ from typing import TextIO
 import numpy as np
 from PIL import Image
 
-from ocr.canonical import CanonicalParams, RawSample, canonicalize
-from ocr.decoding import DecodeParams, decode_upright
+from ocr.preprocess import CanonicalParams, DecodeParams, RawSample, canonicalize, decode_upright
 from pipeline.errors import Quarantine
 from tests.support import image_bytes as made
 

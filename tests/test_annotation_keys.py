@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from ocr.annotations import Annotations, LabelOptions, read_annotations
-from ocr.annotations.labels import PLAIN
+from ocr.annotations import PLAIN, Annotations, LabelOptions, read_annotations
 from pipeline.errors import ConfigError
 from tests.support.labels import lay_out
 

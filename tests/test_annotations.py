@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ocr.annotations import AnnotationError, Word, read_annotations, words_digest
-from ocr.annotations.native import dump
+from ocr.annotations import AnnotationError, Word, dump, read_annotations, words_digest
 from tests.support.labels import lay_out, read_one
 
 Plain = tuple[list[list[float]], str, bool]

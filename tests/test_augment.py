@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from ocr.augment import AugmentParams, augment, draw, recolour, warp
 from ocr.geometry import letterbox, transform_points
 from ocr.maps import MapParams, build_maps
+from ocr.training import AugmentParams, augment, draw, recolour, warp
 
 CANVAS = (128, 128)
 SIZE = (256, 192)

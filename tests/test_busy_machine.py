@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from warmstore.machine import examine
-from warmstore.training import advise_threads
+from warmstore.workflows import advise_threads
 
 
 @pytest.mark.parametrize(

@@ -18,14 +18,11 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from ocr import cache
-from ocr.cache import CacheParams
 from ocr.datasets import TensorDataset
-from pipeline.codec import encode
+from ocr.datasets.stored import CacheParams, ram_cache
 from pipeline.errors import StoreError
-from pipeline.memory import available_memory
-from pipeline.pages import Region
-from pipeline.residency import InMemory, file_residency, store_residency
+from pipeline.memory import AddressRange, InMemory, available_memory, file_residency, store_residency
+from pipeline.store import encode
 from tests.support.reads import CANVAS, SAMPLE_BYTES, assert_reads, evict
 from tests.support.stores import tensors_store
 
@@ -141,7 +138,7 @@ def test_a_cache_that_is_off_says_so(tmp_path: Path) -> None:
     path = tensors_store(tmp_path, 3, CANVAS)
     evict(TensorDataset(path))
     told = str(TensorDataset(path, cache=CacheParams(mode="off")).warm())
-    assert told.endswith("; the other 3 are read from the store's files (cache.mode is off)")
+    assert told.endswith("; the other 3 are read from the store's files (ram_cache.mode is off)")
 
 
 @pytest.mark.parametrize("mode", ["mmap", "ram"])
@@ -184,7 +181,7 @@ def test_warming_works_on_as_many_threads_as_it_may(
     params = CacheParams(mode=mode, threads=threads)
     dataset = TensorDataset(tensors_store(tmp_path, 2, CANVAS), ("image",), cache=params)
     together = threading.Barrier(2, timeout=20 if meet else 0.1)
-    monkeypatch.setattr(cache, "check_samples", lambda *_: together.wait())
+    monkeypatch.setattr(ram_cache, "check_samples", lambda *_: together.wait())
     with contextlib.nullcontext() if meet else pytest.raises(threading.BrokenBarrierError):
         dataset.warm()
 
@@ -223,7 +220,7 @@ def test_warming_reads_nothing_beyond_the_budget(tmp_path: Path, mode: Any) -> N
 def test_an_older_kernel_is_warm_too(tmp_path: Path, verify: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tensors_store(tmp_path, 4, CANVAS)
     evict(TensorDataset(path))
-    monkeypatch.setattr(Region, "_advise", lambda *_: False)
+    monkeypatch.setattr(AddressRange, "_advise", lambda *_: False)
     dataset = TensorDataset(path, cache=CacheParams(verify=verify))
     assert dataset.warm().resident == 4
     assert_reads(dataset, 4)
@@ -256,7 +253,7 @@ def test_locking_more_than_is_allowed_is_said_and_no_error(
     def refuse(*_: object) -> None:
         raise OSError(12, "Cannot allocate memory")
 
-    monkeypatch.setattr(Region, "lock", refuse)
+    monkeypatch.setattr(AddressRange, "lock", refuse)
     dataset = TensorDataset(tensors_store(tmp_path, 2, CANVAS), cache=CacheParams(lock=True))
     assert dataset.warm().resident == 2
     assert "ulimit -l" in caplog.text

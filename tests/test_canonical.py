@@ -10,13 +10,12 @@ import pytest
 import xxhash
 from PIL import Image
 
-from ocr.annotations.words import Word
-from ocr.canonical import Canonical, CanonicalParams, RawSample, canonicalize
-from ocr.decoding import DecodeParams, decode_upright
+from ocr.annotations import Word
 from ocr.geometry import upright_points
+from ocr.preprocess import Canonical, CanonicalParams, DecodeParams, RawSample, canonicalize, decode_upright
 from pipeline.errors import PipelineError, Quarantine
 from pipeline.stage import FileContent, Inputs
-from stages.canonicalize import Canonicalize, upright_name
+from stages import Canonicalize, upright_name
 from tests.support import image_bytes as made
 
 BOX = [(4.0, 2.0), (20.0, 2.0), (20.0, 10.0), (4.0, 10.0)]

@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from ocr.ceiling import LabelledImage, Loss, find_ceiling, labelled_images
+from ocr.detection import BoxParams
+from ocr.evaluation import LabelledImage, MissReason, find_ceiling, labelled_images
 from ocr.maps import MapParams
-from ocr.postprocess import BoxParams
 from pipeline.errors import PipelineError
 from tests.support.receipt_labels import labelled_receipts
 
@@ -30,20 +30,20 @@ def image(*polygons, size=CANVAS, ignore=None):
 LINE = box(20, 40, 220, 70)
 
 LOSSES = {
-    Loss.OUTSIDE: ([LINE + 400], {}, {}),
-    Loss.TOO_SMALL: ([box(20, 100, 220, 106)], {"min_text_size": 8}, {}),
-    Loss.VANISHED: ([box(20, 100, 220, 102)], {"min_text_size": 0}, {}),
-    Loss.BELOW_MINIMUM: ([box(20, 100, 220, 112)], {}, {"min_size": 3.0}),
-    Loss.MERGED: (
+    MissReason.OUTSIDE: ([LINE + 400], {}, {}),
+    MissReason.TOO_SMALL: ([box(20, 100, 220, 106)], {"min_text_size": 8}, {}),
+    MissReason.VANISHED: ([box(20, 100, 220, 102)], {"min_text_size": 0}, {}),
+    MissReason.BELOW_MINIMUM: ([box(20, 100, 220, 112)], {}, {"min_size": 3.0}),
+    MissReason.MERGED: (
         [box(20, 100, 220, 130), box(20, 118, 220, 148)],
         {"shrink_ratio": 0.9},
         {"shrink_ratio": 0.9},
     ),
-    Loss.MISSHAPEN: ([box(20, 100, 300, 112)], {}, {"unclip_ratio": 1.5}),
+    MissReason.MISSHAPEN: ([box(20, 100, 300, 112)], {}, {"unclip_ratio": 1.5}),
 }
 
 
-@pytest.mark.parametrize("loss", Loss, ids=lambda loss: loss.name)
+@pytest.mark.parametrize("loss", MissReason, ids=lambda loss: loss.name)
 def test_every_loss_has_its_reason(loss):
     polygons, maps, boxes = LOSSES[loss]
     found = find_ceiling(
@@ -75,7 +75,7 @@ def test_a_larger_canvas_gives_small_text_back():
     page = image(*(box(20, y, 320, y + 24) for y in range(20, 900, 40)), size=(1000, 800))
     small, large = (find_ceiling([page], (side, side)) for side in (320, 640))
     assert small.iou["recall"] == 0.0
-    assert small.lost[Loss.TOO_SMALL] == small.regions
+    assert small.lost[MissReason.TOO_SMALL] == small.regions
     assert large.iou["recall"] == 1.0
 
 
@@ -91,7 +91,7 @@ def test_json():
     found = json.loads(json.dumps(find_ceiling([image(LINE)], CANVAS).as_json()))
     assert found["canvas"] == [320, 320]
     assert found["iou"] == {"precision": 1.0, "recall": 1.0, "hmean": 1.0}
-    assert set(found["lost"]) == {loss.value for loss in Loss}
+    assert set(found["lost"]) == {loss.value for loss in MissReason}
 
 
 def test_images_come_out_of_a_store():

@@ -12,7 +12,7 @@ import pytest
 import xarray
 import zarr
 
-from pipeline.residency import store_residency
+from pipeline.memory import store_residency
 from pipeline.store import open_store
 from tests.support.shell import PROJECT, Shell
 from warmstore.cli import COMMANDS

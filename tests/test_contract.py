@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from ocr.contract import check_batch
+from ocr.training import check_batch
 from pipeline.errors import PipelineError
 from tests.support.pages import Batch, collate, identity, sample_of
 

@@ -17,10 +17,9 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
-from ocr.cache import CacheParams
-from ocr.datasets import OcrDataModule, TensorDataset
-from ocr.datasets.loader import BatchLoader
-from ocr.datasets.normalise import Normaliser
+from ocr.datasets import BatchLoader, OcrDataModule, TensorDataset
+from ocr.datasets.batches import Normaliser
+from ocr.datasets.stored import CacheParams
 from pipeline.errors import ConfigError, StoreError
 from tests.support.reads import evict
 from tests.support.stores import sample, tensors_store
@@ -181,7 +180,7 @@ RANK = """
 import json, os, sys
 from pathlib import Path
 import torch
-from ocr.cache import CacheParams
+from ocr.datasets.stored.ram_cache import CacheParams
 from ocr.datasets import OcrDataModule
 from tests.support.reads import copies
 from tests.test_datamodule import Recorder, pl

@@ -10,16 +10,14 @@ from typing import Any
 
 import pytest
 
-from ocr.source import AnnotatedSplit
-from pipeline.executors import ExecutorConfig
-from pipeline.freshness import Pipeline
+from ocr.splits import AnnotatedSplit
+from pipeline.execution import ExecutorConfig
+from pipeline.planning import FileHashes, Pipeline
 from pipeline.runner import run_stages
-from pipeline.source import FileHashes
 from pipeline.stage import FileContent, Inputs
 from pipeline.store import open_store
 from pipeline.workspace import Workspace
-from stages.canonicalize import Canonicalize
-from stages.decode import Decode
+from stages import Canonicalize, Decode
 from tests.support import image_bytes as made
 from tests.support.toy import Silent
 

@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 from pydantic import ValidationError
 
-from ocr.decoding import DecodeParams, decode_upright
 from ocr.geometry import letterbox, transform_points
 from ocr.images import Limits, pillow, read_header, turbo
+from ocr.preprocess import DecodeParams, decode_upright
 from pipeline.errors import ConfigError, PipelineError, Quarantine
 from pipeline.stage import FileContent, Inputs
-from stages.decode import Decode
+from stages import Decode
 from tests.support import image_bytes as made
 
 COLOUR = Image.fromarray(made.picture())
@@ -371,7 +371,7 @@ def test_threads_and_processes_and_processors_give_the_same_bytes(receipts: Path
     assert seen == [digest] * 12
 
     code = (
-        "import sys, hashlib, pathlib; from ocr.decoding import DecodeParams, decode_upright\n"
+        "import sys, hashlib, pathlib; from ocr.preprocess.decode import DecodeParams, decode_upright\n"
         "image = decode_upright(pathlib.Path(sys.argv[1]).read_bytes(), DecodeParams()).image\n"
         "print(hashlib.sha256(image.tobytes()).hexdigest())"
     )

@@ -17,9 +17,8 @@ import pytest
 import torch
 
 from ocr.datasets import TensorDataset
-from ocr.datasets.collate import ARRAYS
-from ocr.datasets.device import ahead_on_device
-from ocr.laps import Laps
+from ocr.datasets.batches import ARRAYS, ahead_on_device
+from ocr.training import Stopwatch
 from tests.support.stores import sample, tensors_store
 
 CANVAS = (64, 64)
@@ -134,7 +133,7 @@ def test_a_lap_waits_for_the_stream_that_computes_and_not_for_copies(monkeypatch
     monkeypatch.setattr("torch.cuda.synchronize", lambda *_: pytest.fail("all streams are waited for"))
     current = SimpleNamespace(synchronize=lambda: waited.append(True))
     monkeypatch.setattr("torch.cuda.current_stream", lambda _: current)
-    laps = Laps()
-    laps.start(torch.device("cuda"))
-    laps.lap("forward")
-    assert (dict(laps.parts), waited) == ({"forward": 3.0}, [True])
+    stopwatch = Stopwatch()
+    stopwatch.start(torch.device("cuda"))
+    stopwatch.lap("forward")
+    assert (dict(stopwatch.parts), waited) == ({"forward": 3.0}, [True])

@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.pages import PAGE
-from pipeline.residency import file_residency, read_direct
+from pipeline.memory import PAGE, file_residency, read_direct
 
 CONTENT = np.random.default_rng(0).integers(0, 256, 3 * PAGE, np.uint8)
 

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import pytorch_lightning as pl
 
-from ocr.precision import Measured
+from ocr.evaluation import Measured
 from tests.support.shell import Shell
-from warmstore import epoch_bench, inputs
+from warmstore.workflows import epoch_ladder, inputs
 
 # Small text on a small canvas: gently shrunk maps, so that kernels are not thinner than a pixel.
 SETTINGS = (
@@ -133,7 +133,7 @@ class Inline(Executor):
 def test_epochs_are_the_same_on_every_rung(
     shell: Small, learnt: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(epoch_bench, "ProcessPoolExecutor", Inline)
+    monkeypatch.setattr(epoch_ladder, "ProcessPoolExecutor", Inline)
     arguments = ("epoch", "--split", "train", "--checkpoint", learnt["checkpoint"])
     found = json.loads(shell.bench(*arguments, "--epochs", "2", "--json").stdout)
     assert found["same_metrics"] == {"32-true": True, "bf16-mixed": True}

@@ -8,12 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ocr.annotations import AnnotatedImage, Word
-from ocr.annotations.fields import box_points
-from ocr.frame_sheet import FrameRow, draw_sheet, frame_rows
-from ocr.frames import FrameEvidence, LabelFrame
+from ocr.annotations import AnnotatedImage, Word, box_points
 from ocr.geometry import Points
-from ocr.source import LocatedImage
+from ocr.splits import FrameEvidence, FrameRow, LabelFrame, LocatedImage, draw_sheet, frame_rows
 
 HEIGHT, WIDTH = 200, 400  # as stored; upright, by orientation 6, 400 × 200
 BOX = box_points(20, 30, 180, 70)  # fits into both frames

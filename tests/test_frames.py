@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocr.annotations.fields import box_points
-from ocr.frames import FrameEvidence, LabelFrame, decide_frames, fits
+from ocr.annotations import box_points
 from ocr.geometry import ORIENTATIONS, Points, Size, transform_points, upright_matrix, upright_size
+from ocr.splits import FrameEvidence, LabelFrame, decide_frames, fits
 
 RAW = (40, 60)  # height, width as stored
 

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 
 from ocr.annotations import Word
-from ocr.canonical import RawSample
+from ocr.preprocess import RawSample
 from pipeline.digest import canonical_json, digest
-from pipeline.source import SourceSample
-from pipeline.values import value_digest
-from pipeline.verify import compute_chain
+from pipeline.maintenance import compute_chain
+from pipeline.planning import SourceSample
+from pipeline.store import value_digest
 from stages import STAGES, Canonicalize, Decode, Maps, Tensors
 
 GOLDEN = Path(__file__).parent / "golden"

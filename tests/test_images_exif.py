@@ -12,8 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from ocr.images import Limits, exif, read_header
-from ocr.images.upright import make_upright
+from ocr.images import Limits, exif, make_upright, read_header
 from tests.support import image_bytes as made
 
 TAG = 0x0112

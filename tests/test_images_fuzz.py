@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ocr.decoding import DecodeParams, decode_upright
+from ocr.preprocess import DecodeParams, decode_upright
 from pipeline.errors import Quarantine
 from tests import fuzz_images as fuzz
 

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ocr.decoding import DecodeParams, decode_upright
 from ocr.images import Header, Limits, jpeg, read_header
+from ocr.preprocess import DecodeParams, decode_upright
 from pipeline.errors import Quarantine
 from tests.support import image_bytes as made
 
@@ -216,13 +216,17 @@ def test_an_icc_profile_in_pieces_is_put_together() -> None:
 
 
 def test_torch_is_not_imported_before_it_is_needed() -> None:
-    code = "import sys, ocr.canonical, ocr.decoding; sys.exit('torch' in sys.modules)"
+    code = "import sys, ocr.preprocess.canonical, ocr.decoding; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_every_code_is_documented() -> None:
     root = Path(__file__).parents[1]
-    sources = [*root.glob("ocr/images/*.py"), root / "ocr/canonical.py", root / "ocr/decoding.py"]
+    sources = [
+        *root.glob("ocr/images/*.py"),
+        root / "ocr/preprocess/canonical.py",
+        root / "ocr/preprocess/decode.py",
+    ]
     pattern = re.compile(r'(?:Quarantine|Damage)\(\s*"(\w+)"')
     codes = {code for source in sources for code in pattern.findall(source.read_text())}
     assert {"corrupt", "truncated", "too_many_scans", "turbojpeg_refused"} <= codes

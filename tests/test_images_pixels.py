@@ -11,8 +11,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from ocr.decoding import DecodeParams, decode_upright
 from ocr.images import Limits, read_header
+from ocr.preprocess import DecodeParams, decode_upright
 from pipeline.errors import Quarantine
 from tests.support import image_bytes as made
 from tests.support import raster_bytes as raster

@@ -11,8 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from ocr.images import Limits, jpeg, read_header, turbo
-from ocr.images.upright import Upright, make_upright
+from ocr.images import Limits, Upright, jpeg, make_upright, read_header, turbo
 from tests.support import image_bytes as made
 
 TAG = 0x0112

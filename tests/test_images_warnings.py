@@ -12,9 +12,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from ocr.canonical import CanonicalParams, RawSample, canonicalize
-from ocr.decoding import DecodeParams, decode_upright
 from ocr.images import Limits, jpeg, read_header
+from ocr.preprocess import CanonicalParams, DecodeParams, RawSample, canonicalize, decode_upright
 from pipeline.errors import Quarantine
 from tests.support import image_bytes as made
 

@@ -14,13 +14,10 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
-from ocr.augment import AugmentParams
-from ocr.checkpoints import read_checkpoint
-from ocr.lightning_module import DetectorModule
 from ocr.maps import MapParams
 from ocr.model import DetectorOutput
-from ocr.optimizer import OptimizerParams, one_cycle
-from ocr.tensors import TensorParams
+from ocr.preprocess import TensorParams
+from ocr.training import AugmentParams, DetectorModule, OptimizerParams, one_cycle, read_checkpoint
 from pipeline.errors import ConfigError, PipelineError
 from tests.support.pages import (
     MEAN,
@@ -35,8 +32,8 @@ from tests.support.pages import (
     sample_of,
     trainer,
 )
-from warmstore.settings import ModelConfig, TrainingConfig
-from warmstore.training import trained_detector
+from warmstore.configuration import ModelConfig, TrainingConfig
+from warmstore.workflows import trained_detector
 
 pytestmark = [
     # Lightning's advice: few workers, a training without validation.

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ocr.loss_lines import LossLines
+from ocr.training import LossLines
 from tests.support.pages import loader, module, sample_of, trainer
 
 pytestmark = [
@@ -26,9 +26,11 @@ class Told:
         samples = [sample_of(seed, side=96) for seed in (1, 2, 3, 4)]
         run = trainer(folder, callbacks=[LossLines(every_s)], **settings)
         caplog.clear()
-        with caplog.at_level(logging.INFO, "ocr.loss_lines"):
+        with caplog.at_level(logging.INFO, "ocr.training.progress_log"):
             run.fit(module(), loader(samples), loader(samples))
-        self.lines = [record.message for record in caplog.records if record.name == "ocr.loss_lines"]
+        self.lines = [
+            record.message for record in caplog.records if record.name == "ocr.training.progress_log"
+        ]
         self.loss = float(run.callback_metrics["train/loss"])
         self.hmean = f"H-mean {run.callback_metrics['val/hmean']:.3f}"
 

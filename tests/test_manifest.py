@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import StoreError
-from pipeline.manifest import MANIFEST, Manifest, read_manifest
+from pipeline.store import MANIFEST, Manifest, read_manifest
 
 FILES = {"image/c.0": (7, "0" * 32), 'odd "name"\n/ü': (0, "a" * 32)}
 

@@ -14,13 +14,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline import mapped
-from pipeline.codec import encode
 from pipeline.errors import StoreError
-from pipeline.mapped import MappedArray
-from pipeline.pages import HUGE_PAGE, PAGE, Region, whole_pages
-from pipeline.shared import PageTaker, SharedMemory
-from pipeline.store import open_store
+from pipeline.memory import (
+    HUGE_PAGE,
+    PAGE,
+    AddressRange,
+    MappedArray,
+    PageTaker,
+    SharedMemory,
+    mapped_array,
+    whole_pages,
+)
+from pipeline.store import encode, open_store
 from tests.support.stores import fields, sample, tensors_store, write_store
 
 ALIGNED, UNALIGNED = (64, 64), (10, 11)
@@ -142,7 +147,7 @@ def test_more_chunks_than_may_be_mapped_are_read_from_their_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = open_store(tensors_store(tmp_path, 5, ALIGNED))
-    monkeypatch.setattr(mapped, "_MAX_MAPS", 4)
+    monkeypatch.setattr(mapped_array, "_MAX_MAPS", 4)
     array = MappedArray(store, "image")
     assert "5 chunk files" in (array.why_copied or "")
     out = np.empty((5, 3, 64, 64), np.uint8)
@@ -155,7 +160,7 @@ def test_a_file_system_without_mmap_is_read_by_copies(
     def refuse(*_: object, **__: object) -> None:
         raise OSError(19, "No such device")
 
-    monkeypatch.setattr(Region, "place", refuse)
+    monkeypatch.setattr(AddressRange, "place", refuse)
     array = MappedArray(open_store(tensors_store(tmp_path, 3, ALIGNED)), "image")
     assert "No such device" in (array.why_copied or "")
     out = np.empty((2, 3, 64, 64), np.uint8)
@@ -165,8 +170,8 @@ def test_a_file_system_without_mmap_is_read_by_copies(
 ARRAYS = ("image", "prob_map", "prob_mask", "thresh_map", "thresh_mask")
 LIMITED = """
 import os, resource, sys
-from pipeline.mapped import MappedArray
-from pipeline.store import open_store
+from pipeline.memory.mapped_array import MappedArray
+from pipeline.store.reader import open_store
 resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
 def maps():
     return len(open("/proc/self/maps").readlines())
@@ -215,7 +220,7 @@ def test_a_region_is_unmapped_with_its_last_array() -> None:
         ranges = (line.split()[0].split("-") for line in Path("/proc/self/maps").read_text().splitlines())
         return any(int(start, 16) <= address < int(end, 16) for start, end in ranges)
 
-    region = Region(100 * PAGE)
+    region = AddressRange(100 * PAGE)
     address, view = region.address, region.bytes()[5:]
     del region
     assert mapped(address)
@@ -247,7 +252,7 @@ def test_shared_memory_is_zeroed_and_taken_to_its_last_byte(huge_pages: bool) ->
     size = 3 * HUGE_PAGE + PAGE
     memory = SharedMemory.create(f"test-{os.getpid()}", size, taken=False)
     assert os.fstat(memory.descriptor).st_blocks == 0
-    region = Region(size)
+    region = AddressRange(size)
     region.place(0, memory.descriptor, size, shared=True)
     taker = PageTaker(memory, region, huge_pages)
     taker.take(HUGE_PAGE - 1, 2)

@@ -14,8 +14,7 @@ import numpy.typing as npt
 import pytest
 from pydantic import ValidationError
 
-from ocr.map_shapes import Verdict, shape_polygons
-from ocr.maps import MapParams, Maps, build_maps
+from ocr.maps import MapParams, Maps, Verdict, build_maps, shape_polygons
 
 HEIGHT, WIDTH = 160, 240
 LOW, HIGH = np.float32(0.3), np.float32(0.7)

@@ -11,10 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from ocr.map_shapes import Verdict, shape_polygons
-from ocr.maps import MapParams, Maps, build_maps
+from ocr.maps import MapParams, Maps, Verdict, build_maps, shape_polygons
 from pipeline.stage import Inputs
-from stages.maps import Maps as MapsStage
+from stages import Maps as MapsStage
 from tests.support.map_referees import mindocr_maps, paddleocr_maps
 from tests.support.map_reference import reference_maps
 from tests.support.receipt_labels import curve, receipt_polygons

@@ -10,8 +10,7 @@ import numpy.typing as npt
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ocr.map_shapes import Verdict, shape_polygons
-from ocr.maps import MapParams, Maps, build_maps
+from ocr.maps import MapParams, Maps, Verdict, build_maps, shape_polygons
 from tests.support.map_reference import reference_maps
 
 Points = npt.NDArray[np.float64]

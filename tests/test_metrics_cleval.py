@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ocr.metrics import CLEval
-from ocr.metrics.characters import aspect_ratios, corners_of, estimated_lengths, place_centres
+from ocr.metrics import CLEval, aspect_ratios, corners_of, estimated_lengths, place_centres
 from tests.support.receipt_labels import labelled_receipts
 from tests.support.referees import cleval_metric
 

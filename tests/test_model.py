@@ -9,10 +9,8 @@ import pytest
 import torch
 from transformers import ResNetBackbone
 
-from ocr.losses import LossParams, detector_loss
-from ocr.model import DBNet, DetectorParams
-from ocr.model.backbone import Backbone, BackboneName
-from ocr.model.neck import AdaptiveScaleFusion, FeaturePyramid
+from ocr.model import AdaptiveScaleFusion, Backbone, BackboneName, DBNet, DetectorParams, FeaturePyramid
+from ocr.training import LossParams, detector_loss
 from pipeline.errors import ConfigError
 
 TINY = DetectorParams(backbone="tiny", neck_channels=32)

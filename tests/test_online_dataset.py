@@ -22,14 +22,13 @@ from ocr.datasets import (
     TensorDataset,
     online,
 )
-from ocr.datasets.config import OnlineParams
-from ocr.decoding import DecodeParams
-from ocr.source import AnnotatedSplit
-from ocr.tensors import MAP_DTYPES, TensorParams
+from ocr.datasets.online import OnlineParams
+from ocr.preprocess import MAP_DTYPES, DecodeParams, TensorParams
+from ocr.splits import AnnotatedSplit
 from pipeline.errors import ConfigError, PipelineError
-from pipeline.manifest import checksum
+from pipeline.maintenance import compute_chain
 from pipeline.stage import Chunked
-from pipeline.verify import compute_chain
+from pipeline.store import checksum
 from stages import Canonicalize, Decode, Maps, Tensors
 from tests.support.stores import fields, sample, write_store
 

@@ -7,7 +7,7 @@ from contextlib import closing
 
 import pytest
 
-from ocr.overlap import Overlap, OverlapParams
+from ocr.training import OrderedPool, OverlapParams
 from pipeline.errors import PipelineError
 
 POOLS = {
@@ -35,7 +35,7 @@ def refuse_three(number):
 
 def test_results_come_in_the_order_of_submission(params):
     results = []
-    with closing(Overlap(params)) as overlap:
+    with closing(OrderedPool(params)) as overlap:
         for number in range(40):
             overlap.submit(f"{number}.jpg", double, number)
             results += overlap.finished()
@@ -45,7 +45,7 @@ def test_results_come_in_the_order_of_submission(params):
 
 
 def test_a_pool_serves_one_epoch_after_another(params):
-    with closing(Overlap(params)) as overlap:
+    with closing(OrderedPool(params)) as overlap:
         for epoch in range(2):
             for number in range(5):
                 overlap.submit("a.jpg", double, number + epoch)
@@ -54,7 +54,7 @@ def test_a_pool_serves_one_epoch_after_another(params):
 
 def test_the_sample_that_fails_is_named(params):
     results = []
-    overlap = Overlap(params)
+    overlap = OrderedPool(params)
     with (
         pytest.raises(PipelineError, match=r"sample receipts/3\.jpg: three is refused") as caught,
         closing(overlap),
@@ -70,7 +70,7 @@ def test_the_sample_that_fails_is_named(params):
 
 def test_the_caller_goes_on_while_a_sample_is_worked_on():
     gate = threading.Event()
-    with closing(Overlap(OverlapParams(workers=1))) as overlap:
+    with closing(OrderedPool(OverlapParams(workers=1))) as overlap:
         overlap.submit("a.jpg", gate.wait, 30)
         assert list(overlap.finished()) == []
         gate.set()
@@ -86,7 +86,7 @@ def test_no_more_samples_than_allowed_are_under_way():
         with lock:
             running -= 1
 
-    with closing(Overlap(OverlapParams(workers=2, most_pending=3))) as overlap:
+    with closing(OrderedPool(OverlapParams(workers=2, most_pending=3))) as overlap:
         for _ in range(50):
             overlap.submit("a.jpg", count)
             with lock:

@@ -12,10 +12,10 @@ from PIL import Image
 from pytorch_lightning.loggers import TensorBoardLogger
 
 from ocr.datasets import OcrDataModule, TensorDataset
-from ocr.datasets.collate import DEFAULT_FIELDS
-from ocr.overlays import FALSE, FOUND, IGNORED, MISSED, RIGHT, WorstImages, draw_overlay, draw_worst
-from ocr.postprocess import Detections
-from ocr.scoring import ScoredSample
+from ocr.datasets.batches import DEFAULT_FIELDS
+from ocr.detection import Detections
+from ocr.evaluation import FALSE, FOUND, IGNORED, MISSED, RIGHT, WorstImages, draw_overlay, draw_worst
+from ocr.training import ScoredSample
 from tests.support.pages import identity, module, trainer
 from tests.support.stores import tensors_store
 

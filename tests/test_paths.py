@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ocr.paths import ImageRoot, check_names, sample_id
+from ocr.splits import ImageRoot, check_names, sample_id
 from pipeline.errors import Quarantine
 
 NAMES = {

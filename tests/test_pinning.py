@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from torch.utils.data import DataLoader
 
-from ocr.cache import CacheParams
 from ocr.datasets import TensorDataset
-from ocr.datasets.collate import as_collated
+from ocr.datasets.batches import as_collated
+from ocr.datasets.stored import CacheParams
 from tests.support.reads import CANVAS, SAMPLE_BYTES, assert_reads
 from tests.support.stores import sample, tensors_store
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from ocr.annotations import Word
-from ocr.polygons import PolygonParams, repair_polygons
+from ocr.preprocess import PolygonParams, repair_polygons
 
 HEIGHT, WIDTH = 40, 60
 INF, NAN = float("inf"), float("nan")

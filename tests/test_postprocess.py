@@ -10,10 +10,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ocr.detection import BoxDecoder, BoxParams, means_inside
 from ocr.geometry import clockwise, letterbox
-from ocr.map_regions import means_inside
 from ocr.maps import build_maps
-from ocr.postprocess import BoxDecoder, BoxParams
 from pipeline.errors import PipelineError
 from tests.support.receipt_labels import labelled_receipts, soft_map
 from tests.support.referees import db_post_process

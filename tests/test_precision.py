@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 
+from ocr.detection import BoxDecoder
+from ocr.evaluation import compare_precisions
 from ocr.metrics import IouHmean
 from ocr.model import DetectorOutput
-from ocr.postprocess import BoxDecoder
-from ocr.precision import compare_precisions, computing_in
+from ocr.training import computing_in
 from pipeline.errors import PipelineError
 from tests.support.pages import MEAN, SIDE, STD, Batch, collate, module, sample_of
 

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from ocr.datasets.prefetch import one_ahead
+from ocr.datasets.batches import one_ahead
 
 
 def test_one_ahead_keeps_order_and_passes_errors_on() -> None:

@@ -17,15 +17,11 @@ import numpy as np
 import pytest
 from torch.utils.data import DataLoader
 
-from ocr import cache
-from ocr.cache import CacheParams
 from ocr.datasets import TensorDataset
-from ocr.datasets.collate import as_collated
-from pipeline import shared
+from ocr.datasets.batches import as_collated
+from ocr.datasets.stored import CacheParams, ram_cache
 from pipeline.errors import StoreError
-from pipeline.pages import Region
-from pipeline.residency import file_residency, read_direct
-from pipeline.shared import SharedMemory
+from pipeline.memory import AddressRange, SharedMemory, file_residency, read_direct, shared_memory
 from tests.support.reads import CANVAS, IMAGE_BYTES, SAMPLE_BYTES, assert_reads, copies, evict
 from tests.support.stores import sample, tensors_store
 
@@ -47,7 +43,7 @@ def test_pages_of_any_size_hold_the_same_samples(
     tmp_path: Path, huge_pages: bool, at_hand: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not at_hand:
-        monkeypatch.setattr(Region, "collapse", lambda *_: False)
+        monkeypatch.setattr(AddressRange, "collapse", lambda *_: False)
     path = tensors_store(tmp_path, 7, CANVAS)
     evict(TensorDataset(path))
     dataset = TensorDataset(path, cache=CacheParams(mode="ram", huge_pages=huge_pages))
@@ -122,11 +118,11 @@ def test_workers_attach_to_the_copy_and_count_together(tmp_path: Path, method: s
 
 WARM = """
 import os, signal, sys
-import ocr.cache
+import ocr.datasets.stored.ram_cache
 from ocr.datasets import TensorDataset
-dataset = TensorDataset(sys.argv[1], cache=ocr.cache.CacheParams(mode="ram"))
+dataset = TensorDataset(sys.argv[1], cache=ocr.datasets.stored.ram_cache.CacheParams(mode="ram"))
 if sys.argv[2] == "killed while filling":
-    ocr.cache.check_samples = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+    ocr.datasets.stored.ram_cache.check_samples = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 dataset.warm()
 print("warm", flush=True)
 sys.stdin.read()
@@ -186,7 +182,7 @@ def test_a_child_forked_while_the_copy_is_filled_keeps_nobody_waiting(
             os._exit(0)
         children.append(child)
 
-    monkeypatch.setattr(cache, "check_samples", fork)
+    monkeypatch.setattr(ram_cache, "check_samples", fork)
     dataset.warm()
     try:
         with (dataset.store.path / "zarr.json").open() as file:
@@ -214,7 +210,7 @@ def test_too_little_shared_memory_is_seen_before_and_read_around(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     dataset = TensorDataset(tensors_store(tmp_path, 3, CANVAS), cache=CacheParams(mode="ram"))
-    monkeypatch.setattr(shared, "available_memory", lambda: 1000)
+    monkeypatch.setattr(shared_memory, "available_memory", lambda: 1000)
     dataset.warm()
     assert "the RAM cache is not filled" in caplog.text
     assert_reads(dataset, 3)

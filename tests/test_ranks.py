@@ -14,7 +14,7 @@ import pytorch_lightning as pl
 import torch
 
 from ocr.model import DetectorOutput
-from ocr.overlap import OverlapParams
+from ocr.training import OverlapParams
 from tests.support.pages import MEAN, SIDE, STD, Batch, loader, module, sample_of, trainer
 
 pytestmark = [

@@ -17,7 +17,7 @@ from pipeline.errors import REPAIR, PipelineError, Remedy, StoreError
 from pipeline.store import open_store
 from tests.support.shell import Done, Shell
 from warmstore.options import _program
-from warmstore.training import quiet
+from warmstore.workflows import quiet
 
 
 def lose_a_chunk(folder: Path) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.shell import Shell
-from warmstore.config import load_config
-from warmstore.runs import run_folder
+from warmstore.configuration import load_config
+from warmstore.workflows import run_folder
 
 OLD = (
     "20260101-000000-train",  # the newest with a checkpoint

@@ -14,12 +14,10 @@ import xxhash
 from PIL import Image
 
 from ocr.annotations import LabelOptions
-from ocr.canonical import RawSample
-from ocr.frames import LabelFrame
-from ocr.header_cache import HeaderCache
-from ocr.source import AnnotatedSplit
+from ocr.preprocess import RawSample
+from ocr.splits import AnnotatedSplit, HeaderCache, LabelFrame
 from pipeline.errors import ConfigError
-from pipeline.source import SourceSample
+from pipeline.planning import SourceSample
 
 SIZE = (40, 60)  # height, width as stored
 WIDE = [[30, 5], [58, 5], [58, 10], [30, 10]]

@@ -16,10 +16,9 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, IterableDataset
 
-from ocr.cache import CacheParams
 from ocr.datasets import TensorDataset
-from ocr.datasets.buffers import BufferPool
-from ocr.datasets.collate import as_collated, collate
+from ocr.datasets.batches import BufferPool, as_collated, collate
+from ocr.datasets.stored import CacheParams
 from pipeline.errors import ConfigError, StoreError
 from tests.support.stores import fields, sample, tensors_store, write_store
 

@@ -11,36 +11,27 @@ import sys
 import click
 
 from pipeline.errors import ConfigError, PipelineError
-from warmstore.commands import (
-    benching,
-    evaluating,
-    inspecting,
-    looking,
-    mending,
-    running,
-    training,
-    verifying,
-)
+from warmstore.commands import bench, evaluate, inspect, maintain, run, status, train, verify
 
 COMMANDS = (
-    running.run,
-    running.data,
-    looking.plan,
-    looking.status,
-    looking.explain,
-    inspecting.inspect,
-    looking.config,
-    looking.doctor,
-    looking.report,
-    verifying.verify,
-    mending.repair,
-    mending.diff,
-    mending.gc,
-    training.train,
-    training.validate,
-    evaluating.precision,
-    evaluating.ceiling,
-    benching.bench,
+    run.run,
+    run.data,
+    status.plan,
+    status.status,
+    status.explain,
+    inspect.inspect,
+    status.config,
+    status.doctor,
+    status.report,
+    verify.verify,
+    maintain.repair,
+    maintain.diff,
+    maintain.gc,
+    train.train,
+    train.validate,
+    evaluate.precision,
+    evaluate.ceiling,
+    bench.bench,
 )
 
 

@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from ocr.images.libraries import describe
+from ocr.images import libraries
 from warmstore import show
 
 _PACKAGES = (
@@ -30,7 +30,7 @@ def examine() -> dict[str, Any]:
         "machine": f"{platform.system()} {platform.machine()}",
     }
     found |= {name: _version(name) for name in _PACKAGES}
-    found |= describe()
+    found |= libraries.describe()
     found["processors"] = str(_processors())
     found["load"] = busy() or f"{os.getloadavg()[0]:.1f}"
     found["memory"] = _memory()

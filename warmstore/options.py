@@ -16,10 +16,8 @@ from typing import Any
 import click
 
 from pipeline.errors import ConfigError, PipelineError, Remedy, StoreError
-from pipeline.manifest import MANIFEST
-from pipeline.store import Store
-from warmstore.compose import COMMAND_LINE, Composed
-from warmstore.config import DEFAULT_RUN, RunConfig, load_config
+from pipeline.store import MANIFEST, Store
+from warmstore.configuration import COMMAND_LINE, DEFAULT_RUN, Composed, RunConfig, load_config
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from ocr.source import AnnotatedSplit
+from ocr.splits import AnnotatedSplit
 from pipeline.errors import PipelineError
-from pipeline.source import Source
+from pipeline.planning import Source
 from warmstore import show
-from warmstore.config import RunConfig
+from warmstore.configuration import RunConfig
 
 
 def remarks(config: RunConfig, split: str, source: Source) -> list[str]:

@@ -8,10 +8,9 @@ from contextlib import suppress
 from typing import Any
 
 from pipeline.errors import StoreError
-from pipeline.preview import Preview
+from pipeline.maintenance import Preview
 from warmstore import show
-from warmstore.commands.training import metric_lines
-from warmstore.config import RunConfig
+from warmstore.configuration import RunConfig
 
 
 def gather(
@@ -64,3 +63,17 @@ def markdown(name: str, found: Mapping[str, Any]) -> str:
     last = found["last_metric"]
     lines += metric_lines(last, "Computed") if last else ["No training or validation yet."]
     return "\n".join(lines)
+
+
+def metric_lines(summary: dict[str, Any], done: str) -> list[str]:
+    """Write a metric for people: never without the samples that it stands on."""
+    found, store = summary["val"], summary["store"]
+    quarantined = f"{found['quarantined'] or 'none'} quarantined"
+    cleval = f"; CLEval {summary['cleval']['hmean']:.4f}" if "cleval" in summary else ""
+    return [
+        f"{done} in {summary.get('val_precision', summary['precision'])}: H-mean {found['hmean']:.4f} "
+        f"(precision {found['precision']:.4f}, recall {found['recall']:.4f}){cleval}",
+        f"  on {found['samples']} samples, {quarantined}; {store['path']}, digest {store['digest'][:16]}",
+        f"  checkpoint {summary['checkpoint']}",
+        f"  everything of this run: {summary['folder']}",
+    ]

@@ -10,14 +10,11 @@ from typing import Any, Literal
 import pytorch_lightning as pl
 import torch
 
-from ocr.cache import CacheParams
-from ocr.datasets.collate import DEFAULT_FIELDS, Batch
+from ocr.datasets.batches import DEFAULT_FIELDS, Batch, Normaliser
 from ocr.datasets.loader import BatchLoader
-from ocr.datasets.normalise import Normaliser
 from ocr.datasets.online import OnlineDataset
 from ocr.datasets.statistics import Statistics
-from ocr.datasets.tensor import TensorDataset
-from ocr.expected import check_expected
+from ocr.datasets.stored import CacheParams, TensorDataset, check_expected
 from pipeline.errors import ConfigError
 
 log = logging.getLogger(__name__)

@@ -9,12 +9,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ocr.datasets.collate import Batch
-from ocr.datasets.device import Prepare, ahead_on_device, prepared
+from ocr.datasets.batches import Batch, Prepare, ahead_on_device, one_ahead, prepared
 from ocr.datasets.online import OnlineDataset
-from ocr.datasets.prefetch import one_ahead
 from ocr.datasets.statistics import Statistics
-from ocr.datasets.tensor import TensorDataset
+from ocr.datasets.stored import TensorDataset
 
 
 class BatchLoader:

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, fields
 import torch
 from torch.utils.data import get_worker_info
 
-from ocr.datasets.collate import Batch
+from ocr.datasets.batches import Batch
 
 log = logging.getLogger(__name__)
 

@@ -1,9 +1,20 @@
-"""Image files: what they are, what they may cost, their pixels. Untrusted bytes come in, verdicts go out.
-
-Nothing here imports torch at once; only the resize does, when it is first called.
-"""
+"""Image files: what they are, what they may cost, their pixels. Untrusted bytes come in, verdicts go out."""
 
 from ocr.images.header import Header, Limits, accepted, read_header
-from ocr.images.jpeg import Damage
+from ocr.images.jpeg import Damage, Jpeg
+from ocr.images.resample import place, resize
+from ocr.images.upright import Upright, find_damage, make_upright
 
-__all__ = ["Damage", "Header", "Limits", "accepted", "read_header"]
+__all__ = [
+    "Damage",
+    "Header",
+    "Jpeg",
+    "Limits",
+    "Upright",
+    "accepted",
+    "find_damage",
+    "make_upright",
+    "place",
+    "read_header",
+    "resize",
+]

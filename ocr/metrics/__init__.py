@@ -1,6 +1,21 @@
 """How well detections match the ground truth: IoU H-mean (ICDAR 2015) and CLEval."""
 
-from ocr.metrics.cleval import CLEval
-from ocr.metrics.iou import IouHmean
+from ocr.metrics.areas import Polygons, points_inside
+from ocr.metrics.characters import aspect_ratios, corners_of, estimated_lengths, place_centres
+from ocr.metrics.cleval import CLEval, CLEvalCounts
+from ocr.metrics.image_metric import Regions
+from ocr.metrics.iou import IouCounts, IouHmean
 
-__all__ = ["CLEval", "IouHmean"]
+__all__ = [
+    "CLEval",
+    "CLEvalCounts",
+    "IouCounts",
+    "IouHmean",
+    "Polygons",
+    "Regions",
+    "aspect_ratios",
+    "corners_of",
+    "estimated_lengths",
+    "place_centres",
+    "points_inside",
+]

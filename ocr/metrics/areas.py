@@ -15,7 +15,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from ocr.compiled import compiled
+from ocr.jit import compiled
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]

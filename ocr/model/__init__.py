@@ -1,5 +1,15 @@
 """The text detector: a residual backbone, a feature pyramid and DBNet's head."""
 
+from ocr.model.backbone import Backbone, BackboneName
 from ocr.model.dbnet import DBNet, DetectorOutput, DetectorParams
+from ocr.model.neck import AdaptiveScaleFusion, FeaturePyramid
 
-__all__ = ["DBNet", "DetectorOutput", "DetectorParams"]
+__all__ = [
+    "AdaptiveScaleFusion",
+    "Backbone",
+    "BackboneName",
+    "DBNet",
+    "DetectorOutput",
+    "DetectorParams",
+    "FeaturePyramid",
+]

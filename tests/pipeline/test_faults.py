@@ -15,9 +15,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from pipeline import assemble, failpoints, files, workspace
+from pipeline import failpoints, files, workspace
 from pipeline.errors import PipelineError
-from pipeline.executors import ExecutorConfig
+from pipeline.execution import ExecutorConfig
 from pipeline.runner import run_stages
 from pipeline.store import open_store
 from pipeline.workspace import exclusive
@@ -204,7 +204,7 @@ def test_what_is_copied_for_want_of_links_is_synced(
     synced: list[str] = []
     monkeypatch.setattr(Path, "hardlink_to", refuse)
     monkeypatch.setattr(
-        assemble, "sync_all", lambda folder, names: [sync_and_tell(folder / name) for name in names]
+        assembly, "sync_all", lambda folder, names: [sync_and_tell(folder / name) for name in names]
     )
     run(raw, tmp_path / "work")
     edit(raw)
@@ -332,7 +332,7 @@ def test_two_runs_exclude_each_other(tmp_path: Path) -> None:
 
 _READER = """
 import sys, numpy as np
-from pipeline.store import open_store
+from pipeline.store.reader import open_store
 store = open_store(sys.argv[1])
 first = [bytes(store.value("picture", i)) for i in range(len(store))]
 maps = [np.memmap(store.chunk_file("picture", i), mode="c") for i in range(len(store))]

@@ -12,9 +12,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from pipeline import failpoints
 from pipeline.errors import PipelineError
-from pipeline.preview import preview
+from pipeline.maintenance import compare_with_source, preview, verify_store
 from pipeline.store import open_store
-from pipeline.verify import compare_with_source, verify_store
 from tests.support.toy import STAGES, make_pipeline, run, tree, write
 
 NAMES = st.sampled_from(["a", "b", "c", "d", "e"])

@@ -9,10 +9,9 @@ from typing import Any
 import pytest
 
 from pipeline.errors import REPAIR, RUN, PipelineError, Quarantine
-from pipeline.preview import explain, preview
+from pipeline.maintenance import explain, preview, verify_store
 from pipeline.stage import Inputs
 from pipeline.store import open_store
-from pipeline.verify import verify_store
 from tests.support.toy import (
     STAGES,
     Pack,

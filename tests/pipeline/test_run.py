@@ -15,15 +15,13 @@ import pytest
 import xarray
 import zarr
 
-from pipeline import files, zarr_format
-from pipeline.computing import predicted_bytes
+from pipeline import files
 from pipeline.errors import PipelineError, StoreError
-from pipeline.executors import ExecutorConfig
-from pipeline.plan import COMPUTE
-from pipeline.preview import preview
-from pipeline.reuse import packed_samples
+from pipeline.execution import ExecutorConfig, predicted_bytes
+from pipeline.maintenance import preview
+from pipeline.planning import COMPUTE, packed_samples
 from pipeline.stage import Chunked, Inputs
-from pipeline.store import open_store
+from pipeline.store import open_store, zarr_metadata
 from tests.support.toy import STAGES, Paint, Read, make_pipeline, outlook, run, tree, write
 
 TEXTS = {"a": "one\ntwo", "b": "12345", "c": "bad luck", "d": "a longer line of text", "e": ""}
@@ -63,7 +61,7 @@ def test_zarr_and_xarray_open_every_store(raw: Path, tmp_path: Path) -> None:
     store, group = open_store(path), zarr.open_group(path, mode="r")
     for row in range(3):
         assert np.array_equal(store.value("picture", row), group["picture"][row])
-        assert np.array_equal(store.value("shade", row), store.fields["shade"][row])
+        assert np.array_equal(store.value("shade", row), store.arrays["shade"][row])
     read = zarr.open_group(tmp_path / "work/val/read.zarr", mode="r")
     lines, parts = read["lines"][:], read["lines_part_offsets"][:]
     first, last = read["lines_offsets"][:2]
@@ -237,7 +235,7 @@ def test_missing_or_damaged_chunk_is_an_error(raw: Path, tmp_path: Path, name: s
         data = target.read_bytes()
         target.unlink()
         with pytest.raises(StoreError, match="warmstore repair"):
-            open_store(path).fields[file.partition("/")[0]][:]
+            open_store(path).arrays[file.partition("/")[0]][:]
         with pytest.raises(StoreError, match="warmstore repair"):
             _read_all(path)
         target.write_bytes(data[:-1])
@@ -249,7 +247,7 @@ def test_missing_or_damaged_chunk_is_an_error(raw: Path, tmp_path: Path, name: s
 
 
 def test_larger_sets_share_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(zarr_format, "MAX_CHUNKS", 3)
+    monkeypatch.setattr(zarr_metadata, "MAX_CHUNKS", 3)
     raw = tmp_path / "raw"
     write(raw, **{f"n{i:02}": f"sample {i}" for i in range(10)})
     run(raw, tmp_path / "work")
@@ -284,7 +282,7 @@ def test_samples_that_exchange_their_contents_are_not_up_to_date(raw: Path, tmp_
 def test_chunks_that_are_packed_anew_are_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: Sequence[int], packed: int
 ) -> None:
-    monkeypatch.setattr(zarr_format, "MAX_CHUNKS", 3)
+    monkeypatch.setattr(zarr_metadata, "MAX_CHUNKS", 3)
     raw = tmp_path / "raw"
     write(raw, **{f"n{i:02}": f"sample {i}" for i in range(10)})
     run(raw, tmp_path / "work", ["read"])
@@ -294,7 +292,7 @@ def test_chunks_that_are_packed_anew_are_counted(
 def test_plan_and_space_check_count_chunks_that_are_packed_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(zarr_format, "MAX_CHUNKS", 3)
+    monkeypatch.setattr(zarr_metadata, "MAX_CHUNKS", 3)
     raw, work = tmp_path / "raw", tmp_path / "work"
     write(raw, **{f"n{i:02}": f"sample {i}" for i in range(10)})
     run(raw, work)

@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 
 from pipeline import failpoints
-from pipeline.computing import predicted_bytes
 from pipeline.errors import PipelineError, Quarantine
-from pipeline.executors import ExecutorConfig
-from pipeline.preview import preview
+from pipeline.execution import ExecutorConfig, predicted_bytes
+from pipeline.maintenance import preview
 from pipeline.stage import Inputs
 from pipeline.store import open_store
 from tests.support.toy import (

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pipeline.errors import PipelineError, WorkerLost
-from pipeline.worker_processes import WorkerProcesses
+from pipeline.execution import WorkerProcesses
 
 pytestmark = pytest.mark.slow
 
@@ -92,14 +92,14 @@ def test_a_worker_that_dies_before_it_begins_is_no_fault_of_the_call(processes: 
 
 
 _CALLER = """
-from pipeline.worker_processes import WorkerProcesses
+from pipeline.execution.process_pool import WorkerProcesses
 pool = WorkerProcesses(width=1, timeout=60, memory=1 << 30)
 list(pool.as_completed([pool.submit(exec, "import time; print('begun', flush=True); time.sleep(60)")]))
 """
 
 _LIMITED = """
 import resource
-from pipeline.worker_processes import WorkerProcesses
+from pipeline.execution.process_pool import WorkerProcesses
 resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
 pool = WorkerProcesses(width=1, timeout=60, memory=8 << 30)
 print([call.result() for call in pool.as_completed([pool.submit(abs, -7)])])

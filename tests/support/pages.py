@@ -12,9 +12,9 @@ import torch
 from torch.utils.data import DataLoader
 
 from ocr.geometry import letterbox, transform_points
-from ocr.lightning_module import DetectorModule
 from ocr.maps import MapParams, build_maps
 from ocr.params import DetectorIdentity, DetectorParams, DetectorSettings
+from ocr.training import DetectorModule
 
 SIDE = 128
 ENLARGED = 3  # how much larger the upright image is than the canvas

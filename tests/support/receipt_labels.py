@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ocr.annotations import read_annotations
-from ocr.ceiling import LabelledImage
+from ocr.evaluation import LabelledImage
 from ocr.geometry import Size, letterbox, transform_points
 from ocr.maps import MapParams, build_maps
 

@@ -8,12 +8,21 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.codec import encode
-from pipeline.manifest import MANIFEST, Manifest, checksum
 from pipeline.stage import Chunked, Field, Ragged, Row, field_to_json
-from pipeline.store_info import FORMAT_VERSION
-from pipeline.values import Parts, value_digest
-from pipeline.zarr_format import array_metadata, chunk_key, dump, encode_text, group_metadata
+from pipeline.store import (
+    FORMAT_VERSION,
+    MANIFEST,
+    Manifest,
+    Parts,
+    array_metadata,
+    checksum,
+    chunk_key,
+    dump,
+    encode,
+    encode_text,
+    group_metadata,
+    value_digest,
+)
 
 Values = dict[str, Any]
 

@@ -17,13 +17,11 @@ import pytest
 from pipeline import failpoints
 from pipeline.digest import digest
 from pipeline.errors import Quarantine
-from pipeline.executors import ExecutorConfig
-from pipeline.freshness import Outlook, Pipeline, survey
-from pipeline.repair import Repair, repair_stage
+from pipeline.execution import ExecutorConfig
+from pipeline.maintenance import Repair, repair_stage, verify_store
+from pipeline.planning import FileHashes, Outlook, Pipeline, SourceSample, survey
 from pipeline.runner import Builder, StageResult, run_stages
-from pipeline.source import FileHashes, SourceSample
 from pipeline.stage import Chunked, Field, File, FileContent, Inputs, Ragged, Row, Stage, Text
-from pipeline.verify import verify_store
 from pipeline.workspace import Workspace
 
 SIDE = 8

@@ -1,1 +1,1 @@
-"""The commands, grouped by what a user is doing."""
+"""The commands of the command line, a file for each purpose; `warmstore.cli` lists them."""

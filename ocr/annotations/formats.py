@@ -1,0 +1,80 @@
+"""Annotation files of many formats, read into one shape: images with words.
+
+A format is one function `(labels) -> Iterable[AnnotatedImage]` in a file of its own and one line in
+`FORMATS`. What is wrong with one image's labels is attached to that image (`problems`), so
+that it alone is refused; what is wrong with a whole file raises `AnnotationError`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ocr.annotations import coco, icdar, labelme, mmocr, native, paddleocr
+from ocr.annotations.detect import detect
+from ocr.annotations.dialects import DIALECTS
+from ocr.annotations.documents import collector_paused
+from ocr.annotations.labels import PLAIN, LabelOptions, Labels, Remarks
+from ocr.annotations.problems import Problem
+from ocr.annotations.shapes import as_meant
+from ocr.annotations.words import AnnotatedImage
+from pipeline.errors import ConfigError
+
+Reader = Callable[[Labels], Iterable[AnnotatedImage]]
+
+
+@dataclass(frozen=True)
+class Format:
+    """How to read a format, and the marks of its JSON: an outermost key and how its value begins."""
+
+    read: Reader
+    marks: tuple[str, ...] = ()
+
+
+FORMATS = {
+    "native": Format(native.read, ("images{",)),
+    **{name: Format(icdar.read) for name in DIALECTS},
+    "paddleocr": Format(paddleocr.read),
+    "mmocr": Format(mmocr.read, ("data_list[",)),
+    "coco": Format(coco.read, ("images[", "annotations[", "imgs{", "anns{")),
+    "labelme": Format(labelme.read, ("shapes[",)),
+}
+_MARKS = {mark: name for name, format in FORMATS.items() for mark in format.marks}
+
+
+@dataclass(frozen=True)
+class Annotations:
+    """What an annotation file (or folder) says: the format it was read as, and its images in order.
+
+    `notes`: remarks for a person on what refuses no image.
+    """
+
+    format: str
+    images: tuple[AnnotatedImage, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """All that could not be understood, in the order of the images."""
+        return tuple(problem for image in self.images for problem in image.problems)
+
+
+def read_annotations(
+    path: Path, images: Path, format: str = "auto", options: LabelOptions = PLAIN
+) -> Annotations:
+    """Read the annotations at `path` of the images under the folder `images`.
+
+    `format` is a key of `FORMATS`, or `auto`: told by content. Raises `ConfigError` for a path or a
+    format that is not there or a format that cannot be told, `AnnotationError` where the file as a whole
+    cannot be understood.
+    """
+    if not path.exists():
+        raise ConfigError(f"there are no annotations at {path}: check data.splits.<split>.annotations")
+    if format not in ("auto", *FORMATS):
+        raise ConfigError(f"annotation format {format!r} is not known: use auto, {', '.join(FORMATS)}")
+    labels = Labels(path, images, format, options)
+    reader = detect(replace(labels, remarks=Remarks()), _MARKS) if format == "auto" else format
+    with collector_paused():
+        read = tuple(as_meant(image, labels) for image in FORMATS[reader].read(labels))
+    return Annotations(reader if labels.format == "auto" else labels.format, read, labels.remarks.told())

@@ -1,0 +1,8 @@
+"""Samples computed from the raw files: the baseline, the certificate's reference, augmented training.
+
+Names are imported when they are used; `__init__.pyi` says from where.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,2 @@
+from .config import OnlineParams as OnlineParams
+from .online_dataset import OnlineDataset as OnlineDataset

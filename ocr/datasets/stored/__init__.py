@@ -1,0 +1,8 @@
+"""Samples out of a store: mapped arrays, the RAM cache, hits and misses.
+
+Names are imported when they are used; `__init__.pyi` says from where.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

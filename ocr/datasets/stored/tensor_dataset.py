@@ -1,0 +1,260 @@
+"""A dataset over `tensors.zarr` that reads at the memory's speed."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, overload
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import Dataset
+
+from ocr.datasets.batches import DEFAULT_FIELDS, Batch, BufferPool, Sample, one_ahead
+from ocr.datasets.statistics import Counters, Statistics
+from ocr.datasets.stored.cuda_pinning import register_with_cuda
+from ocr.datasets.stored.ram_cache import CacheParams, RamCache, Warmth
+from ocr.datasets.stored.store_check import check_expected
+from ocr.datasets.stored.store_reader import Rows, StoreReader
+from pipeline.errors import ConfigError, StoreError
+from pipeline.memory import residency_is_told
+from pipeline.store import Store, open_store
+
+log = logging.getLogger(__name__)
+
+Order = Literal["sequential", "shuffled"] | Sequence[int] | NDArray[np.int64]
+
+
+class TensorDataset(Dataset[Sample]):
+    """The samples of one generation of a store, in dataset order.
+
+    `dataset[i]` is a sample, `dataset[a:b]` and `dataset.__getitems__([…])` are collated batches
+    (`ocr.datasets.batches.batch` lists their keys). Batches of consecutive samples are views of the store's
+    pages: writing into one changes what this process sees and never the store. Others, and all of a
+    shuffled order, are copies in buffers that are reused once nobody holds them.
+
+    - `fields`: names of what a sample holds; what is not asked for is never read.
+    - `limit`, `samples`, `where`: the first so many samples; these sample_ids, in this order; those for
+      which `where` is true of a mapping with `sample_id` and the store's rows (`size`, `matrix`).
+    - `expect`: what the configuration asks for, `{"recipe": …, "canvas": (height, width)}`.
+    - `cache`: what `warm()` does.
+
+    The generation that was current at opening stays readable until the dataset is gone. Pickles as its
+    path and choice, for workers started in any way.
+
+    Raises StoreError where there is no such store, a field is missing, or it is not what is expected.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        fields: Sequence[str] = DEFAULT_FIELDS,
+        *,
+        limit: int | None = None,
+        samples: Iterable[str] | None = None,
+        where: Callable[[Mapping[str, Any]], bool] | None = None,
+        expect: Mapping[str, Any] | None = None,
+        cache: CacheParams | None = None,
+        pin: bool = True,
+    ) -> None:
+        self._open(Path(path), tuple(fields), pin)
+        check_expected(self.store, expect or {})
+        self._rows: Rows = _choose(self.store, limit, samples, where)
+        self._counters = Counters()
+        self.cache = RamCache(cache or CacheParams())
+        if not residency_is_told(self.store.path):
+            log.warning(
+                "%s belongs to another user, so the kernel does not tell what of it is in memory: "
+                "until it is read or warmed, hits and resident samples are only claimed",
+                self.store.name,
+            )
+        if self.cache.params.mode != "ram":  # which makes views of anything, once it is warm
+            self._say_why_copied()
+
+    def _open(self, path: Path, fields: tuple[str, ...], pin: bool) -> None:
+        self.store = open_store(path)
+        self._pin, self._registered = pin, False
+        self._reader = StoreReader(self.store, fields, BufferPool(pin))
+
+    def __repr__(self) -> str:
+        return (
+            f"TensorDataset of {self.store.name}: {len(self)} of {len(self.store)} samples, "
+            f"cache mode {self.cache.params.mode}, fields {', '.join(self._reader.fields)}"
+        )
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @property
+    def sample_ids(self) -> list[str]:
+        """Names of the samples, in this dataset's order."""
+        return [self.store.sample_ids[row] for row in self._rows]
+
+    @property
+    def mean_std(self) -> tuple[Sequence[float], Sequence[float]]:
+        """Mean and standard deviation of pixel values in 0..1, for R, G, B, as the store says."""
+        try:
+            return self.store.attributes["mean"], self.store.attributes["std"]
+        except KeyError as error:
+            raise StoreError(f"{self.store.name} does not say the {error} of its images") from None
+
+    @property
+    def sample_bytes(self) -> int:
+        """Bytes of a sample's arrays."""
+        return self._reader.sample_bytes
+
+    @overload
+    def __getitem__(self, index: int) -> Sample: ...
+    @overload
+    def __getitem__(self, index: slice) -> Batch: ...
+    def __getitem__(self, index: int | slice) -> Sample | Batch:
+        if isinstance(index, slice):
+            return self._batch(_as_run(self._rows[index]))
+        row = self._row(index)
+        self._counted(range(row, row + 1))
+        return self._reader.sample(row)
+
+    def __getitems__(self, indices: Sequence[int]) -> Batch:
+        """A collated batch: what a DataLoader fetches (`collate_fn=as_collated`)."""
+        return self._batch(_as_run(np.array([self._row(index) for index in indices], np.int64)))
+
+    def batches(
+        self,
+        batch_size: int,
+        order: Order = "sequential",
+        *,
+        seed: int = 0,
+        drop_last: bool = False,
+    ) -> Iterator[Batch]:
+        """Iterate over batches once.
+
+        `order` is `"sequential"`, `"shuffled"` (by `seed`) or indices; the last batch may be smaller
+        unless `drop_last`. Batches that have to be copied are made one ahead, in the background, on as
+        many threads as torch computes on.
+        """
+        if batch_size < 1:
+            raise ConfigError(f"a batch has at least one sample, not {batch_size}")
+        rows = self._ordered(order, seed)
+        end = len(rows) - len(rows) % batch_size if drop_last else len(rows)
+        plan = (rows[start : min(start + batch_size, end)] for start in range(0, end, batch_size))
+        if isinstance(rows, range) and self._reader.why_copied is None:
+            batches: Iterator[Batch] = map(self._batch, plan)
+        else:
+            batches = one_ahead(self._reader.batch, map(self._counted, plan))
+        return self._counters.timed(batches, self.cache.params.log_statistics_every_n)
+
+    def warm(self) -> Warmth:
+        """Make the chosen samples resident as `cache` says, and verify them on the way.
+
+        Raises StoreError naming the sample where one is missing or damaged.
+        """
+        began = time.perf_counter()
+        for_device = self._pin and torch.cuda.is_available()
+        self.cache.warm(list(self._reader.arrays.values()), self._rows, for_device)
+        if for_device and not self._registered:
+            self._registered = register_with_cuda(self.cache.shared_ranges())
+        hits, misses, resident, _ = self._reader.residency(self._rows)
+        why = self.cache.why_not_all(self._reader.why_copied is not None)
+        warmth = Warmth(hits, hits + misses, resident, time.perf_counter() - began, why)
+        log.info("%s", warmth)
+        if self.cache.params.mode == "ram":
+            self._say_why_copied()
+        return warmth
+
+    def stats(self) -> Statistics:
+        """What was read since the dataset was opened, by all processes that share it."""
+        return self._counters.total()
+
+    def resident(self) -> tuple[int, int]:
+        """Ask the kernel: bytes of the chosen samples that are in memory, and bytes in all."""
+        _, _, resident, absent = self._reader.residency(self._rows)
+        return resident, resident + absent
+
+    def _say_why_copied(self) -> None:
+        why = self._reader.why_copied
+        if why:
+            remedy = "; cache.mode=ram would hold them as views" if "compressed" in why else ""
+            log.warning("%s: batches are copies, not views: %s%s", self.store.name, why, remedy)
+
+    def _batch(self, rows: Rows) -> Batch:
+        return self._reader.batch(self._counted(rows))
+
+    def _counted(self, rows: Rows) -> Rows:
+        """Count samples that are about to be read."""
+        self._counters.add(*self._reader.residency(rows))
+        return rows
+
+    def _row(self, index: int) -> int:
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"sample {index} of {len(self)} in {self.store.name}")
+        return int(self._rows[index])
+
+    def _ordered(self, order: Order, seed: int) -> Rows:
+        if isinstance(order, range) and order.step == 1 and 0 <= order.start <= order.stop <= len(self):
+            return self._rows[order.start : order.stop]
+        if isinstance(order, str) and order == "sequential":
+            return self._rows
+        if isinstance(order, str) and order == "shuffled":
+            shuffled = np.random.default_rng(seed).permutation(len(self))
+            return np.asarray(self._rows, np.int64)[shuffled]
+        if isinstance(order, str):
+            raise ConfigError(f"order is sequential, shuffled or a list of indices, not {order}")
+        return _as_run(np.array([self._row(index) for index in order], np.int64))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {
+            "path": self.store.path,
+            "fields": self._reader.fields,
+            "pin": self._pin,
+            "rows": self._rows,
+            "counters": self._counters,
+            "cache": self.cache,
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._open(state["path"], state["fields"], state["pin"])
+        self._rows, self._counters, self.cache = state["rows"], state["counters"], state["cache"]
+        self.cache.attach(list(self._reader.arrays.values()), self._rows)
+
+
+def _choose(
+    store: Store,
+    limit: int | None,
+    samples: Iterable[str] | None,
+    where: Callable[[Mapping[str, Any]], bool] | None,
+) -> Rows:
+    """Rows of the store that a dataset has, in its order."""
+    rows: Rows = range(len(store))
+    if samples is not None:
+        wanted = list(samples)
+        missing = [sample_id for sample_id in wanted if sample_id not in store.rows]
+        if missing:
+            raise StoreError(
+                f"{store.name} has no sample {', '.join(missing[:5])}; {len(missing)} are missing"
+            )
+        rows = np.array([store.rows[sample_id] for sample_id in wanted], np.int64)
+    if where is not None:
+        columns: dict[str, Any] = {
+            name: store.small(name) for name in ("size", "matrix") if name in store.declared
+        }
+        columns["sample_id"] = store.sample_ids
+        kept = [row for row in rows if where({name: column[row] for name, column in columns.items()})]
+        rows = np.array(kept, np.int64)
+    if limit is not None:
+        if limit < 0:
+            raise ConfigError(f"limit is a number of samples, not {limit}")
+        rows = rows[:limit]
+    return _as_run(rows)
+
+
+def _as_run(rows: Rows) -> Rows:
+    """Spell consecutive rows as a range: those can be views."""
+    if isinstance(rows, range):
+        return rows if rows.step == 1 else np.array(rows, np.int64)
+    start = int(rows[0]) if len(rows) else 0
+    run = range(start, start + len(rows))
+    return run if np.array_equal(rows, run) else rows

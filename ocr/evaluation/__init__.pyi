@@ -1,0 +1,16 @@
+from .ceiling import Ceiling as Ceiling
+from .ceiling import LabelledImage as LabelledImage
+from .ceiling import MissReason as MissReason
+from .ceiling import find_ceiling as find_ceiling
+from .ceiling import labelled_images as labelled_images
+from .overlays import FALSE as FALSE
+from .overlays import FOUND as FOUND
+from .overlays import IGNORED as IGNORED
+from .overlays import MISSED as MISSED
+from .overlays import RIGHT as RIGHT
+from .overlays import WorstImages as WorstImages
+from .overlays import draw_overlay as draw_overlay
+from .overlays import draw_worst as draw_worst
+from .precision import Measured as Measured
+from .precision import Precision as Precision
+from .precision import compare_precisions as compare_precisions

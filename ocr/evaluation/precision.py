@@ -1,0 +1,138 @@
+"""Precisions of the forward pass: choosing one, and measuring what it costs the metric."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ocr.datasets.batches import Normaliser
+from ocr.detection import Detections
+from ocr.metrics import CLEval, IouHmean
+from ocr.params import Precision as Precision
+from ocr.training import DetectorModule, computing_in
+
+UNCHANGED = 0.9
+"""A box has not changed where one of the other precision covers it with more than this IoU."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a precision makes of a set, beside the first one that was measured, the reference.
+
+    `iou` and `cleval`: what the metrics' `compute` gives. `largest_difference`: of probabilities, over
+    all pixels. `boxes_changed`: boxes of either precision without a counterpart in the other.
+    `seconds`: the forward pass over the set.
+    """
+
+    precision: Precision
+    samples: int
+    iou: dict[str, float]
+    cleval: dict[str, float]
+    largest_difference: float
+    boxes: int
+    boxes_changed: int
+    seconds: float
+
+    def moved(self, reference: Measured) -> float:
+        """How far H-mean or CLEval's H-mean lies from the reference's, whichever is further."""
+        pairs = ((self.iou, reference.iou), (self.cleval, reference.cleval))
+        return max(abs(mine["hmean"] - theirs["hmean"]) for mine, theirs in pairs)
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values, for `--json`."""
+        rates = ("hmean", "precision", "recall")
+        return {
+            **{name: self.iou[name] for name in rates},
+            "cleval": {name: self.cleval[name] for name in rates},
+            "largest_difference": self.largest_difference,
+            "boxes": self.boxes,
+            "boxes_changed": self.boxes_changed,
+            "seconds": self.seconds,
+            "samples": self.samples,
+        }
+
+
+def compare_precisions(
+    module: DetectorModule, batches: Iterable[Mapping[str, Any]], precisions: Sequence[Precision]
+) -> list[Measured]:
+    """Measure one detector in several precisions, batch by batch in turns; the first is the reference.
+
+    Images are normalised in float32 for all of them. Every precision sees the first batch once
+    before it is timed. Raises PipelineError where a map holds NaN or infinity.
+    """
+    runs = [_Run(precision) for precision in precisions]
+    normalise = Normaliser(module.mean.flatten().tolist(), module.std.flatten().tolist())
+    module.eval()
+    with torch.inference_mode():
+        for number, batch in enumerate(batches):
+            images = normalise(batch["images"]).to(module.device)
+            for run in runs if number == 0 else ():
+                run.forward(module, images)
+            reference: tuple[Tensor, list[Detections]] | None = None
+            for run in runs:
+                found = run.add(module, images, batch, reference)
+                reference = reference or found
+    return [run.measured() for run in runs]
+
+
+class _Run:
+    """One precision on its way through a set."""
+
+    def __init__(self, precision: Precision) -> None:
+        self.precision = precision
+        self.iou, self.cleval, self.same = IouHmean(), CLEval(), IouHmean(iou_threshold=UNCHANGED)
+        self.largest, self.boxes, self.changed, self.seconds = 0.0, 0, 0, 0.0
+
+    def forward(self, module: DetectorModule, images: Tensor) -> tuple[Tensor, float]:
+        """Probability maps, float32 (B, 1, H, W), and the seconds that they took."""
+        began = _now(images.device)
+        with computing_in(self.precision, images.device.type):
+            logits = module(images).prob_logits
+        probabilities: Tensor = logits.float().sigmoid()
+        return probabilities, _now(images.device) - began
+
+    def add(
+        self,
+        module: DetectorModule,
+        images: Tensor,
+        batch: Mapping[str, Any],
+        reference: tuple[Tensor, list[Detections]] | None,
+    ) -> tuple[Tensor, list[Detections]]:
+        """Add a batch; gives its maps and its detections."""
+        maps, seconds = self.forward(module, images)
+        self.seconds += seconds
+        detections = module.decoder.decode(maps, batch["inverse_matrix"], batch["size"])
+        polygons = [found.polygons for found in detections]
+        self.iou.update(polygons, batch["polygons"], ignore=batch["ignore"])
+        self.cleval.update(polygons, batch["polygons"], texts=batch.get("text"), ignore=batch["ignore"])
+        self.boxes += sum(map(len, polygons))
+        if reference is not None:
+            self.largest = max(self.largest, float((maps - reference[0]).abs().max()))
+            for found, expected in zip(polygons, reference[1], strict=True):
+                pairs = self.same.match(found, expected.polygons).pairs
+                self.changed += len(found) + len(expected.polygons) - 2 * len(pairs)
+        return maps, detections
+
+    def measured(self) -> Measured:
+        iou = self.iou.compute()
+        return Measured(
+            self.precision,
+            int(iou["images"]),
+            iou,
+            self.cleval.compute(),
+            self.largest,
+            self.boxes,
+            self.changed,
+            self.seconds,
+        )
+
+
+def _now(device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()

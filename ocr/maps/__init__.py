@@ -1,0 +1,6 @@
+"""DBNet's ground truth: probability and threshold maps from text polygons, exactly."""
+
+from ocr.maps.build import MapParams, Maps, build_maps
+from ocr.maps.outlines import PolygonFate, shape_polygons
+
+__all__ = ["MapParams", "Maps", "PolygonFate", "build_maps", "shape_polygons"]

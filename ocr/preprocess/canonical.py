@@ -1,0 +1,127 @@
+"""From a raw image and its annotation to an upright image with nothing lost, and polygons in its frame."""
+
+from __future__ import annotations
+
+import stat
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ocr.annotations import Word
+from ocr.geometry import Size, upright_points
+from ocr.images import Damage, Header, Limits, accepted, find_damage, make_upright, read_header
+from ocr.preprocess.polygon_repair import PolygonParams, repair_polygons
+from pipeline.digest import digest
+from pipeline.errors import PipelineError, Quarantine
+
+
+@dataclass(frozen=True)
+class RawSample:
+    """A raw image with its polygons, as the data set has them.
+
+    `frame` is the frame that the polygons were drawn in, `rule` what decided that: `declared`, or the
+    rule of the frame audit that told it. `digest`: xxh3-128 of the image file when it was listed, where
+    that is known; a file that has changed since is not used under its old name.
+    """
+
+    image: Path
+    words: tuple[Word, ...] = ()
+    frame: Literal["raw", "upright"] = "upright"
+    rule: str = "declared"
+    digest: bytes | None = None
+
+
+class CanonicalParams(Limits, PolygonParams):
+    """How a raw sample becomes a canonical one: limits, repairs of polygons, and these.
+
+    `keep_metadata`: keep EXIF (with its orientation set to 1), XMP and IPTC; they are dropped otherwise,
+    GPS positions with them. `integrity`: `structure` walks the file's markers, `full` also decodes every
+    pixel (the decode stage does so anyway). `on_corrupt`: what becomes of a damaged file that still
+    decodes; `accept` records the damage in the field `transform`.
+    """
+
+    keep_metadata: bool = False
+    integrity: Literal["structure", "full"] = "structure"
+    on_corrupt: Literal["quarantine", "accept"] = "quarantine"
+
+
+@dataclass(frozen=True)
+class Canonical:
+    """A sample in its one frame.
+
+    `upright`: the upright image file's bytes; `link`: the raw file, where it holds them. `size`: height
+    and width. `points`: float32 (P, 2) a polygon, in the upright frame; `ignore`: uint8 (M,); `text`: M
+    strings. `orientation`: the raw file's, 1 to 8. `transform`: how the file was made, and words on what
+    was not plain. `frame`: the frame that the labels came in, and the rule that decided. `repairs`:
+    words `code@index`.
+    """
+
+    upright: bytes
+    link: Path | None
+    size: Size
+    points: tuple[NDArray[np.float32], ...]
+    ignore: NDArray[np.uint8]
+    text: tuple[str, ...]
+    orientation: int
+    transform: str
+    frame: str
+    repairs: str
+
+
+def canonicalize(raw: RawSample, params: CanonicalParams) -> Canonical:
+    """Make a raw sample canonical. Raises `Quarantine`; docs/images.md lists the codes."""
+    data = _read(raw.image, params.max_bytes)
+    if raw.digest is not None and digest(data) != raw.digest:
+        raise PipelineError(f"{raw.image} changed while the run went on; run again")
+    header = read_header(data, params)
+    damage = [header.damage] if header.damage else []
+    upright = make_upright(data, header, params.keep_metadata)
+    warning, notes = upright.warning, upright.notes
+    if params.integrity == "full" and upright.transform in ("link", "cleaned"):
+        warning, notes = find_damage(data, header)
+    if warning:
+        damage.append(Damage("corrupt", warning))
+    if damage and params.on_corrupt == "quarantine":
+        raise Quarantine(*damage[0])
+    height, width = header.upright_size
+    kept, repairs = repair_polygons(_upright_words(raw, header), height, width, params)
+    return Canonical(
+        upright=upright.data,
+        # Where the raw file is a symbolic link, the file that it leads to: a link to a link would break.
+        link=raw.image.resolve() if upright.transform == "link" else None,
+        size=(height, width),
+        points=tuple(polygon.points for polygon in kept),
+        ignore=np.array([polygon.ignore for polygon in kept], dtype=np.uint8),
+        text=tuple(polygon.text for polygon in kept),
+        orientation=header.orientation,
+        transform=" ".join([upright.transform, *header.notes, *notes, *map(accepted, damage)]),
+        frame=f"{raw.frame} {raw.rule}",
+        repairs=" ".join(repairs),
+    )
+
+
+def _upright_words(raw: RawSample, header: Header) -> tuple[Word, ...]:
+    """Bring the words into the upright frame; where they are there already, they stay as they are."""
+    if raw.frame == "upright" or header.orientation == 1:
+        return raw.words
+    with np.errstate(invalid="ignore"):  # infinite coordinates become NaN here, and are dropped by the repair
+        return tuple(
+            replace(word, points=upright_points(word.points, header.size, header.orientation))
+            for word in raw.words
+        )
+
+
+def _read(path: Path, max_bytes: int) -> bytes:
+    """Read a regular file of at most `max_bytes`; a pipe or a device is refused, not waited for."""
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise Quarantine("unreadable_image", f"{path} is no regular file")
+        if status.st_size > max_bytes:
+            raise Quarantine("too_many_bytes", f"{status.st_size} bytes; the limit is max_bytes={max_bytes}")
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
+        raise Quarantine("unreadable_image", f"{path}: {error.strerror}") from None

@@ -1,0 +1,172 @@
+"""From the bytes of an upright image file to its pixels on the canvas."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from ocr.geometry import Letterbox, Padding, Size, letterbox
+from ocr.images import (
+    Damage,
+    Header,
+    Jpeg,
+    Limits,
+    accepted,
+    jpeg,
+    pillow,
+    place,
+    read_header,
+    resize,
+    sound,
+    turbo,
+)
+from pipeline.errors import ConfigError, Quarantine
+
+Level = Annotated[int, Field(ge=0, le=255)]
+Side = Annotated[int, Field(ge=1, le=16_384)]
+
+
+class DecodeParams(Limits):
+    """How pixels come out of a file and onto the canvas.
+
+    `canvas`: height and width. `padding`: where the empty part goes, of grey level `pad_value`.
+    `use_turbojpeg`: decode JPEG by TurboJPEG; `turbojpeg_fallback`: let Pillow decode what TurboJPEG
+    refuses (and everything, where the library is missing). `dct_scaling`: `safe` lets TurboJPEG decode
+    at the smallest M/8 that leaves twice the target size. `icc_to_srgb`: apply the file's ICC profile.
+    `background`: what shows through transparent pixels. `on_corrupt`: what becomes of a file that
+    decodes with a warning; `accept` records the warning in the field `decoder`.
+    """
+
+    canvas: tuple[Side, Side] = (640, 640)
+    padding: Padding = "bottom_right"
+    pad_value: Level = 0
+    use_turbojpeg: bool = True
+    turbojpeg_fallback: bool = True
+    dct_scaling: Literal["off", "safe"] = "off"
+    icc_to_srgb: bool = False
+    background: tuple[Level, Level, Level] = (255, 255, 255)
+    on_corrupt: Literal["quarantine", "accept"] = "quarantine"
+
+    def letterbox(self, size: Size) -> Letterbox:
+        """Say how an upright image of (height, width) `size` lies on the canvas."""
+        return letterbox(size, self.canvas, self.padding)
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """An image on the canvas.
+
+    `image`: uint8 (3, H, W), RGB, C-contiguous. `matrix`: float64 (3, 3), upright pixel → canvas pixel.
+    `decoder`: `turbojpeg` or `pillow@<why>`, and a word for each liberty taken (`accepted_corrupt@…`).
+    """
+
+    image: NDArray[np.uint8]
+    matrix: NDArray[np.float64]
+    decoder: str
+
+
+@dataclass(frozen=True)
+class _Pixels:
+    """RGB, uint8 (H, W, 3), its size on the way to the target's; words; an ICC profile still to apply."""
+
+    rgb: NDArray[np.uint8]
+    words: tuple[str, ...]
+    profile: bytes | None
+
+
+def decode_upright(data: bytes, params: DecodeParams) -> Decoded:
+    """Decode an upright image file and place it on the canvas.
+
+    The same bytes and parameters give the same pixels. A file whose orientation is not 1 is refused:
+    `canonicalize` comes first. Raises `Quarantine` (docs/images.md lists the codes) and, where
+    TurboJPEG is asked for with no fallback and is missing, `ConfigError`.
+    """
+    header = read_header(data, params)
+    if header.orientation != 1:
+        raise Quarantine("not_upright", f"EXIF orientation {header.orientation}; canonicalize the file first")
+    box = params.letterbox(header.size)
+    pixels = _decode(data, header, (box.height, box.width), params)
+    resized = resize(pixels.rgb, (box.height, box.width))
+    if pixels.profile is not None:
+        # After the resize: on a hundredth of the pixels, and with no second copy of a large image.
+        resized = pillow.to_srgb(resized, pixels.profile)
+    image = place(resized, box, params.canvas, params.pad_value)
+    return Decoded(image, box.matrix, " ".join(pixels.words))
+
+
+def _decode(data: bytes, header: Header, target: Size, params: DecodeParams) -> _Pixels:
+    """Decode by TurboJPEG where it can and may, by Pillow otherwise."""
+    words: tuple[str, ...] = ()
+    if header.damage is not None:
+        words = (_accept(header.damage, params),)
+    if header.frames > 1:
+        words += (f"first_frame@{header.frames}",)
+    found = header.structure
+    if not isinstance(found, Jpeg):
+        return _by_pillow(data, header, target, header.format, words, params)
+    if not params.use_turbojpeg:
+        return _by_pillow(data, header, target, "turbojpeg_off", words, params)
+    try:
+        array, warning, harmless = _by_turbojpeg(data, found, target, params.dct_scaling)
+    except turbo.TurboUnavailableError as error:
+        if not params.turbojpeg_fallback:
+            raise ConfigError(
+                f"stages.decode wants TurboJPEG, and there is none: {error}; install it, or set "
+                "stages.decode.turbojpeg_fallback=true to decode by Pillow"
+            ) from error
+        return _by_pillow(data, header, target, "no_library", words, params)
+    except turbo.TurboError as error:
+        if not params.turbojpeg_fallback:
+            raise Quarantine("turbojpeg_refused", f"TurboJPEG: {error}; turbojpeg_fallback is off") from error
+        return _by_pillow(data, header, target, "refused", words, params)
+    words += harmless
+    if warning:
+        words += (_accept(Damage("corrupt", warning), params),)
+    if found.components == 4:
+        if not params.turbojpeg_fallback:
+            raise Quarantine("turbojpeg_refused", "CMYK is decoded by Pillow; turbojpeg_fallback is off")
+        return _by_pillow(data, header, target, "cmyk", words, params)
+    profile = jpeg.icc_profile(data, found) if params.icc_to_srgb else None
+    return _Pixels(array, ("turbojpeg", *words), profile)
+
+
+def _by_turbojpeg(
+    data: bytes, found: Jpeg, target: Size, scaling: Literal["off", "safe"]
+) -> tuple[NDArray[np.uint8], str | None, tuple[str, ...]]:
+    """Decode to RGB; CMYK as it is and small, only for the warning: Pillow, whose it is, gives none."""
+    if found.components == 4:
+        return sound.decode(data, found)
+    eighths = _safe_eighths((found.height, found.width), target, turbo.load().eighths)
+    return sound.decode(data, found, eighths if scaling == "safe" else 8)
+
+
+def _safe_eighths(size: Size, target: Size, offered: tuple[int, ...]) -> int:
+    """Choose the smallest M/8 that leaves at least twice the target on both sides."""
+    for eighths in offered:
+        if all(-(-side * eighths // 8) >= 2 * wanted for side, wanted in zip(size, target, strict=True)):
+            return eighths
+    return 8
+
+
+def _by_pillow(
+    data: bytes, header: Header, target: Size, why: str, words: tuple[str, ...], params: DecodeParams
+) -> _Pixels:
+    """Decode, and narrow to the width of the target band by band: the same bytes as at once, less memory."""
+    image = pillow.open_image(data, header)
+    bands = pillow.rgb_bands(image, params.background, params.icc_to_srgb)
+    narrow = np.concatenate([resize(band, (len(band), target[1])) for band in bands])
+    # The bands of a CMYK image went through its profile already.
+    left = params.icc_to_srgb and image.mode != "CMYK"
+    profile = image.info.get("icc_profile") if left else None
+    return _Pixels(narrow, (f"pillow@{why}", *words), profile)
+
+
+def _accept(damage: Damage, params: DecodeParams) -> str:
+    """Give the word that records damage which parameters accept; otherwise raise `Quarantine`."""
+    if params.on_corrupt == "quarantine":
+        raise Quarantine(*damage)
+    return accepted(damage)

@@ -1,0 +1,81 @@
+"""The final layout of a sample: what training and validation read, with nothing left to do but normalise."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from ocr.geometry import Size, transform_points
+from ocr.params import MapParams
+from pipeline.stage import Codec, Parameters
+
+Unit = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+ImageType = Literal["uint8", "float16", "bfloat16", "float32"]
+
+IMAGE_DTYPES: dict[ImageType, str] = {
+    "uint8": "uint8",
+    "float16": "float16",
+    "bfloat16": "uint16",
+    "float32": "float32",
+}
+
+MAP_DTYPES = {
+    "prob_map": "uint8",
+    "prob_mask": "uint8",
+    "thresh_map": "float16",
+    "thresh_mask": "uint8",
+}
+
+
+class TensorParams(Parameters):
+    """How images are stored for training.
+
+    `dtype`: `uint8` keeps pixels (0 to 255), to be normalised on the device; the others hold
+    (x / 255 - mean) / std, `bfloat16` as its bits in uint16. `mean` and `std`, of values in 0..1 for
+    R, G, B, are in the store's attributes either way (the defaults are ImageNet's). `codec`: `none`
+    makes chunks that can be mapped; `lz4` and `zstd` are smaller, for slow disks and the RAM cache.
+    """
+
+    dtype: ImageType = "uint8"
+    mean: tuple[Unit, Unit, Unit] = (0.485, 0.456, 0.406)
+    std: tuple[Positive, Positive, Positive] = (0.229, 0.224, 0.225)
+    codec: Codec = "none"
+
+
+def final_maps(
+    points: Sequence[NDArray[np.float32]],
+    ignore: NDArray[np.uint8],
+    matrix: NDArray[np.float64],
+    canvas: Size,
+    params: MapParams,
+) -> dict[str, NDArray[Any]]:
+    """Draw the maps of a sample, each (1, H, W) in its stored dtype.
+
+    `points` are polygons in the upright frame; `matrix`, upright pixel → canvas pixel, brings them onto
+    the canvas of (height, width) in float64.
+    """
+    from ocr.maps import build_maps
+
+    polygons = [transform_points(matrix, polygon) for polygon in points]
+    maps = build_maps(polygons, ignore, *canvas, params)
+    return {name: getattr(maps, name).astype(dtype, copy=False) for name, dtype in MAP_DTYPES.items()}
+
+
+def final_image(image: NDArray[np.uint8], params: TensorParams) -> NDArray[Any]:
+    """Bring a uint8 (3, H, W) image into the stored dtype: (x / 255 - mean) / std unless that is uint8.
+
+    Computed in float32 and rounded once, to nearest even.
+    """
+    if params.dtype == "uint8":
+        return image
+    mean, std = (np.array(v, dtype=np.float32).reshape(3, 1, 1) for v in (params.mean, params.std))
+    normalised = (image.astype(np.float32) / np.float32(255) - mean) / std
+    if params.dtype == "bfloat16":
+        bits = normalised.view(np.uint32)
+        return ((bits + np.uint32(0x7FFF) + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
+    return normalised.astype(IMAGE_DTYPES[params.dtype])

@@ -1,0 +1,235 @@
+"""The detector as a LightningModule: normalise on the device, train, validate, save what it is."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import pytorch_lightning as pl
+import torch
+from pydantic import ValidationError
+from torch import Tensor
+
+from ocr.detection import Detections
+from ocr.model import DBNet, DetectorOutput
+from ocr.params import DetectorIdentity, DetectorSettings
+from ocr.training.augmentation import augment
+from ocr.training.autocast import computing_in
+from ocr.training.batch_contract import check_batch
+from ocr.training.checkpoints import check_identity, read_checkpoint
+from ocr.training.losses import detector_loss
+from ocr.training.optimizer import one_cycle_adamw
+from ocr.training.scoring import ScoredSample, Scoring
+from ocr.training.stopwatch import Stopwatch
+from pipeline.errors import ConfigError, PipelineError
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+_ON_DEVICE = ("images", "prob_maps", "prob_masks", "thresh_maps", "thresh_masks")
+_NO_SETTINGS = DetectorSettings()
+
+
+class DetectorModule(pl.LightningModule):  # type: ignore[misc]  # Lightning is untyped here
+    """DBNet with its loss, box decoder and metrics; batches are dicts and may come from anywhere.
+
+    Per batch it reads `images` (uint8, or floating and then normalised already), the four maps,
+    `inverse_matrix`, `size`, `polygons`, `ignore` and `sample_id`; augmented training needs no maps.
+    `text`, where it is there, makes CLEval exact. A batch of validation is read until after the next one
+    has been fetched, so a loader may not write over it. The first batch of training and of validation is
+    held against `ocr.training.batch_contract`.
+
+    Logs `train/…` and `val/…` losses, `val/hmean`, `val/precision`, `val/recall`, the same with
+    `val/cleval_…`, and `val/samples`. For callbacks, `worst` gives the samples with the least H-mean,
+    and `stopwatch` is the clock that tells where the time went.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, identity: DetectorIdentity, settings: DetectorSettings = _NO_SETTINGS) -> None:
+        super().__init__()
+        self.identity, self.settings = identity, settings
+        self.scoring = Scoring(settings.loss, settings.boxes, settings.overlap)
+        self.decoder = self.scoring.decoder
+        self.losses, self.metric, self.cleval = self.scoring.losses, self.scoring.iou, self.scoring.cleval
+        self.model = DBNet(identity.model)
+        self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in its stubs
+        self.register_buffer("mean", torch.tensor(identity.mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(identity.std).view(1, 3, 1, 1), persistent=False)
+        self._checked: set[bool] = set()
+
+    @property
+    def worst(self) -> list[ScoredSample]:
+        """The samples of the last validation epoch with the least H-mean, the worst first."""
+        return self.scoring.worst
+
+    @property
+    def stopwatch(self) -> Stopwatch:
+        """The clock of an epoch; it runs where a callback starts it."""
+        return self.scoring.stopwatch
+
+    # ------------------------------------------------------------------------------- batches
+
+    def on_before_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
+        """Hold the first batch of training, and of validation, against the contract."""
+        self.stopwatch.lap("fetch")
+        training = bool(self.trainer.training)
+        if training not in self._checked:
+            self._checked.add(training)
+            check_batch(batch, self.identity, maps=not (training and self.settings.augment.enabled))
+        return batch
+
+    def transfer_batch_to_device(
+        self, batch: dict[str, Any], device: torch.device, dataloader_idx: int
+    ) -> dict[str, Any]:
+        """Move pixels and maps; geometry and polygons stay on the host, where boxes are decoded."""
+        moved = {
+            name: batch[name].to(device, non_blocking=True)
+            for name in _ON_DEVICE
+            if name in batch and batch[name].device != device
+        }
+        return {**batch, **moved}
+
+    def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
+        """Augment while training, and normalise, both on the device."""
+        images: Tensor = batch["images"]
+        if self.trainer.training and self.settings.augment.enabled:
+            batch = augment(
+                {**batch, "images": self._unit_pixels(images)},
+                self.settings.augment,
+                self.settings.maps,
+                seed=self.settings.seed,
+                epoch=self.current_epoch,
+            )
+            batch["images"] = self._normalise(batch["images"])
+        elif not images.is_floating_point():
+            batch = {**batch, "images": self._normalise(self._unit_pixels(images))}
+        self.stopwatch.lap("transfer")
+        return batch
+
+    def _unit_pixels(self, images: Tensor) -> Tensor:
+        """Pixels in 0…1, float32; stored normalised pixels are brought back."""
+        if images.is_floating_point():
+            return (images.float() * self.std + self.mean).clamp_(0, 1)
+        return images.float().div_(255)
+
+    def _normalise(self, pixels: Tensor) -> Tensor:
+        return (pixels - self.mean) / self.std
+
+    # --------------------------------------------------------------------------------- steps
+
+    def forward(self, images: Tensor) -> DetectorOutput:
+        """Normalised images, floating (B, 3, H, W), to logits, float32 (B, 1, H, W)."""
+        if not torch.is_autocast_enabled(images.device.type):
+            images = images.to(self.mean.dtype)  # that of the weights; images may be stored in half precision
+        return cast(DetectorOutput, self.model(images))
+
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
+        """Give the loss of a batch. Raises `PipelineError` when it is no longer a number."""
+        losses = detector_loss(self(batch["images"]), batch, self.settings.loss)
+        if not torch.isfinite(losses.total):
+            raise PipelineError(
+                f"the loss is {losses.total.item()} in epoch {self.current_epoch}, batch {batch_idx} "
+                f"({', '.join(batch['sample_id'])}); "
+                "lower the learning rate, or train with trainer.precision=32-true"
+            )
+        named, count = _named("train", losses._asdict()), len(batch["images"])
+        self.log_dict(named, on_step=False, on_epoch=True, batch_size=count, sync_dist=True)
+        return losses.total
+
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+        """Have the last batch scored while the model looks at this one."""
+        self.stopwatch.lap("other")
+        self.scoring.hand_over()
+        with computing_in(self.settings.val_precision, batch["images"].device.type):
+            output = self(batch["images"])
+        self.stopwatch.lap("forward")
+        self.scoring.keep(output, batch)
+
+    def predict_step(self, batch: dict[str, Any], batch_idx: int) -> list[Detections]:
+        """Find the regions of each image, in its upright frame."""
+        probabilities = self(batch["images"]).prob_logits.sigmoid()
+        return self.decoder.decode(probabilities, batch["inverse_matrix"], batch["size"])
+
+    def on_validation_epoch_start(self) -> None:
+        """Forget what a sanity check or an interrupted epoch has counted."""
+        self.scoring.begin(self.device)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log losses and metrics over the whole set, with the number of samples they stand on."""
+        self.stopwatch.lap("other")
+        self.scoring.end()
+        iou, cleval = self.metric.compute(), self.cleval.compute()
+        self.stopwatch.lap("metric")
+        if not iou["targets"]:
+            log.warning(
+                "there is no text to find in these %d samples, so the metric says nothing: its rates are 0 "
+                "by convention; a set without labels is for `predict`",
+                iou["images"],
+            )
+        rates = ("hmean", "precision", "recall")
+        scores = {f"val/{name}": iou[name] for name in rates}
+        # All of these are the same on every rank already; `sync_dist` only says so.
+        self.log_dict(scores, prog_bar=True, sync_dist=True)
+        self.log_dict(_named("val", self.losses.compute()), sync_dist=True)
+        self.log_dict({f"val/cleval_{name}": cleval[name] for name in rates}, sync_dist=True)
+        self.log("val/samples", float(iou["images"]), sync_dist=True)
+
+    def setup(self, stage: str) -> None:
+        """Load what scoring compiles, before any epoch."""
+        if stage in ("fit", "validate"):
+            self.scoring.prepare()
+
+    def configure_callbacks(self) -> list[pl.Callback]:
+        """End the pool of an epoch that fails; Lightning does not tear a module down then."""
+        known = any(isinstance(callback, _EndPool) for callback in self.trainer.callbacks)
+        return [] if known else [_EndPool()]
+
+    def configure_optimizers(self) -> Any:
+        """AdamW with its schedule. Raises ConfigError where training has no end."""
+        return one_cycle_adamw(
+            self.model.parameters(), self.settings.optimizer, self.trainer.estimated_stepping_batches
+        )
+
+    # --------------------------------------------------------------------------- checkpoints
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the identity beside the weights."""
+        checkpoint["detector"] = self.identity.as_json()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse the weights of another detector: `ConfigError` names what differs."""
+        check_identity(checkpoint.get("detector"), self.identity)
+
+    @classmethod
+    def from_checkpoint(cls, path: Path, settings: DetectorSettings = _NO_SETTINGS) -> DetectorModule:
+        """Build the detector that a checkpoint holds, on the CPU, in evaluation mode.
+
+        The file is read without running any code in it. Raises `ConfigError` where there is no
+        file, or it is no checkpoint of a detector.
+        """
+        checkpoint = read_checkpoint(path)
+        try:
+            identity = DetectorIdentity.model_validate_json(json.dumps(checkpoint["detector"]))
+        except (TypeError, ValidationError) as error:
+            raise ConfigError(f"{path} holds a detector that this version does not know: {error}") from None
+        module = cls(identity, settings)
+        module.load_state_dict(checkpoint["state_dict"])
+        return cast(DetectorModule, module.eval())
+
+
+class _EndPool(pl.Callback):  # type: ignore[misc]  # Lightning is untyped here
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
+        if isinstance(pl_module, DetectorModule):
+            pl_module.scoring.close()
+
+
+def _named(stage: str, losses: Mapping[str, T]) -> dict[str, T]:
+    """Losses under the names that are logged."""
+    return {f"{stage}/{'loss' if name == 'total' else name}": value for name, value in losses.items()}

@@ -1,0 +1,260 @@
+"""Assembling a generation: chunks linked where they exist, packed where not, metadata last.
+
+A generation is laid out by its content alone: samples in dataset order, as many a chunk as their
+number asks for. So a rerun that computed one sample and a clean build give the same bytes; what a
+rerun saves is computing and writing, since a chunk whose samples are all unchanged is a hard link,
+and so is one that this run has finished: the staging folder goes once the generation is published.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.digest import DIGEST_BYTES
+from pipeline.errors import PipelineError
+from pipeline.execution.generation_builder import GenerationBuilder, Staged
+from pipeline.execution.records import Record
+from pipeline.files import sync_all, write_aside
+from pipeline.planning import REJECTED, StagePlan, Verdict
+from pipeline.stage import Chunked, File, Ragged, Row, SmallField, Text
+from pipeline.store import (
+    MANIFEST,
+    Bytes,
+    Manifest,
+    array_metadata,
+    chunk_key,
+    decode,
+    dump,
+    encode,
+    encode_text,
+    group_metadata,
+    item_bytes,
+    samples_per_chunk,
+    value_parts,
+)
+
+
+def locate(plan: StagePlan, records: Mapping[str, Record]) -> tuple[dict[int, Staged], dict[int, Verdict]]:
+    """Match the records of this run with the samples that were stale.
+
+    Gives by index what was computed, and the verdicts that the stage gave.
+    """
+    by_sample: dict[tuple[str, str], tuple[str, int, int, Any, Any]] = {}
+    for key, record in records.items():
+        size = sum(1 for sample in record["samples"] if not sample["verdict"])
+        slot = 0
+        for sample in record["samples"]:
+            by_sample[sample["id"], sample["fingerprint"]] = (key, slot, size, sample, record["chunks"])
+            slot += not sample["verdict"]
+    staged: dict[int, Staged] = {}
+    verdicts: dict[int, Verdict] = {}
+    for index in map(int, plan.stale):
+        sample_id, fingerprint = plan.candidates.sample_ids[index], plan.fingerprints[index].tobytes().hex()
+        if (sample_id, fingerprint) not in by_sample:
+            raise PipelineError(
+                f"{plan.stage.name} of {sample_id} was computed and is gone from the staging folder; "
+                "leave work/<split>/.staging alone while a run goes on, and run again"
+            )
+        found = Staged(*by_sample[sample_id, fingerprint])
+        if found.sample["verdict"]:
+            verdicts[index] = {
+                "sample_id": sample_id,
+                "stage": plan.stage.name,
+                **found.sample["verdict"],
+                "fingerprint": fingerprint,
+            }
+        else:
+            staged[index] = found
+    return staged, verdicts
+
+
+def assemble(plan: StagePlan, records: Mapping[str, Record], staging: Path, target: Path) -> Manifest:
+    """Build a complete, synced generation in the empty folder `target`; gives its manifest."""
+    staged, found = locate(plan, records)
+    indices = [i for i, row in enumerate(plan.reuse) if row != REJECTED and i not in found]
+    if not indices:
+        verdict = plan.verdicts(found)[0]
+        raise PipelineError(
+            f"{plan.stage.name} accepted none of the {plan.listed} samples, so nothing is "
+            f"published; the first, {verdict['sample_id']}: {verdict['code']}: {verdict['reason']}"
+        )
+    build = GenerationBuilder(plan, staging, target, indices, staged, plan.verdicts(found))
+    checksums = _checksums(build)
+    tallies: dict[str, Any] = {}
+    for position, declared in enumerate(plan.stage.fields()):
+        if isinstance(declared, Chunked):
+            _write_chunked(build, declared, checksums[:, position])
+        elif isinstance(declared, File):
+            _write_files(build, declared, position, checksums)
+        elif isinstance(declared, Text):
+            texts = [str(text, "utf-8") for (text,) in _parts(build, declared)]
+            _write_text(build, declared.name, texts)
+            if declared.tally:
+                words = Counter(word.partition("@")[0] for text in texts for word in text.split())
+                tallies[declared.name] = dict(sorted(words.items()))
+        elif isinstance(declared, Row):
+            _write_row(build, declared)
+        else:
+            _write_ragged(build, declared)
+    kept = np.array(indices, dtype=np.int64)
+    _write_text(build, "sample_id", [plan.candidates.sample_ids[i] for i in indices])
+    _write_array(build, "fingerprint", plan.fingerprints[kept], ("sample", "byte"))
+    _write_array(build, "input", plan.candidates.inputs[kept], ("sample", "input", "byte"))
+    _write_array(build, "checksum", checksums, ("sample", "field", "byte"))
+    for name, metadata in build.arrays.items():
+        build.write(f"{name}/zarr.json", dump(metadata))
+    build.write("zarr.json", dump(group_metadata(plan.attributes(build.verdicts, tallies), build.arrays)))
+    manifest = Manifest(dict(sorted(build.files.items())))
+    write_aside(target / MANIFEST, manifest.dump(), "manifest")
+    _sync_all(build)
+    return manifest
+
+
+def _sync_all(build: GenerationBuilder) -> None:
+    """Flush what is new, and every folder; files linked from the old generation are on the disk."""
+    sync_all(build.target, [*build.fresh, MANIFEST, *sorted(build.folders)])
+
+
+def _checksums(build: GenerationBuilder) -> NDArray[np.uint8]:
+    """Digest of every field's value for every row, uint8 (N, F, 16)."""
+    fields = build.plan.stage.fields()
+    checksums = np.zeros((len(build), len(fields), DIGEST_BYTES), dtype=np.uint8)
+    rows, old_rows = _reused(build)
+    if len(rows):
+        names = list(build.old.declared)
+        for position, declared in enumerate(fields):
+            if declared.name in names:
+                checksums[rows, position] = build.old.checksums(declared.name)[old_rows]
+    computed = [row for row, index in enumerate(build.indices) if index in build.staged]
+    found = [build.staged[build.indices[row]].sample["checksums"] for row in computed]
+    flat = np.frombuffer(bytes.fromhex("".join(found)), dtype=np.uint8)
+    checksums[computed] = flat.reshape(len(computed), len(fields), DIGEST_BYTES)
+    return checksums
+
+
+def _reused(build: GenerationBuilder) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows of the new generation that come from the old one, and their rows there."""
+    sources = build.plan.reuse[np.array(build.indices, dtype=np.int64)]
+    rows = np.flatnonzero(sources >= 0)
+    return rows, sources[rows]
+
+
+def _write_chunked(build: GenerationBuilder, declared: Chunked, checksums: NDArray[np.uint8]) -> None:
+    count, total = samples_per_chunk(len(build)), len(build)
+    dims = ("sample", *(declared.dims or tuple(f"{declared.name}_{i}" for i in range(len(declared.shape)))))
+    build.arrays[declared.name] = array_metadata(
+        (total, *declared.shape), declared.dtype, (count, *declared.shape), dims, declared.codec
+    )
+    old_chunks = _chunks_by_content(build, declared, count)
+    for number, (rows, group) in enumerate(build.chunks):
+        name = f"{declared.name}/{chunk_key(number, 1 + len(declared.shape))}"
+        old = old_chunks.get(checksums[rows.start : rows.stop].tobytes()) if old_chunks else None
+        if old:
+            build.link(name, build.old.path / old, build.old.manifest.files[old])
+        elif group:
+            size, check = group.chunks[declared.name]
+            build.take(name, f"{group.key}.{declared.name}", (size, check))
+        else:
+            build.write(name, _pack(build, declared, rows, count))
+
+
+def _chunks_by_content(build: GenerationBuilder, declared: Chunked, count: int) -> dict[bytes, str]:
+    """Files of the old generation by the digests of the samples in them, if it stores them alike."""
+    old = build.plan.old
+    if old is None or old.declared.get(declared.name) != declared or old.samples_per_chunk != count:
+        return {}
+    checksums, dims = old.checksums(declared.name), 1 + len(declared.shape)
+    names = (f"{declared.name}/{chunk_key(number, dims)}" for number in range(-(-len(old) // count)))
+    return {
+        checksums[first : first + count].tobytes(): name
+        for first, name in zip(range(0, len(old), count), names, strict=True)
+        if name not in build.plan.damaged
+    }
+
+
+def _pack(build: GenerationBuilder, declared: Chunked, rows: range, count: int) -> Any:
+    """Gather a chunk sample by sample; a last chunk that is not full ends in zeros, as Zarr has it."""
+    chunk = np.zeros((count, *declared.shape), dtype=declared.dtype)
+    key, group = "", chunk
+    for slot, row in enumerate(rows):
+        index = build.indices[row]
+        if index in build.staged:
+            staged = build.staged[index]
+            if staged.key != key:  # neighbours share a group: each is read and decoded once
+                key, data = staged.key, (build.staging / f"{staged.key}.{declared.name}").read_bytes()
+                group = decode(declared.codec, data, declared.dtype, (staged.size, *declared.shape))
+            chunk[slot] = group[staged.slot]
+        else:
+            chunk[slot] = build.old.value(declared.name, int(build.plan.reuse[index]))
+    return encode(declared.codec, chunk)
+
+
+def _write_files(
+    build: GenerationBuilder, declared: File, position: int, checksums: NDArray[np.uint8]
+) -> None:
+    paths = []
+    for row, index in enumerate(build.indices):
+        check = checksums[row, position].tobytes().hex()
+        if index in build.staged:
+            staged = build.staged[index]
+            entry = staged.sample["files"][declared.name]
+            paths.append(entry["path"])
+            source = f"{staged.key}.{staged.slot}.{declared.name}"
+            build.take(f"{declared.directory}/{paths[-1]}", source, (entry["size"], check))
+        else:
+            paths.append(build.old.small(declared.name)[int(build.plan.reuse[index])])
+            name = f"{declared.directory}/{paths[-1]}"
+            build.link(name, build.old.path / name, (build.old.manifest.files[name][0], check))
+    _write_text(build, declared.name, paths)
+
+
+def _parts(build: GenerationBuilder, declared: SmallField) -> Iterator[Sequence[Bytes]]:
+    """Give the parts of a small field's value, row by row."""
+    for index in build.indices:
+        if index in build.staged:
+            yield list(map(bytes.fromhex, build.staged[index].sample["values"][declared.name]))
+        else:
+            row = int(build.plan.reuse[index])
+            yield value_parts(declared, build.old.stored(declared, row))
+
+
+def _write_row(build: GenerationBuilder, declared: Row) -> None:
+    name, items = declared.name, b"".join(item for (item,) in _parts(build, declared))
+    dims = declared.dims or tuple(f"{name}_{i}" for i in range(len(declared.shape)))
+    stacked = np.frombuffer(items, dtype=declared.dtype).reshape(len(build), *declared.shape)
+    _write_array(build, name, stacked, ("sample", *dims))
+
+
+def _write_ragged(build: GenerationBuilder, declared: Ragged) -> None:
+    """Write values end to end, and where each sample begins and each of its parts."""
+    name, item_dims = declared.name, tuple(f"{declared.name}_{i}" for i in range(len(declared.shape)))
+    items, lengths, edges = bytearray(), bytearray(), [0]
+    for *before, last in _parts(build, declared):
+        lengths += b"".join(before)
+        items += last
+        edges.append(len(lengths) // 8 if declared.levels == 2 else len(items) // item_bytes(declared))
+    _write_array(build, f"{name}_offsets", np.array(edges, dtype=np.int64), (f"{name}_sample_edge",))
+    if declared.levels == 2:
+        part_edges = np.cumsum(np.frombuffer(b"\0" * 8 + lengths, dtype=np.int64))
+        _write_array(build, f"{name}_part_offsets", part_edges, (f"{name}_part_edge",))
+    values = np.frombuffer(items, dtype=declared.dtype).reshape(-1, *declared.shape)
+    _write_array(build, name, values, (f"{name}_item", *item_dims))
+
+
+def _write_array(build: GenerationBuilder, name: str, array: NDArray[Any], dims: tuple[str, ...]) -> None:
+    chunk = [max(1, length) for length in array.shape]
+    build.arrays[name] = array_metadata(array.shape, array.dtype.name, chunk, dims)
+    if array.size:
+        build.write(f"{name}/{chunk_key(0, array.ndim)}", encode("none", array))
+
+
+def _write_text(build: GenerationBuilder, name: str, values: Sequence[str]) -> None:
+    build.arrays[name] = array_metadata((len(values),), "string", (max(1, len(values)),), ("sample",))
+    if values:
+        build.write(f"{name}/{chunk_key(0, 1)}", encode_text(values))

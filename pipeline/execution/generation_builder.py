@@ -1,0 +1,101 @@
+"""A generation in the making: its samples, and the files that it has so far."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pipeline.digest import digest
+from pipeline.files import link_or_copy, write_new
+from pipeline.planning import StagePlan, Verdict
+from pipeline.store import Store, samples_per_chunk
+
+
+@dataclass(frozen=True)
+class Staged:
+    """A sample that this run computed: its group's key, its slot in the group's chunks, its record.
+
+    `chunks` maps fields to sizes and checksums.
+    """
+
+    key: str
+    slot: int
+    size: int
+    sample: Mapping[str, Any]
+    chunks: Mapping[str, tuple[int, str]]
+
+
+@dataclass
+class GenerationBuilder:
+    """One generation in the making: where each row comes from, and the files that it has so far."""
+
+    plan: StagePlan
+    staging: Path
+    target: Path
+    indices: list[int]
+    staged: dict[int, Staged]
+    verdicts: list[Verdict]
+    files: dict[str, tuple[int, str]] = field(default_factory=dict)
+    fresh: list[str] = field(default_factory=list)
+    folders: set[str] = field(default_factory=lambda: {""})
+    arrays: dict[str, Any] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    @property
+    def old(self) -> Store:
+        """The old generation; only rows that are reused lead here."""
+        assert self.plan.old is not None
+        return self.plan.old
+
+    @cached_property
+    def chunks(self) -> list[tuple[range, Staged | None]]:
+        """Rows of each chunk, and the group of this run whose chunk is exactly these, if there is one."""
+        count, total = samples_per_chunk(len(self)), len(self)
+        chunks = (range(first, min(first + count, total)) for first in range(0, total, count))
+        return [(rows, _whole_group(self, rows, count)) for rows in chunks]
+
+    def write(self, name: str, data: Any) -> None:
+        """Write a new file of the generation, which nobody else sees before it is whole."""
+        self._place(name)
+        write_new(self.target / name, data)
+        self.files[name] = (memoryview(data).nbytes, digest(data).hex())
+        self.fresh.append(name)
+
+    def link(self, name: str, source: Path, entry: tuple[int, str]) -> None:
+        """Take over a file of the old generation."""
+        self._place(name)
+        if not link_or_copy(source, self.target / name):
+            self.fresh.append(name)
+        self.files[name] = entry
+
+    def take(self, name: str, staged: str, entry: tuple[int, str]) -> None:
+        """Take a file of the staging folder, which keeps it until the generation is published."""
+        self._place(name)
+        link_or_copy(self.staging / staged, self.target / name)
+        self.fresh.append(name)
+        self.files[name] = entry
+
+    def _place(self, name: str) -> None:
+        """Make the folder that a new file will lie in, the only one of its name."""
+        if name in self.files:
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(self.target / name))
+        folder = name.rpartition("/")[0]
+        if folder not in self.folders:
+            (self.target / folder).mkdir(parents=True, exist_ok=True)
+            while folder:
+                self.folders.add(folder)
+                folder = folder.rpartition("/")[0]
+
+
+def _whole_group(build: GenerationBuilder, rows: range, count: int) -> Staged | None:
+    """Find the group of this run whose chunk is exactly these rows, if there is one."""
+    staged = [build.staged.get(build.indices[row]) for row in rows]
+    whole = len({one and one.key for one in staged}) == 1 and len(rows) == count
+    return staged[0] if whole and staged[0] is not None and staged[0].size == count else None

@@ -1,0 +1,226 @@
+"""A task: samples of one stage, computed and left in the staging folder as finished chunks.
+
+    <key>.<field>           the chunk of a Chunked field
+    <key>.<slot>.<field>    the file of a File field
+    <key>.records           what the task has finished: verdicts, checksums, small values; written last
+
+A group whose record is there is complete. Names come from what is computed, so a task that runs
+twice, in a killed run and in its successor or on two workers at once, writes the same files.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.digest import digest
+from pipeline.errors import PipelineError, Quarantine
+from pipeline.execution.records import Record, sample_record, verdict_record, write_records
+from pipeline.files import link_or_copy, write_aside
+from pipeline.planning import recipe_digest, recipe_of
+from pipeline.stage import Chunked, Field, File, FileContent, Inputs, Stage
+from pipeline.store import Store, check_field_names, check_values, checksum, encode, open_store, value_digest
+
+# Verdicts that may be the machine's fault; they are remembered like the others, until `--retry`.
+MACHINE_CODES = frozenset({"crashed", "timed_out", "out_of_memory", "stage_error"})
+
+
+@dataclass(frozen=True)
+class Item:
+    """One sample of a task: its payload (first stage) and its rows in the stores upstream."""
+
+    sample_id: str
+    fingerprint: bytes
+    payload: Any
+    rows: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Samples that share a chunk."""
+
+    items: tuple[Item, ...]
+
+    @cached_property
+    def key(self) -> str:
+        """Name of the group's files: the same for the same samples with the same fingerprints."""
+        parts = [part for item in self.items for part in (item.sample_id.encode(), b"\0", item.fingerprint)]
+        return digest(*parts).hex()
+
+
+@dataclass(frozen=True)
+class Task:
+    """Work as plain data: a stage, where to read and write, and groups of samples.
+
+    `recipe` is the digest of the stage's recipe where the plan was made: a worker with other
+    libraries must not write under it.
+    """
+
+    stage: Stage
+    recipe: str
+    staging: Path
+    upstream: tuple[Path, ...]
+    groups: tuple[Group, ...]
+
+    @property
+    def size(self) -> int:
+        """Number of samples."""
+        return sum(len(group.items) for group in self.groups)
+
+    @cached_property
+    def fields(self) -> tuple[Field, ...]:
+        """The stage's fields."""
+        return self.stage.fields()
+
+
+def run_task(task: Task) -> tuple[float, dict[str, Record]]:
+    """Compute a task and leave its groups in the staging folder.
+
+    Gives the seconds spent in the stage, and the groups' records by key.
+    """
+    if _own_recipe(task.stage) != task.recipe:
+        raise PipelineError(
+            f"a worker's libraries for {task.stage.name} differ from those of the run "
+            f"(it has {dict(task.stage.libraries())}); install the same versions on all workers"
+        )
+    stores = {store.stage: store for store in map(_shared_store, task.upstream)}
+    seconds, records = 0.0, dict[str, Record]()
+    try:
+        for group in task.groups:
+            spent, records[group.key] = _run_group(task, group, stores)
+            seconds += spent
+    finally:  # an error costs nothing that was finished before it
+        write_records(task.staging, records)
+    return seconds, records
+
+
+def read_inputs(stage: Stage, stores: Mapping[str, Store], item: Item) -> tuple[Inputs, dict[int, bytes]]:
+    """Read what the stage declares that it reads, each value verified.
+
+    Gives also the values' digests by `id`: one that the stage hands on as it is has its digest already.
+    """
+    values: dict[str, dict[str, Any]] = {}
+    digests: dict[int, bytes] = {}
+    for upstream, row in zip(stage.reads, item.rows, strict=True):
+        values[upstream] = {}
+        for name in stage.reads[upstream]:
+            value, found = stores[upstream].verified(name, row)
+            values[upstream][name] = value
+            digests[id(value)] = found
+    return Inputs(item.sample_id, item.payload, values), digests
+
+
+def compute_sample(stage: Stage, fields: Sequence[Field], inputs: Inputs) -> Mapping[str, Any]:
+    """Compute one sample: a value for each of the fields, which is not held against them yet.
+
+    Raises Quarantine, also for an exception that the stage did not foresee: one odd sample must not
+    end a long run, and its verdict names the exception. Errors of the machine or the configuration pass.
+    """
+    try:
+        outputs = stage.compute(inputs)
+    except (Quarantine, OSError, PipelineError):
+        raise
+    except ImportError as error:
+        raise PipelineError(
+            f"{stage.name} cannot load what it needs ({error}); install it, or raise executor.memory"
+        ) from error
+    except MemoryError as error:
+        raise Quarantine("out_of_memory", f"{stage.name} ran out of memory: {error}") from error
+    except Exception as error:
+        raise Quarantine(
+            "stage_error", f"{stage.name} failed with {type(error).__name__}: {error}"
+        ) from error
+    check_field_names(stage, fields, inputs.sample_id, outputs)
+    return outputs
+
+
+def write_verdict(staging: Path, item: Item, verdict: Quarantine) -> dict[str, Record]:
+    """Record a verdict on a sample that no worker survived; gives the record by its group's key."""
+    sample = verdict_record(item.sample_id, item.fingerprint, verdict)
+    records: dict[str, Record] = {Group((item,)).key: {"samples": [sample], "chunks": {}}}
+    write_records(staging, records)
+    return records
+
+
+@lru_cache(maxsize=16)
+def _own_recipe(stage: Stage) -> str:
+    """Digest of a stage's recipe with the libraries of this process, which do not change."""
+    return recipe_digest(recipe_of(stage))
+
+
+@lru_cache(maxsize=16)
+def _shared_store(path: Path) -> Store:
+    return open_store(path, hold=False)  # the run excludes `gc`; a worker may outlive the run
+
+
+def _run_group(task: Task, group: Group, stores: Mapping[str, Store]) -> tuple[float, Record]:
+    """Compute a group and write its chunks and files; gives seconds spent in the stage, and its record."""
+    stage, seconds = task.stage, 0.0
+    samples: list[dict[str, Any]] = []
+    computed: list[dict[str, Any]] = []
+    for item in group.items:
+        inputs, digests = read_inputs(stage, stores, item)
+        began = time.perf_counter()
+        try:
+            outputs = compute_sample(stage, task.fields, inputs)
+        except Quarantine as verdict:
+            samples.append(verdict_record(item.sample_id, item.fingerprint, verdict))
+            continue
+        finally:
+            seconds += time.perf_counter() - began
+        values = check_values(stage, task.fields, item.sample_id, outputs)
+        checks = {
+            field.name: digests.get(id(outputs[field.name])) or value_digest(field, values[field.name])
+            for field in task.fields
+        }
+        files = _write_files(task, values, checks, f"{group.key}.{len(computed)}")
+        samples.append(sample_record(task.fields, item.sample_id, item.fingerprint, values, checks, files))
+        computed.append(values)
+    return seconds, {"samples": samples, "chunks": _write_chunks(task, group, computed) if computed else {}}
+
+
+def _write_chunks(
+    task: Task, group: Group, computed: Sequence[Mapping[str, Any]]
+) -> dict[str, tuple[int, str]]:
+    """Write the chunks of samples, given their values; gives sizes and checksums of the files."""
+    chunks = {}
+    for field in task.fields:
+        if isinstance(field, Chunked):
+            values = [outputs[field.name] for outputs in computed]
+            data = encode(
+                field.codec, np.stack(values) if len(values) > 1 else values[0]
+            )  # one needs no copy
+            write_aside(task.staging / f"{group.key}.{field.name}", data)
+            chunks[field.name] = (len(data), digest(data).hex())
+    return chunks
+
+
+def _write_files(
+    task: Task, values: Mapping[str, Any], checks: Mapping[str, bytes], stem: str
+) -> dict[str, Any]:
+    """Write a sample's files; gives what the record says of them."""
+    files = {}
+    for field in task.fields:
+        if isinstance(field, File):
+            value: FileContent = values[field.name]
+            check = checks[field.name].hex()
+            files[field.name] = {"path": value.path, "size": len(value.data), "checksum": check}
+            _write_content(task.staging / f"{stem}.{field.name}", value, check)
+    return files
+
+
+def _write_content(path: Path, content: FileContent, wanted: str) -> None:
+    """Link the file that holds the content already, or write it where that is not possible."""
+    if content.link is not None:
+        with suppress(FileExistsError):  # by a task before this one, or beside it
+            link_or_copy(content.link, path)
+        if checksum(path)[1] == wanted:
+            return  # and else it was edited since it was read
+    write_aside(path, content.data)

@@ -1,0 +1,29 @@
+"""Looking after stores: status, verify, repair, diff."""
+
+from pipeline.maintenance.diff import diff_stores
+from pipeline.maintenance.repair import Repair, repair_stage
+from pipeline.maintenance.status import Preview, explain, preview, remember_rate
+from pipeline.maintenance.verify import (
+    DamagedFile,
+    Verification,
+    compare_with_source,
+    compute_chain,
+    names_in,
+    verify_store,
+)
+
+__all__ = [
+    "DamagedFile",
+    "Preview",
+    "Repair",
+    "Verification",
+    "compare_with_source",
+    "compute_chain",
+    "diff_stores",
+    "explain",
+    "names_in",
+    "preview",
+    "remember_rate",
+    "repair_stage",
+    "verify_store",
+]

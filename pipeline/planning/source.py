@@ -1,0 +1,88 @@
+"""What feeds the first stage: samples in dataset order, each with the digests of its inputs.
+
+Hashing files is skipped only where a file provably did not change: its inode, size, mtime and ctime
+are those recorded, and the change time lies well before the moment it was hashed. An edit after
+that moment gets a later ctime, which (unlike mtime) no user can set back; one within the clock's
+resolution fails the second condition, so the file is hashed again.
+
+Hard links that a store makes to raw files, and `gc` removes, change the ctime too, so such files are
+hashed once more after that. Remembering the new ctime instead would trust a file that nobody has
+read since: an edit in the instant of the link, with its mtime put back, leaves the same status.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from pipeline.errors import Quarantine
+from pipeline.files import write_aside
+from pipeline.store import checksum
+
+# Two seconds is the coarsest timestamp of a file system in use (FAT); half a second more for the clock.
+_RACY_NS = 2_500_000_000
+
+
+@dataclass(frozen=True)
+class SourceSample:
+    """One listed sample: what the first stage reads, or the verdict that keeps it out.
+
+    `inputs` holds a 16-byte digest per named input; `payload` is picklable and becomes
+    `Inputs.source`.
+    """
+
+    sample_id: str
+    inputs: Mapping[str, bytes]
+    payload: Any = None
+    verdict: Quarantine | None = None
+
+
+class Source(Protocol):
+    """A split of a data set."""
+
+    def samples(self, hashes: FileHashes) -> Sequence[SourceSample]:
+        """List the split in dataset order. Raises PipelineError where there is no such split."""
+        ...
+
+
+@dataclass
+class FileHashes:
+    """Digests of files by path relative to `root`, remembered between runs in the file `memory`.
+
+    With `rehash` nothing remembered is trusted.
+    """
+
+    memory: Path
+    root: Path
+    rehash: bool = False
+    hashed: int = 0
+    _known: dict[str, list[Any]] = field(default_factory=dict)
+    _seen: dict[str, list[Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        with suppress(OSError, ValueError):  # a memory that is missing or damaged only costs hashing again
+            if not self.rehash:
+                self._known = dict(json.loads(self.memory.read_bytes()))
+
+    def __call__(self, path: Path) -> bytes:
+        """Digest of a file's content: 16 bytes. Raises OSError where it cannot be read."""
+        name = os.path.relpath(path, self.root)
+        status = path.stat()
+        signature = [status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns]
+        known = self._known.get(name)
+        if not (known and known[:4] == signature and known[3] + _RACY_NS < known[4]):
+            known = [*signature, time.time_ns(), checksum(path)[1]]
+            self.hashed += 1
+        self._seen[name] = known
+        return bytes.fromhex(known[5])
+
+    def save(self) -> None:
+        """Remember what this run has seen, and forget the rest; where there is no work folder, nothing."""
+        if self.memory.parent.is_dir():
+            write_aside(self.memory, json.dumps(self._seen).encode(), "record")

@@ -1,0 +1,57 @@
+"""A store: its format on disk, and reading one generation of it, verified."""
+
+from pipeline.store.codecs import decode, encode
+from pipeline.store.damage import in_words, lost_samples, misfits, serving
+from pipeline.store.info import FORMAT_VERSION, Counts
+from pipeline.store.locks import unused
+from pipeline.store.manifest import MANIFEST, Manifest, checksum, read_manifest, scan
+from pipeline.store.reader import Store, open_store
+from pipeline.store.values import (
+    Bytes,
+    Parts,
+    check_field_names,
+    check_values,
+    item_bytes,
+    value_digest,
+    value_parts,
+)
+from pipeline.store.zarr_metadata import (
+    array_metadata,
+    chunk_key,
+    dump,
+    encode_text,
+    group_metadata,
+    samples_per_chunk,
+)
+
+__all__ = [
+    "FORMAT_VERSION",
+    "MANIFEST",
+    "Bytes",
+    "Counts",
+    "Manifest",
+    "Parts",
+    "Store",
+    "array_metadata",
+    "check_field_names",
+    "check_values",
+    "checksum",
+    "chunk_key",
+    "decode",
+    "dump",
+    "encode",
+    "encode_text",
+    "group_metadata",
+    "in_words",
+    "item_bytes",
+    "lost_samples",
+    "misfits",
+    "open_store",
+    "read_manifest",
+    "samples_per_chunk",
+    "scan",
+    "serving",
+    "unused",
+    "value_digest",
+    "value_parts",
+]

@@ -1,0 +1,157 @@
+"""Commands that mend, compare and tidy stores."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pipeline.errors import PipelineError
+from pipeline.maintenance import diff_stores, repair_stage
+from pipeline.planning import survey
+from pipeline.runner import Builder
+from pipeline.store import open_store
+from pipeline.workspace import Collected, exclusive
+from stages import STAGES
+from warmstore import show
+from warmstore.options import Invocation, run_options, typed_store
+from warmstore.workflows import collect_runs
+
+
+@click.command()
+@run_options(looks=True)
+def repair(asked: Invocation) -> int:
+    """Build what is damaged or missing anew, with the digest that was there.
+
+    \b
+    Example:
+      warmstore repair --split val
+    """
+    results: dict[str, dict[str, dict[str, Any]]] = {}
+    failures: list[str] = []
+    with exclusive(asked.config.work_dir, "warmstore repair"), show.progress() as progress:
+        builder = Builder(asked.config.executor, progress)
+        for split in asked.splits:
+            results[split] = {}
+            for outlook in survey(asked.config.pipeline(split)):
+                if not outlook.generations.path.exists():
+                    continue
+                try:
+                    results[split][outlook.stage.name] = vars(repair_stage(outlook, builder))
+                except PipelineError as error:  # one that cannot be mended must not keep the others so
+                    error.spell = asked.spell
+                    failures.append(str(error))
+    if asked.json:
+        show.as_json(results)
+    else:
+        columns = ("split", "stage", "damaged", "repaired", "recomputed", "digest")
+        rows = [
+            (split, name, *(r[key] for key in ("damaged", "repaired", "recomputed", "digest")))
+            for split, stages in results.items()
+            for name, r in stages.items()
+        ]
+        show.table("repair", columns, rows)
+    if failures:
+        raise PipelineError("; ".join(failures))
+    return 0
+
+
+@click.command()
+@click.argument("a", type=click.Path(path_type=Path))
+@click.argument("b", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--debug", is_flag=True, help="Show a traceback when something goes wrong.")
+def diff(a: Path, b: Path, as_json: bool, debug: bool) -> int:
+    """Say what differs between two stores: samples, fields, parameters.
+
+    Exits with 1 where something does.
+
+    \b
+    Example:
+      warmstore diff work/val/maps.zarr elsewhere/val/maps.zarr
+    """
+    with open_store(typed_store(a)) as old, open_store(typed_store(b)) as new:
+        found = diff_stores(old, new)
+    if as_json:
+        show.as_json(found.to_json())
+        return int(not found.same)
+    for change in found.recipe:
+        click.echo(f"recipe: {change}")
+    for sign, names in (("+", found.added), ("-", found.removed)):
+        for name in names:
+            click.echo(f"{sign} {name}")
+    for name, fields in found.changed.items():
+        click.echo(f"~ {name}: {', '.join(fields)}")
+    if found.reordered:
+        click.echo("the common samples stand in another order")
+    if found.same:
+        click.echo("no difference")
+    return int(not found.same)
+
+
+@click.command()
+@run_options(looks=True)
+@click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
+@click.option(
+    "--keep",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Keep the newest K old generations.",
+)
+@click.option(
+    "--runs",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Also remove runs, with their checkpoints, but the newest N of each kind; none otherwise.",
+)
+def gc(asked: Invocation, dry_run: bool, keep: int, runs: int | None) -> int:
+    """Remove old generations that nobody reads, never the current one, and say how many bytes that frees.
+
+    Files that another generation or the data set shares are not counted: they stay.
+
+    \b
+    Example:
+      warmstore gc --dry-run
+      warmstore gc --keep 1 --runs 5
+    """
+    rows: list[dict[str, Any]] = []
+    old_runs = Collected([], [], 0)
+    with exclusive(asked.config.work_dir, "warmstore gc"):
+        for split in asked.splits:
+            workspace = asked.config.workspace(split)
+            for stage in STAGES:
+                wired = getattr(asked.config.stages, stage.name)
+                found = workspace.generations(wired).collect(keep, dry_run)
+                rows.append(
+                    {
+                        "split": split,
+                        "stage": stage.name,
+                        "removed": [path.name for path in found.removed],
+                        "in_use": [path.name for path in found.in_use],
+                        "freed": found.freed,
+                    }
+                )
+        if runs is not None:
+            old_runs = collect_runs(asked.config.work_dir, runs, dry_run)
+    told: dict[str, Any] = {
+        "removed": [path.name for path in old_runs.removed],
+        "in_use": [path.name for path in old_runs.in_use],
+        "freed": old_runs.freed,
+    }
+    if asked.json:
+        show.as_json({"dry_run": dry_run, "stores": rows, "runs": told})
+        return 0
+    title = "gc (dry run: nothing is removed)" if dry_run else "gc"
+    columns = ("split", "stage", "removed", "in use", "would free" if dry_run else "freed")
+    lines = [
+        (r["split"], r["stage"], len(r["removed"]), len(r["in_use"]), show.size(r["freed"])) for r in rows
+    ]
+    show.table(title, columns, lines)
+    for what in ("removed", "in_use"):
+        for name in told[what]:
+            click.echo(f"runs/{name}: {what.replace('_', ' ')}")
+    total = show.size(sum(r["freed"] for r in rows) + old_runs.freed)
+    click.echo(f"{total} would be freed" if dry_run else f"{total} freed")
+    return 0

@@ -1,0 +1,224 @@
+"""Commands that only look: what would run, what is stored, why it is stale, what is configured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import click
+
+from pipeline.errors import REPAIR, ConfigError
+from pipeline.maintenance import Preview, preview
+from pipeline.maintenance import explain as explain_sample
+from pipeline.planning import Pipeline
+from warmstore import show
+from warmstore.options import Invocation, run_options
+from warmstore.remarks import remarks
+
+
+@click.command()
+@run_options(looks=True)
+@click.option("--rehash", is_flag=True, help="Hash every file again, whatever its time stamps say.")
+def plan(asked: Invocation, rehash: bool) -> int:
+    """Say what `warmstore run` would do, and change nothing.
+
+    \b
+    Example:
+      warmstore plan --split val stages.maps.shrink_ratio=0.5
+    """
+    found = _previews(asked, _pipelines(asked, rehash))
+    if asked.json:
+        show.as_json({s: {n: p.to_json() for n, p in stages.items()} for s, stages in found.items()})
+        return 0
+    columns, least = ("split", "stage", "to compute", "of", "size", "time", "why"), ("of", "size", "time")
+    rows = [
+        (
+            split,
+            name,
+            p.compute if p.certain == p.compute else f"at most {p.compute}",
+            p.listed,
+            show.size(p.predicted_bytes),
+            show.duration(p.predicted_seconds),
+            "; ".join(p.why) or "up to date",
+        )
+        for split, stages in found.items()
+        for name, p in stages.items()
+    ]
+    show.table(f"plan of {asked.composed.name} in {asked.config.work_dir}", columns, rows, least)
+    return 0
+
+
+@click.command()
+@run_options(looks=True)
+@click.option("--rehash", is_flag=True, help="Hash every file again, whatever its time stamps say.")
+def status(asked: Invocation, rehash: bool) -> int:
+    """Show every store: generation, samples, size, age, whether it is fresh, and why not.
+
+    \b
+    Example:
+      warmstore status --json
+    """
+    pipelines = _pipelines(asked, rehash)
+    found = _previews(asked, pipelines)
+    if asked.json:
+        show.as_json({s: {n: p.to_json() for n, p in stages.items()} for s, stages in found.items()})
+        return 0
+    columns = (
+        "split",
+        "stage",
+        "generation",
+        "samples",
+        "accepted",
+        "quarantined",
+        "size",
+        "age",
+        "state",
+        "counts",
+    )
+    rows = [
+        (
+            split,
+            name,
+            p.generation or "-",
+            p.samples,
+            p.accepted,
+            p.quarantined,
+            show.size(p.bytes),
+            show.duration(p.age_seconds),
+            f"{p.state}: {'; '.join(p.why)}" if p.why else p.state,
+            "; ".join(show.words(counts) for counts in p.tallies.values() if counts),
+        )
+        for split, stages in found.items()
+        for name, p in stages.items()
+    ]
+    least = ("counts", "generation", "age", "size", "samples", "accepted")
+    show.table(f"{asked.composed.name} in {asked.config.work_dir}", columns, rows, least)
+    for split in found:
+        store = asked.furthest_store(split)
+        for verdict in store.info.quarantined if store is not None else ():
+            click.echo(f"{split}: quarantined {show.verdict(verdict)}")
+        for remark in remarks(asked.config, split, pipelines[split].source):
+            click.echo(f"{split}: {remark}")
+    return 0
+
+
+@click.command()
+@run_options(words="SAMPLE", looks=True)
+def explain(asked: Invocation) -> int:
+    """Say for one sample what decides its bytes in each stage, and what has changed.
+
+    \b
+    Example:
+      warmstore explain receipt-00003.jpg --split val
+    """
+    if len(asked.words) != 1:
+        raise ConfigError(
+            "explain wants one sample, for instance `warmstore explain receipt-00003.jpg --split val`"
+        )
+    split = asked.one_split()
+    found = list(explain_sample(asked.config.pipeline(split), asked.words[0]))
+    if asked.json:
+        show.as_json({split: {stage["stage"]: stage for stage in found}})
+        return 0
+    for stage in found:
+        click.echo(f"{split} {stage['stage']}: {stage['state']}")
+        for reason in stage["why"]:
+            click.echo(f"  {reason}")
+        for name, parts in stage.get("inputs", {}).items():
+            same = "" if parts["stored"] in (None, parts["now"]) else f", stored {parts['stored'][:12]}"
+            click.echo(f"  {name} {parts['now'][:12]}{same}")
+        if "recipe" in stage:
+            libraries = ", ".join(
+                f"{name} {version}" for name, version in stage["recipe"]["libraries"].items()
+            )
+            click.echo(f"  version {stage['recipe']['version']}, {libraries or 'no libraries'}")
+            click.echo(f"  fingerprint {stage['fingerprint']}")
+    return 0
+
+
+@click.command()
+@run_options()
+def config(asked: Invocation) -> int:
+    """Print what a run resolves to, and where each value came from.
+
+    \b
+    Example:
+      warmstore config --config receipts canvas=1024
+    """
+    resolved = asked.config.model_dump(mode="json")
+    if asked.json:
+        show.as_json(resolved)
+        return 0
+    rows = [(key, value, asked.composed.origin(key)) for key, value in _flatten(resolved)]
+    show.table(f"run {asked.composed.name}", ("key", "value", "set by"), rows)
+    return 0
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--debug", is_flag=True, help="Show a traceback when something goes wrong.")
+def doctor(as_json: bool, debug: bool) -> int:
+    """Say what this machine offers: libraries that decide bytes, memory, limits, the device.
+
+    \b
+    Example:
+      warmstore doctor
+    """
+    from warmstore.machine import examine
+
+    found = examine()
+    if as_json:
+        show.as_json(found)
+    else:
+        show.table("doctor", ("what", "found"), list(found.items()))
+    return 0
+
+
+@click.command()
+@run_options(looks=True)
+def report(asked: Invocation) -> int:
+    """Report on a work folder in Markdown: stores, quarantined samples, the last metric.
+
+    \b
+    Example:
+      warmstore report > report.md
+    """
+    from warmstore.reporting import gather, markdown
+
+    pipelines = _pipelines(asked, rehash=False)
+    told = {split: remarks(asked.config, split, pipeline.source) for split, pipeline in pipelines.items()}
+    found = gather(asked.config, _previews(asked, pipelines), told)
+    if asked.json:
+        show.as_json(found)
+    else:
+        click.echo(markdown(asked.composed.name, found))
+    return 0
+
+
+def _pipelines(asked: Invocation, rehash: bool) -> dict[str, Pipeline]:
+    return {split: asked.config.pipeline(split, rehash=rehash) for split in asked.splits}
+
+
+def _previews(asked: Invocation, pipelines: Mapping[str, Pipeline]) -> dict[str, dict[str, Preview]]:
+    return {
+        split: {name: _with_remedy(asked, found) for name, found in preview(pipeline)}
+        for split, pipeline in pipelines.items()
+    }
+
+
+def _with_remedy(asked: Invocation, found: Preview) -> Preview:
+    """Say of what is damaged what mends it; what is stale is healed by a run."""
+    if found.state != "damaged":
+        return found
+    return replace(found, why=[f"{'; '.join(found.why)}; {REPAIR.told(asked.spell)}"])
+
+
+def _flatten(values: Any, prefix: str = "") -> list[tuple[str, Any]]:
+    if isinstance(values, dict) and values:
+        return [
+            row
+            for key, value in values.items()
+            for row in _flatten(value, f"{prefix}.{key}" if prefix else key)
+        ]
+    return [(prefix, values)]

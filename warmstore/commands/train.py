@@ -1,0 +1,84 @@
+"""Commands that train and validate the detector."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import click
+
+from warmstore import show
+from warmstore.options import Invocation, run_options
+from warmstore.reporting import metric_lines
+
+
+@click.command()
+@run_options()
+def train(asked: Invocation) -> int:
+    """Train on the stores of split `train`, and validate the best checkpoint on `val`.
+
+    \b
+    Example:
+      warmstore train trainer.max_epochs=20 trainer.precision=32-true
+    """
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    from warmstore.configuration import load_training_config
+    from warmstore.workflows import checked_store
+
+    settings = load_training_config(asked.config, asked.composed)
+    stores = {split: checked_store(asked.config, split) for split in ("train", "val")}
+    from warmstore.workflows import train_detector
+
+    summary = train_detector(asked.config, settings, stores)
+    _print(asked, summary, f"trained in {show.duration(summary['seconds'])}")
+    return 0
+
+
+@click.command()
+@run_options()
+@click.option(
+    "--checkpoint",
+    type=click.Path(path_type=Path),
+    help="A checkpoint; the newest training's best otherwise.",
+)
+def validate(asked: Invocation, checkpoint: Path | None) -> int:
+    """Compute the metric of a checkpoint, with the number of samples it stands on.
+
+    \b
+    Example:
+      warmstore validate --checkpoint work/runs/20260101-120000-train/checkpoints/best.ckpt
+    """
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    from warmstore.workflows import validation_inputs
+
+    inputs = validation_inputs(asked.config, asked.composed, asked.one_split(), checkpoint)
+    from warmstore.workflows import validate_detector
+
+    summary = validate_detector(asked.config, inputs)
+    _print(asked, summary, "validated")
+    return 0
+
+
+def _print(asked: Invocation, summary: dict[str, Any], done: str) -> None:
+    if asked.json:
+        show.as_json(summary)
+        return
+    epochs = summary["epochs"]
+    columns = ("epoch", "samples", "wall", "waiting for data", "forward", "hits", "misses")
+    rows = [
+        (
+            row["epoch"],
+            row["samples"],
+            show.duration(row["wall_s"]),
+            show.duration(row["data_wait_s"]),
+            show.duration(row["forward_s"]),
+            row["hits"],
+            row["misses"],
+        )
+        for row in epochs
+    ]
+    show.table("validation epochs", columns, rows)
+    click.echo()
+    for line in metric_lines(summary, done):
+        click.echo(line)

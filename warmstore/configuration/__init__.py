@@ -1,0 +1,16 @@
+"""A run's configuration: composed from YAML, checked against its models."""
+
+from warmstore.configuration.compose import COMMAND_LINE, Composed
+from warmstore.configuration.run_config import DEFAULT_RUN, RunConfig, load_config
+from warmstore.configuration.training_config import ModelConfig, TrainingConfig, load_training_config
+
+__all__ = [
+    "COMMAND_LINE",
+    "DEFAULT_RUN",
+    "Composed",
+    "ModelConfig",
+    "RunConfig",
+    "TrainingConfig",
+    "load_config",
+    "load_training_config",
+]

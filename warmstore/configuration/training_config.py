@@ -1,0 +1,128 @@
+"""The parts of a run's configuration that training and validation read; checked where they are used."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from ocr.datasets.stored import CacheParams
+from ocr.params import (
+    AugmentParams,
+    BoxParams,
+    DetectorIdentity,
+    DetectorParams,
+    DetectorSettings,
+    LossParams,
+    OptimizerParams,
+    OverlapParams,
+    Precision,
+)
+from pipeline.errors import ConfigError
+from pipeline.stage import Parameters
+
+if TYPE_CHECKING:
+    from warmstore.configuration.compose import Composed
+    from warmstore.configuration.run_config import RunConfig
+
+
+class ModelConfig(DetectorParams):
+    """The detector, how it learns, how maps become boxes and where; `early_stopping` counts validations."""
+
+    batch_size: int = Field(default=16, ge=1)
+    early_stopping: int | None = Field(default=None, ge=1)
+    loss: LossParams = LossParams()
+    optimizer: OptimizerParams = OptimizerParams()
+    augment: AugmentParams = AugmentParams()
+    boxes: BoxParams = BoxParams()
+    overlap: OverlapParams = OverlapParams()
+
+
+class TrainerConfig(Parameters):
+    """Arguments of Lightning's Trainer, by Lightning's names; what is None is left to Lightning.
+
+    Without `precision`, mixed precision is used: `bf16-mixed` on a CPU, `16-mixed` on a GPU.
+    `val_precision`, which Lightning does not have, is that of validation where it shall be another.
+    """
+
+    accelerator: str = "auto"
+    devices: int | str | list[int] = "auto"
+    strategy: str = "auto"
+    num_nodes: int = Field(default=1, ge=1)
+    precision: str | int | None = None
+    val_precision: Precision | None = None
+    max_epochs: int | None = None
+    min_epochs: int | None = None
+    max_steps: int = -1
+    max_time: str | None = None
+    limit_train_batches: int | float | None = None
+    limit_val_batches: int | float | None = None
+    overfit_batches: int | float = 0.0
+    val_check_interval: int | float | None = None
+    check_val_every_n_epoch: int | None = 1
+    num_sanity_val_steps: int | None = None
+    log_every_n_steps: int | None = None
+    accumulate_grad_batches: int = 1
+    gradient_clip_val: float | None = None
+    gradient_clip_algorithm: str | None = None
+    deterministic: bool | None = None
+    benchmark: bool | None = None
+    fast_dev_run: bool | int = False
+    detect_anomaly: bool = False
+    enable_progress_bar: bool | None = None
+    profiler: str | None = None
+
+    def resolved_precision(self) -> str | int:
+        """Give the precision that is used."""
+        if self.precision is not None:
+            return self.precision
+        import torch
+
+        gpu = self.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
+        return "16-mixed" if gpu else "bf16-mixed"
+
+    def own_val_precision(self) -> Precision | None:
+        """Give validation's precision where it is not the trainer's. Raises ConfigError if it cannot be."""
+        used = self.resolved_precision()
+        if self.val_precision in (None, used):
+            return None
+        if str(used) not in ("32", "32-true", "bf16-mixed", "16-mixed"):
+            raise ConfigError(
+                f"trainer.val_precision={self.val_precision} needs weights in float32, and "
+                f"trainer.precision={used} has others; use 32-true, bf16-mixed or 16-mixed"
+            )
+        return self.val_precision
+
+
+class TrainingConfig(Parameters):
+    """The parts of a run's configuration that training and validation read."""
+
+    cache: CacheParams = CacheParams()
+    trainer: TrainerConfig = TrainerConfig()
+    model: ModelConfig = ModelConfig()
+
+    def detector_identity(self, run: RunConfig) -> DetectorIdentity:
+        """Give what the weights of this run's detector belong to."""
+        model = DetectorParams(**{name: getattr(self.model, name) for name in DetectorParams.model_fields})
+        tensors = run.stages.tensors
+        return DetectorIdentity(model=model, canvas=run.canvas, mean=tensors.mean, std=tensors.std)
+
+    def detector_settings(self, run: RunConfig) -> DetectorSettings:
+        """Give how this run's detector learns and is validated."""
+        model = self.model
+        return DetectorSettings(
+            loss=model.loss,
+            optimizer=model.optimizer,
+            augment=model.augment,
+            boxes=model.boxes,
+            overlap=model.overlap,
+            maps=run.stages.maps,
+            val_precision=self.trainer.own_val_precision(),
+            seed=run.seed,
+        )
+
+
+def load_training_config(config: RunConfig, composed: Composed) -> TrainingConfig:
+    """Give those parts of a run."""
+    del composed
+    return TrainingConfig(cache=config.cache, trainer=config.trainer, model=config.model)

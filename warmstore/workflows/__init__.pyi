@@ -1,0 +1,17 @@
+from .epoch_ladder import CPU_GOAL as CPU_GOAL
+from .epoch_ladder import GPU_GOAL as GPU_GOAL
+from .epoch_ladder import EpochMeasurement as EpochMeasurement
+from .epoch_ladder import epoch_job as epoch_job
+from .epoch_ladder import measure_ladder as measure_ladder
+from .epoch_ladder import same_metrics as same_metrics
+from .evaluate import find_ceilings as find_ceilings
+from .evaluate import measure_precisions as measure_precisions
+from .inputs import checked_store as checked_store
+from .inputs import validation_inputs as validation_inputs
+from .runs import collect_runs as collect_runs
+from .runs import run_folder as run_folder
+from .train import advise_threads as advise_threads
+from .train import quiet as quiet
+from .train import train_detector as train_detector
+from .train import trained_detector as trained_detector
+from .train import validate_detector as validate_detector

@@ -1,0 +1,51 @@
+"""Looking at what a detector can reach: precisions side by side, and the canvas's ceiling."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from ocr.datasets import TensorDataset
+from ocr.evaluation import Ceiling, Measured, Precision, compare_precisions, find_ceiling, labelled_images
+from ocr.geometry import Size
+from pipeline.store import Store
+from warmstore.configuration import RunConfig, TrainingConfig
+from warmstore.workflows.inputs import ValidationInputs
+from warmstore.workflows.train import VAL_FIELDS, trained_detector
+
+
+def measure_precisions(
+    config: RunConfig, inputs: ValidationInputs, precisions: Sequence[Precision] = ()
+) -> tuple[list[Measured], dict[str, str]]:
+    """Evaluate a checkpoint over a split's store in each precision, the first being the reference.
+
+    Without `precisions`: float32 and bfloat16, and float16 on a GPU. Gives the measurements, and what
+    they were made of, in words.
+    """
+    asked, checkpoint, store = inputs.settings, inputs.checkpoint, inputs.store
+    gpu = asked.trainer.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
+    precisions = precisions or ("32-true", "bf16-mixed", *(("16-mixed",) if gpu else ()))
+    module = trained_detector(config, asked, checkpoint).to("cuda" if gpu else "cpu")
+    data = TensorDataset(store.name, VAL_FIELDS, cache=asked.cache)
+    data.warm()
+    measured = compare_precisions(module, data.batches(asked.model.batch_size), precisions)
+    device = torch.cuda.get_device_name() if gpu else f"CPU, {torch.get_num_threads()} threads"
+    return measured, {
+        "checkpoint": str(checkpoint),
+        "store": str(store.name),
+        "digest": store.digest,
+        "device": device,
+    }
+
+
+def find_ceilings(
+    config: RunConfig, asked: TrainingConfig, store: Store, canvases: Sequence[Size]
+) -> list[Ceiling]:
+    """Tell what each canvas allows on a canonical store, with the run's parameters of maps and of boxes."""
+    images = list(labelled_images(store))
+    stages = config.stages
+    return [
+        find_ceiling(images, canvas, maps=stages.maps, boxes=asked.model.boxes, padding=stages.decode.padding)
+        for canvas in canvases
+    ]
