@@ -15,7 +15,8 @@ from ocr.geometry import upright_points
 from ocr.preprocess import Canonical, CanonicalParams, DecodeParams, RawSample, canonicalize, decode_upright
 from pipeline.errors import PipelineError, Quarantine
 from pipeline.stage import FileContent, Inputs
-from stages import Canonicalize, upright_name
+from stages import Canonicalize
+from stages.canonicalize import upright_name
 from tests.support import image_bytes as made
 
 BOX = [(4.0, 2.0), (20.0, 2.0), (20.0, 10.0), (4.0, 10.0)]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-import ocr.synthetic.receipts
+from ocr.synthetic import receipts
 from tests.support.shell import Shell
 
 
@@ -42,7 +42,7 @@ def test_drawing_other_numbers_replaces_no_change_of_the_users(tmp_path: Path, c
 def test_an_interrupted_drawing_is_drawn_to_its_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, again: str
 ) -> None:
-    draw = ocr.synthetic.receipts.draw_receipt
+    draw = receipts.draw_receipt
 
     def interrupt_the_third(rng: Any, size: Any, orientation: int) -> Any:
         if len(list(tmp_path.rglob("*.jpg"))) == 2:
@@ -51,7 +51,7 @@ def test_an_interrupted_drawing_is_drawn_to_its_end(
 
     shell = Shell(tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr(ocr.synthetic.receipts, "draw_receipt", interrupt_the_third)
+        patch.setattr(receipts, "draw_receipt", interrupt_the_third)
         assert shell("data", "--train", "3").returncode == 1
     half = tmp_path / "data/tiny/train/receipt-00001.jpg"
     whole = half.read_bytes()

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from ocr.maps import MapParams, Maps, Verdict, build_maps, shape_polygons
+from ocr.maps import MapParams, Maps, PolygonFate, build_maps, shape_polygons
 from pipeline.stage import Inputs
 from stages import Maps as MapsStage
 from tests.support.map_referees import mindocr_maps, paddleocr_maps
@@ -112,7 +112,7 @@ def test_equals_public_implementations_on_receipts(
         polygons = [
             polygon
             for polygon, verdict in zip(polygons, verdicts, strict=True)
-            if verdict != Verdict.VANISHED
+            if verdict != PolygonFate.VANISHED
         ]
         maps = build_maps(polygons, ignore[: len(polygons)], side, side)
         with warnings.catch_warnings():

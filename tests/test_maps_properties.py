@@ -10,7 +10,7 @@ import numpy.typing as npt
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ocr.maps import MapParams, Maps, Verdict, build_maps, shape_polygons
+from ocr.maps import MapParams, Maps, PolygonFate, build_maps, shape_polygons
 from tests.support.map_reference import reference_maps
 
 Points = npt.NDArray[np.float64]
@@ -127,7 +127,7 @@ def test_kernel_within_polygon_within_threshold_mask_to_one_pixel(polygon: Point
     inside = np.zeros((HEIGHT, WIDTH), np.uint8)
     cv2.fillPoly(inside, [np.clip(polygon, 0, (WIDTH - 1, HEIGHT - 1)).astype(np.int32)], 1)
     assert (maps.prob_map <= widen(inside[None])).all()
-    if shapes.verdicts == (Verdict.KEPT,):
+    if shapes.verdicts == (PolygonFate.KEPT,):
         assert shapes.distance[0] < 2 or (inside <= widen(maps.thresh_mask)).all()
     else:
         assert not maps.thresh_mask.any()

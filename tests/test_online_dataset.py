@@ -20,9 +20,8 @@ from ocr.datasets import (
     ImageLoadingConfig,
     OnlineDataset,
     TensorDataset,
-    online,
 )
-from ocr.datasets.online import OnlineParams
+from ocr.datasets.online import OnlineParams, online_dataset
 from ocr.preprocess import MAP_DTYPES, DecodeParams, TensorParams
 from ocr.splits import AnnotatedSplit
 from pipeline.errors import ConfigError, PipelineError
@@ -131,13 +130,13 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
     """How often images are decoded and maps drawn."""
     counts = {"decode_upright": 0, "final_maps": 0}
     for name in counts:
-        step = getattr(online, name)
+        step = getattr(online_dataset, name)
 
         def counted(*args: Any, name: str = name, step: Any = step) -> Any:
             counts[name] += 1
             return step(*args)
 
-        monkeypatch.setattr(online, name, counted)
+        monkeypatch.setattr(online_dataset, name, counted)
     return counts
 
 

@@ -68,25 +68,23 @@ def test_rooms_are_entered_through_their_faces(folder: str) -> None:
     assert found == set()
 
 
+def public_names(owner: ast.Module | ast.ClassDef) -> Iterator[tuple[str, ast.FunctionDef | ast.ClassDef]]:
+    """Public functions, classes and their methods."""
+    for node in owner.body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+            if not any(getattr(decorator, "attr", "") == "setter" for decorator in node.decorator_list):
+                yield node.name, node
+            if isinstance(node, ast.ClassDef):
+                yield from public_names(node)
+
+
 @pytest.mark.parametrize("path", [path for path in FILES if path.name != "__init__.py"], ids=str)
 def test_files_are_short_and_public_names_documented(path: Path) -> None:
     text = (ROOT / path).read_text()
     assert text.count("\n") <= SHORT
     tree = ast.parse(text)
     assert ast.get_docstring(tree)
-    public = [
-        node
-        for node in ast.walk(tree)
-        if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_")
-    ]
-    nested = {
-        inner
-        for node in ast.walk(tree)
-        if isinstance(node, ast.FunctionDef)
-        for inner in ast.walk(node)
-        if inner is not node
-    }
-    assert [node.name for node in public if node not in nested and not ast.get_docstring(node)] == []
+    assert [name for name, node in public_names(tree) if not ast.get_docstring(node)] == []
 
 
 @pytest.mark.parametrize("room", [room for room in FACES if "." in room])

@@ -13,7 +13,6 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
-import ocr.training.scoring
 from ocr.detection import BoxDecoder
 from ocr.metrics import CLEval, IouHmean
 from ocr.model import DetectorOutput
@@ -25,6 +24,7 @@ from ocr.training import (
     describe,
     detector_loss,
     draw_profile,
+    scoring,
 )
 from pipeline.errors import PipelineError
 from tests.support.pages import MEAN, SIDE, STD, Batch, collate, loader, module, sample_of, trainer
@@ -96,8 +96,8 @@ def test_sums_do_not_depend_on_when_results_come(
         time.sleep(0.03)
         return detector_loss(*arguments)
 
-    monkeypatch.setattr(ocr.training.scoring, "_ADDED_AT_ONCE", at_once)
-    monkeypatch.setattr(ocr.training.scoring, "detector_loss", late)
+    monkeypatch.setattr(scoring, "_ADDED_AT_ONCE", at_once)
+    monkeypatch.setattr(scoring, "detector_loss", late)
     sums = []
     for workers in (0, 3):
         detector = seeing(samples, monkeypatch, overlap=OverlapParams(workers=workers))
@@ -172,7 +172,7 @@ def test_a_loss_that_fails_fails_the_epoch_with_the_names_of_its_batch(
         return detector_loss(output, batch, params)
 
     detector = seeing(samples, monkeypatch, overlap=OverlapParams(workers=workers))
-    monkeypatch.setattr(ocr.training.scoring, "detector_loss", fail_on_the_last)
+    monkeypatch.setattr(scoring, "detector_loss", fail_on_the_last)
     with pytest.raises(PipelineError, match=r"failed on sample page-4\.jpg: nothing works"):
         trainer(tmp_path).validate(detector, loader(samples), verbose=False)
 
@@ -304,7 +304,7 @@ def test_what_takes_long_is_found_under_its_name(
     detector = seeing(samples, monkeypatch)
     for owner, name, seconds in (
         (detector.model, "forward", 0.04),
-        (ocr.training.scoring, "detector_loss", 0.08),
+        (scoring, "detector_loss", 0.08),
         (BoxDecoder, "decode_one", 0.05),
         (IouHmean, "measure", 0.03),
         (detector, "_normalise", 0.06),

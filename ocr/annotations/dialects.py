@@ -133,6 +133,7 @@ def _word(numbers: Sequence[float], text: str, ignore: bool = False) -> Word:
 
 
 def unquoted(text: str) -> str:
+    """Give a text without the quotes round it, if it has any."""
     text = text.strip()
     return text[1:-1] if len(text) >= 2 and text[0] == text[-1] == '"' else text
 

@@ -51,6 +51,7 @@ class CLEvalCounts(Counts):
     merged_predictions: int
 
     def rates(self) -> Rates:
+        """Precision, recall and H-mean over characters, with the penalties for splits and merges."""
         return rates(
             self.found_characters - self.merge_penalty,
             self.claimed_characters,
@@ -59,6 +60,7 @@ class CLEvalCounts(Counts):
         )
 
     def is_empty(self) -> tuple[bool, bool]:
+        """Whether there is nothing to find, and nothing was found."""
         return self.true_characters == 0, self.claimed_characters == 0
 
 

@@ -32,9 +32,11 @@ class IouCounts(Counts):
     invalid_predictions: int
 
     def rates(self) -> Rates:
+        """Precision, recall and H-mean over regions."""
         return rates(self.matched, self.predictions, self.targets)
 
     def is_empty(self) -> tuple[bool, bool]:
+        """Whether there is nothing to find, and nothing was found."""
         return self.targets == 0, self.predictions == 0
 
 

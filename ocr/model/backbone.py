@@ -40,6 +40,7 @@ class Backbone(nn.Module):
         self.network = ResNetBackbone(config) if pretrained is None else _pretrained(name, pretrained, config)
 
     def forward(self, images: Tensor) -> Sequence[Tensor]:
+        """Normalised images (B, 3, H, W) to features of strides 4, 8, 16 and 32, each (B, C, h, w)."""
         return cast(Sequence[Tensor], self.network(images).feature_maps)
 
 

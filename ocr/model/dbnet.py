@@ -35,6 +35,7 @@ class DBNet(nn.Module):
         self.thresh_head = Head(width)
 
     def forward(self, images: Tensor) -> DetectorOutput:
+        """Normalised images (B, 3, H, W) to logits; ValueError where a side is no multiple of STRIDE."""
         if images.shape[-2] % STRIDE or images.shape[-1] % STRIDE:
             height, width = images.shape[-2:]
             raise ValueError(f"images of {height} × {width} pixels: both sides must be multiples of {STRIDE}")
@@ -59,6 +60,7 @@ class Head(nn.Module):
         self.logits = nn.ConvTranspose2d(inner, 1, 2, stride=2)
 
     def forward(self, features: Tensor) -> Tensor:
+        """Give the logits; the last layer is float32."""
         features = self.features(features)
         # Half precision would round the logits, and float16 overflows at 65504: the last layer is float32.
         with torch.autocast(features.device.type, enabled=False):

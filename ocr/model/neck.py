@@ -26,6 +26,7 @@ class FeaturePyramid(nn.Module):
         self.fusion = AdaptiveScaleFusion(width, len(channels)) if adaptive_scale_fusion else nn.Identity()
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
+        """Features of all strides, the finest first, to one map of the finest: (B, width, H/4, W/4)."""
         levels = [lateral(feature) for lateral, feature in zip(self.lateral, features, strict=True)]
         for fine in range(len(levels) - 2, -1, -1):
             levels[fine] = levels[fine] + F.interpolate(levels[fine + 1], scale_factor=2.0)
@@ -53,6 +54,7 @@ class AdaptiveScaleFusion(nn.Module):
         self.weigh = nn.Sequential(nn.Conv2d(inner, levels, 1, bias=False), nn.Sigmoid())
 
     def forward(self, stack: Tensor) -> Tensor:
+        """Give the stack with each of its groups weighted."""
         mixed = self.mix(stack)
         mixed = mixed + self.spatial(mixed.mean(dim=1, keepdim=True))
         weights: Tensor = self.weigh(mixed)

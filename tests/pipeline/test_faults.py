@@ -17,7 +17,7 @@ import pytest
 
 from pipeline import failpoints, files, workspace
 from pipeline.errors import PipelineError
-from pipeline.execution import ExecutorConfig
+from pipeline.execution import ExecutorConfig, assembly
 from pipeline.runner import run_stages
 from pipeline.store import open_store
 from pipeline.workspace import exclusive

@@ -11,7 +11,7 @@ from typing import Any
 from pipeline.errors import ConfigError
 
 COMMAND_LINE = "the command line"
-_BUNDLED = Path(__file__).resolve().parent.parent / "configs"
+_BUNDLED = Path(__file__).resolve().parents[2] / "configs"
 
 
 @dataclass(frozen=True)
