@@ -55,14 +55,17 @@ class ConfigError(PipelineError):
     """Wrong usage or configuration: exit code 2."""
 
 
-def unknown_sample(where: str, sample_id: str, known: Collection[str]) -> ConfigError:
-    """Build the error for a sample that `where` (`split val`) does not have; it tells the names like it."""
-    near = list(islice((name for name in known if sample_id in name), 3))
-    near = near or get_close_matches(sample_id, list(islice(known, 10_000)), 3)  # more would take seconds
-    return ConfigError(
-        f"{where} has no sample {sample_id}{', but ' if near else ''}{', '.join(near)}",
-        Remedy("inspect", ("--samples",), " for what is stored"),
-    )
+class UnknownSampleError(ConfigError):
+    """`where` (`split val`) does not have a sample; the text tells the names like it among those `known`."""
+
+    def __init__(self, where: str, sample_id: str, known: Collection[str]) -> None:
+        self.known = known
+        near = list(islice((name for name in known if sample_id in name), 3))
+        near = near or get_close_matches(sample_id, list(islice(known, 10_000)), 3)  # more would take seconds
+        super().__init__(
+            f"{where} has no sample {sample_id}{', but ' if near else ''}{', '.join(near)}",
+            Remedy("inspect", ("--samples",), " for what is stored"),
+        )
 
 
 class Quarantine(Exception):  # noqa: N818 - a verdict on one sample, not a failure of the program

@@ -7,7 +7,6 @@ import shlex
 import shutil
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -44,14 +43,19 @@ class Invocation:
             return self.splits[0]
         return "val" if "val" in self.splits else self.splits[0]
 
-    def furthest_store(self, split: str) -> Store | None:
-        """Open the last store in the order of stages that can be: it repeats the verdicts before it."""
-        for stage in reversed(self.config.stages.in_order()):
-            with suppress(StoreError):
-                store = self.config.workspace(split).generations(stage).open()
-                if store is not None:
-                    return store
-        return None
+    def stores(self, split: str) -> list[Store]:
+        """Open a split's stores in the order of stages; says on standard error which cannot be opened.
+
+        The last one repeats the verdicts of those before it.
+        """
+        opened = []
+        for stage in self.config.stages.in_order():
+            try:
+                opened.append(self.config.workspace(split).generations(stage).open())
+            except StoreError as error:
+                error.spell = self.spell
+                click.echo(f"{split} {stage.name}: {error}", err=True)
+        return [store for store in opened if store is not None]
 
 
 def run_options(

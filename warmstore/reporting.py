@@ -4,27 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Any
 
-from pipeline.errors import StoreError
 from pipeline.maintenance import Preview
 from warmstore import show
-from warmstore.configuration import RunConfig
+from warmstore.options import Invocation
 
 
 def gather(
-    config: RunConfig, previews: Mapping[str, Mapping[str, Preview]], remarks: Mapping[str, list[str]]
+    asked: Invocation, previews: Mapping[str, Mapping[str, Preview]], remarks: Mapping[str, list[str]]
 ) -> dict[str, Any]:
     """Collect the report's facts as JSON values."""
-    quarantined: dict[str, list[dict[str, Any]]] = {}
-    for split in previews:
-        for stage in config.stages.in_order():
-            with suppress(StoreError):  # a store that cannot be opened is a row of its own
-                store = config.workspace(split).generations(stage).open()
-                if store is not None:
-                    quarantined[split] = list(store.info.quarantined)
-    summaries = sorted((config.work_dir / "runs").glob("*/summary.json"))
+    quarantined = {s: list(stores[-1].info.quarantined) for s in previews if (stores := asked.stores(s))}
+    summaries = sorted((asked.config.work_dir / "runs").glob("*/summary.json"))
     return {
         "stores": {s: {n: p.to_json() for n, p in stages.items()} for s, stages in previews.items()},
         "quarantined": quarantined,

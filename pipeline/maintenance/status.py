@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.errors import unknown_sample
+from pipeline.errors import UnknownSampleError
 from pipeline.execution import finished_samples, predicted_bytes
 from pipeline.files import write_aside
 from pipeline.planning import (
@@ -133,7 +133,7 @@ def explain(pipeline: Pipeline, sample_id: str) -> Iterator[dict[str, Any]]:
             known |= {*verdicts, *outlook.plan.candidates.sample_ids}
         yield from _explain(outlook, sample_id)
     if sample_id not in known:
-        raise unknown_sample(f"split {pipeline.workspace.split}", sample_id, sorted(known))
+        raise UnknownSampleError(f"split {pipeline.workspace.split}", sample_id, sorted(known))
 
 
 def _explain(outlook: Outlook, sample_id: str) -> Iterator[dict[str, Any]]:

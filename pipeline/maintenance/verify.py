@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import BUILD, REBUILD, REPAIR, RUN, Quarantine, Remedy, StoreError, unknown_sample
+from pipeline.errors import BUILD, REBUILD, REPAIR, RUN, Quarantine, Remedy, StoreError, UnknownSampleError
 from pipeline.execution import compute_sample
 from pipeline.files import linked_outside
 from pipeline.planning import Pipeline, SourceSample, full_recipe, full_recipe_changes
@@ -124,7 +124,7 @@ def compare_with_source(
     stores = {name: open_store(pipeline.workspace.generations(pipeline.stage(name)).path) for name in names}
     known = listed.union(*map(names_in, stores.values()))
     if only - known:
-        raise unknown_sample(f"split {pipeline.workspace.split}", min(only - known), sorted(known))
+        raise UnknownSampleError(f"split {pipeline.workspace.split}", min(only - known), sorted(known))
     results = {name: Verification(recomputed=len(chosen)) for name in names}
     for name, store in stores.items():
         wanted, stored = full_recipe(pipeline.stage(name), pipeline.stages), store.info.recipe

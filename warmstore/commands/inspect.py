@@ -60,25 +60,23 @@ def inspect(
 def _stores(asked: Invocation) -> int:
     found: dict[str, dict[str, Any]] = {}
     for split in asked.splits:
-        for stage in asked.config.stages.in_order():
-            store = asked.config.workspace(split).generations(stage).open()
-            if store is not None:
-                found.setdefault(split, {})[stage.name] = {
-                    "path": str(store.name),
-                    "generation": store.generation,
-                    "digest": store.digest,
-                    "counts": store.info.counts.model_dump(),
-                    "tallies": store.info.tallies,
-                    "repairs": _repairs(store),
-                    "arrays": {
-                        name: {
-                            "dtype": array["data_type"],
-                            "shape": array["shape"],
-                            "codecs": [codec["name"] for codec in array["codecs"]],
-                        }
-                        for name, array in store.metadata["consolidated_metadata"]["metadata"].items()
-                    },
-                }
+        for store in asked.stores(split):
+            found.setdefault(split, {})[store.stage] = {
+                "path": str(store.name),
+                "generation": store.generation,
+                "digest": store.digest,
+                "counts": store.info.counts.model_dump(),
+                "tallies": store.info.tallies,
+                "repairs": _repairs(store),
+                "arrays": {
+                    name: {
+                        "dtype": array["data_type"],
+                        "shape": array["shape"],
+                        "codecs": [codec["name"] for codec in array["codecs"]],
+                    }
+                    for name, array in store.metadata["consolidated_metadata"]["metadata"].items()
+                },
+            }
     if asked.json:
         show.as_json(found)
         return 0
@@ -104,12 +102,12 @@ def _samples(asked: Invocation) -> int:
     """List the samples of each split's furthest store by name: those accepted, and those refused and why."""
     found: dict[str, dict[str, Any]] = {}
     for split in asked.splits:
-        store = asked.furthest_store(split)
-        if store is None:
-            click.echo(f"{split}: nothing is stored yet; {RUN.told(asked.spell)}", err=True)
+        stores = asked.stores(split)
+        if stores:
+            accepted, quarantined = list(stores[-1].sample_ids), stores[-1].info.quarantined
+            found[split] = {"accepted": accepted, "quarantined": quarantined}
         else:
-            quarantined = store.info.quarantined
-            found[split] = {"accepted": list(store.sample_ids), "quarantined": quarantined}
+            click.echo(f"{split}: nothing is stored yet; {RUN.told(asked.spell)}", err=True)
     if asked.json:
         show.as_json(found)
         return 0
@@ -214,16 +212,14 @@ def _residency(asked: Invocation) -> int:
 
     found: dict[str, dict[str, Any]] = {}
     for split in asked.splits:
-        for stage in asked.config.stages.in_order():
-            store = asked.config.workspace(split).generations(stage).open()
-            if store is not None:
-                whole = sum(store_residency(store).values(), InMemory(0, 0))
-                found.setdefault(split, {})[stage.name] = {
-                    "path": str(store.name),
-                    "samples": len(store),
-                    "resident_bytes": whole.resident,
-                    "bytes": whole.bytes,
-                }
+        for store in asked.stores(split):
+            whole = sum(store_residency(store).values(), InMemory(0, 0))
+            found.setdefault(split, {})[store.stage] = {
+                "path": str(store.name),
+                "samples": len(store),
+                "resident_bytes": whole.resident,
+                "bytes": whole.bytes,
+            }
     if asked.json:
         show.as_json(found)
         return 0

@@ -8,9 +8,8 @@ from typing import Any
 
 import click
 
-from pipeline.errors import REPAIR, ConfigError
+from pipeline.errors import REPAIR, ConfigError, UnknownSampleError
 from pipeline.maintenance import Preview, preview
-from pipeline.maintenance import explain as explain_sample
 from pipeline.planning import Pipeline
 from warmstore import show
 from warmstore.options import Invocation, run_options
@@ -95,8 +94,7 @@ def status(asked: Invocation, rehash: bool) -> int:
     least = ("counts", "generation", "age", "size", "samples", "accepted")
     show.table(f"{asked.composed.name} in {asked.config.work_dir}", columns, rows, least)
     for split in found:
-        store = asked.furthest_store(split)
-        for verdict in store.info.quarantined if store is not None else ():
+        for verdict in [v for store in asked.stores(split)[-1:] for v in store.info.quarantined]:
             click.echo(f"{split}: quarantined {show.verdict(verdict)}")
         for remark in remarks(asked.config, split, pipelines[split].source):
             click.echo(f"{split}: {remark}")
@@ -106,7 +104,7 @@ def status(asked: Invocation, rehash: bool) -> int:
 @click.command()
 @run_options(words="SAMPLE", looks=True)
 def explain(asked: Invocation) -> int:
-    """Say for one sample what decides its bytes in each stage, and what has changed.
+    """Say what changed of one sample, in words and files, and which stages compute it again.
 
     \b
     Example:
@@ -116,24 +114,28 @@ def explain(asked: Invocation) -> int:
         raise ConfigError(
             "explain wants one sample, for instance `warmstore explain receipt-00003.jpg --split val`"
         )
-    split = asked.one_split()
-    found = list(explain_sample(asked.config.pipeline(split), asked.words[0]))
+    from warmstore.explaining import explained
+
+    found: dict[str, tuple[dict[str, dict[str, Any]], str]] = {}
+    unknown: list[UnknownSampleError] = []
+    for split in asked.splits:
+        try:
+            found[split] = explained(asked.config.pipeline(split), asked.words[0])
+        except UnknownSampleError as error:
+            unknown.append(error)
+    if not found:
+        known = {name for error in unknown for name in error.known}
+        raise UnknownSampleError(f"split {' or '.join(asked.splits)}", asked.words[0], sorted(known))
     if asked.json:
-        show.as_json({split: {stage["stage"]: stage for stage in found}})
+        show.as_json({split: stages for split, (stages, _) in found.items()})
         return 0
-    for stage in found:
-        click.echo(f"{split} {stage['stage']}: {stage['state']}")
-        for reason in stage["why"]:
-            click.echo(f"  {reason}")
-        for name, parts in stage.get("inputs", {}).items():
-            same = "" if parts["stored"] in (None, parts["now"]) else f", stored {parts['stored'][:12]}"
-            click.echo(f"  {name} {parts['now'][:12]}{same}")
-        if "recipe" in stage:
-            libraries = ", ".join(
-                f"{name} {version}" for name, version in stage["recipe"]["libraries"].items()
-            )
-            click.echo(f"  version {stage['recipe']['version']}, {libraries or 'no libraries'}")
-            click.echo(f"  fingerprint {stage['fingerprint']}")
+    for split, (stages, sentence) in found.items():
+        click.echo(f"{split} {asked.words[0]}: {sentence}")
+        for name, stage in stages.items():
+            spared = stage["state"] == "stale" and not stage["computed_again"]
+            show.state(f"  {name}", "fresh" if spared else stage["state"])
+            for reason in () if spared else stage["why"]:
+                click.echo(f"    {reason.partition(': ')[2] or reason}")
     return 0
 
 
@@ -188,7 +190,7 @@ def report(asked: Invocation) -> int:
 
     pipelines = _pipelines(asked, rehash=False)
     told = {split: remarks(asked.config, split, pipeline.source) for split, pipeline in pipelines.items()}
-    found = gather(asked.config, _previews(asked, pipelines), told)
+    found = gather(asked, _previews(asked, pipelines), told)
     if asked.json:
         show.as_json(found)
     else:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from pipeline.errors import ConfigError, Remedy, StoreError, unknown_sample
+from pipeline.errors import ConfigError, Remedy, StoreError, UnknownSampleError
 from pipeline.maintenance import DamagedFile, Verification, compare_with_source, names_in, verify_store
 from pipeline.store import open_store
 from warmstore import show
@@ -97,7 +97,7 @@ def _holders(
                 known[name] |= chosen
     everything = set().union(*known.values())
     if chosen - everything:
-        raise unknown_sample(where, min(chosen - everything), sorted(everything))
+        raise UnknownSampleError(where, min(chosen - everything), sorted(everything))
     return {name: chosen & names for name, names in known.items() if chosen & names}
 
 
