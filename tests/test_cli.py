@@ -308,7 +308,7 @@ def test_quarantined_image_is_told_and_the_run_goes_on(built: Shell, tmp_path: P
         (("run", "data.splits.val.annotations=none.json", "--split", "val"), 2, "none.json"),
         (("maps",), 2, "No such command"),
         (("plan", "typo"), 2, "typo is no override"),
-        (("explain", "nobody.jpg"), 2, "split val has no sample nobody.jpg"),
+        (("explain", "nobody.jpg"), 2, "split train or val has no sample nobody.jpg"),
         (("explain", "00003"), 2, "no sample 00003, but receipt-00003.jpg; run `warmstore inspect --samples"),
         (("explain", "reciept-00003.jpg"), 2, "no sample reciept-00003.jpg, but receipt-00003.jpg"),
         (
