@@ -24,6 +24,7 @@ POINTS = (
 )
 FAULTS = ("kill", "enospc", "eio", "short")
 
+# The process's own: a fault strikes once, in whichever thread passes the place.
 _script = os.environ.get("WARMSTORE_FAILPOINT", "")
 _visits = 0
 _lock = threading.Lock()

@@ -27,7 +27,7 @@ _BAND = 256
 
 _BITS_PER_SAMPLE, _EXTRA_SAMPLES = 258, 338
 _ASSOCIATED = 1
-_opening = threading.Lock()
+_opening = threading.Lock()  # Pillow's limit and the filters of warnings are the process's: one at a time
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
