@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import zlib
 from pathlib import Path
@@ -135,6 +136,60 @@ def test_codes_that_end_too_early_are_rarely_taken_for_bytes_after_the_last_one(
         except Quarantine:
             found += 1
     assert found > 2 * accepted
+
+
+def with_tag(tag: int, kind: int, count: int, value: int) -> bytes:
+    """A TIFF with one more tag, whose values may lie anywhere."""
+    data = made.save(Image.fromarray(PICTURE), "TIFF")
+    (start,) = struct.unpack_from("<I", data, 4)
+    (entries,) = struct.unpack_from("<H", data, start)
+    tags = [data[at : at + 12] for at in range(start + 2, start + 2 + 12 * entries, 12)]
+    tags = sorted([*tags, struct.pack("<HHII", tag, kind, count, value)], key=lambda one: one[1::-1])
+    directory = struct.pack("<H", len(tags)) + b"".join(tags) + bytes(4)
+    return data[:4] + struct.pack("<I", len(data)) + data[8:] + directory
+
+
+CMYK = made.save(Image.fromarray(PICTURE).convert("CMYK"), "JPEG")
+PILLOW_AS_IS = np.asarray(Image.open(io.BytesIO(CMYK)).convert("RGB"))
+
+
+@pytest.mark.parametrize(
+    ("data", "pixels"),
+    [
+        *(
+            (with_tag(*tag), PICTURE)
+            for tag in [
+                (270, 2, 999, 10**6),  # a description behind the end of the file
+                (305, 2, 2**31, 4),
+                (282, 5, 1, 10**6),  # a resolution
+                (700, 1, 999, 10**6),  # XMP
+                (34675, 7, 5000, 10**6),  # an ICC profile
+                (34665, 4, 1, 10**6),  # EXIF
+                (34853, 4, 1, 3),
+                (700, 99, 4, 4),
+            ]
+        ),
+        *(
+            (made.with_segments(CMYK, made.segment(marker, body)), PILLOW_AS_IS)
+            for marker, body in [
+                (0xE0, b"JFIF\0"),
+                (0xE1, b""),
+                (0xE1, b"Exif\0\0II*\0\xff\xff\xff\x7f"),
+                (0xE2, b"ICC_PROFILE\0"),
+                (0xE2, b"MPF\0no pictures"),
+                (0xED, b"Photoshop 3.0\0" + b"8BIM\x04\x04\xff\xff\xff\xff\xff"),
+                (0xEE, b"Adob"),
+                (0xFE, b""),
+            ]
+        ),
+    ],
+)
+def test_broken_metadata_decides_nothing(data: bytes, pixels: NDArray[np.uint8], tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(data)
+    canonical = canonicalize(RawSample(path), CanonicalParams(integrity="full"))
+    result = decode_upright(canonical.upright, DecodeParams(canvas=(64, 96)))
+    np.testing.assert_array_equal(result.image.transpose(1, 2, 0), pixels)
 
 
 def chunk_in(data: bytes, *chunks: bytes) -> bytes:

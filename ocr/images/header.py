@@ -184,7 +184,7 @@ def _webp_size(kind: bytes, body: bytes) -> tuple[int, int] | None:
 
 def _tiff(data: bytes, limits: Limits) -> Header:
     first, frames = tiff.parse(data, limits.max_frames)
-    orientation, notes = _oriented([data], first.xmp)
+    orientation, notes = _oriented([data], first.content(tiff.XMP))
     return Header("tiff", first.height, first.width, orientation, frames, first.private, notes)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ from pipeline.errors import Quarantine
 _SOI, _EOI, _SOS, _DHP = 0xD8, 0xD9, 0xDA, 0xDE
 _APP0, _APP1, _APP2, _APP13, _APP14 = 0xE0, 0xE1, 0xE2, 0xED, 0xEE
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_METADATA = frozenset({*range(0xE0, 0xF0), 0xFE})
 _SEQUENTIAL = frozenset({0xC0, 0xC1, 0xC9})
 _ALONE = frozenset({0x01, *range(0xD0, 0xD8)})
 
@@ -156,12 +158,13 @@ def _damaged(walk: _Walk, code: str, reason: str) -> _Walk:
 def _odd_parameters(data: bytes, segments: list[Segment], frame: int, components: int) -> list[Oddity]:
     """Find parameters that libjpeg warns of, and then does without, as everybody else."""
     odd = []
-    jfif = any(_is(data, s, _APP0, b"JFIF\0") for s in segments)
+    jfif = any(s.marker == _APP0 and _tells_colours(data, s) for s in segments)
     for segment in segments:
         body, end = segment.body, segment.end
-        if _is(data, segment, _APP0, b"JFIF\0") and end - body >= 14 and data[body + 5] != 1:
+        tells = _tells_colours(data, segment)
+        if tells and segment.marker == _APP0 and data[body + 5] != 1:
             odd.append(Oddity(body + 5, body + 6, b"\1", f"JFIF {data[body + 5]}.{data[body + 6]:02}"))
-        if _is(data, segment, _APP14, b"Adobe") and end - body >= 12:
+        if tells and segment.marker == _APP14:
             known = {3: (0, 1), 4: (0, 2)}.get(components)
             transform = data[body + 11]
             if known and transform not in known and not (jfif and components == 3):
@@ -176,10 +179,29 @@ def _odd_parameters(data: bytes, segments: list[Segment], frame: int, components
 
 def plain(data: bytes, jpeg: Jpeg) -> bytes:
     """Give the file as libjpeg takes it, without what it would warn of: that may hide another warning."""
+    return _replaced(data, jpeg.oddities)
+
+
+def picture(data: bytes, jpeg: Jpeg) -> bytes:
+    """Give the file as libjpeg takes it, without the markers that do not decide the pixels."""
+    spare = [s for s in jpeg.segments if s.marker in _METADATA and not _tells_colours(data, s)]
+    cuts = [Oddity(segment.start, segment.end, b"", "") for segment in spare]
+    return _replaced(data, sorted([*jpeg.oddities, *cuts]))
+
+
+def _tells_colours(data: bytes, segment: Segment) -> bool:
+    """Tell whether libjpeg reads off a segment what the components mean."""
+    length = segment.end - segment.body
+    adobe = _is(data, segment, _APP14, b"Adobe") and length >= 12
+    return adobe or (_is(data, segment, _APP0, b"JFIF\0") and length >= 14)
+
+
+def _replaced(data: bytes, places: Iterable[Oddity]) -> bytes:
+    """Give the file with other bytes in some places, which are in order; itself where there are none."""
     pieces, position = [], 0
-    for oddity in jpeg.oddities:
-        pieces += [data[position : oddity.start], oddity.instead]
-        position = oddity.end
+    for place in places:
+        pieces += [data[position : place.start], place.instead]
+        position = place.end
     return b"".join([*pieces, data[position:]]) if pieces else data
 
 
@@ -222,18 +244,9 @@ def clean(data: bytes, jpeg: Jpeg, keep_metadata: bool) -> bytes:
     Gives `data` itself where there is nothing to change.
     """
     change = _with_orientation_1 if keep_metadata else _without_private
-    changed = {}
-    for segment in jpeg.segments:
-        replacement = change(data, segment)
-        if replacement is not None:
-            changed[segment] = replacement
-    if not changed:
-        return data
-    pieces, position = [], 0
-    for segment, replacement in changed.items():
-        pieces += [data[position : segment.start], replacement]
-        position = segment.end
-    return b"".join([*pieces, data[position : jpeg.end]])
+    instead = [(segment, change(data, segment)) for segment in jpeg.segments]
+    changed = [Oddity(segment.start, segment.end, new, "") for segment, new in instead if new is not None]
+    return _replaced(data[: jpeg.end], changed) if changed else data
 
 
 def _without_private(data: bytes, segment: Segment) -> bytes | None:

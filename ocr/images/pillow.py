@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
-from ocr.images import jpeg, png
-from ocr.images.exif import set_upright
+from ocr.images import jpeg, png, tiff
 from ocr.images.header import Header
 from ocr.images.jpeg import Jpeg
 from ocr.images.png import Png
@@ -48,24 +47,30 @@ def open_image(data: bytes, header: Header) -> Image.Image:
     if image.size[::-1] != header.size:
         raise Quarantine("corrupt", f"the header says {header.size} and the decoder {image.size[::-1]}")
     _verdict(image.load)
-    if isinstance(header.structure, Png):
-        image.info["icc_profile"] = png.icc_profile(data, header.structure)
+    image.info["icc_profile"] = _icc_profile(data, header) or image.info.get("icc_profile")
     return image
 
 
 def _picture(data: bytes, header: Header) -> bytes:
-    """Give the file as Pillow reads it right: without what it refuses, or takes for something else."""
+    """Give the file with nothing but its picture: Pillow refuses some for their metadata, and turns TIFFs."""
     if isinstance(header.structure, Jpeg):
-        return jpeg.plain(data, header.structure)
+        return jpeg.picture(data, header.structure)
     if isinstance(header.structure, Png):
         return png.picture(data, header.structure)
     if header.format == "tiff":
-        # Pillow turns TIFFs as it loads them, by XMP too; here the caller alone decides that.
-        return set_upright(data).replace(b"tiff:Orientation", b"tiff:orientation")
+        return tiff.picture(data)
     if header.format == "bmp" and data[14] > 12 and data[28] in (4, 8) and data[46] in (1, 2):
         # Where a palette has two colours, black and white, Pillow takes the pixels for single bits.
         return data[:46] + b"\3" + data[47:]
     return data
+
+
+def _icc_profile(data: bytes, header: Header) -> bytes | None:
+    if isinstance(header.structure, Jpeg):
+        return jpeg.icc_profile(data, header.structure)
+    if isinstance(header.structure, Png):
+        return png.icc_profile(data, header.structure)
+    return tiff.icc_profile(data) if header.format == "tiff" else None
 
 
 def _open(data: bytes, header: Header) -> Image.Image:

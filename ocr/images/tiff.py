@@ -13,9 +13,10 @@ from pipeline.errors import Quarantine
 _MAX_DIRECTORIES = 65_536  # which may be chained in a circle
 _LOOKED_AT = 100  # of the other directories, and of the tags in them, which are sorted
 _KIND, _OLD_KIND, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 254, 255, 256, 257, 258, 259, 262
-_SAMPLES, _PLANES, _COLOURS, _PICTURES, _INKS, _EXTRA, _FORMAT, _XMP = 277, 284, 320, 330, 332, 338, 339, 700
+_SAMPLES, _PLANES, _COLOURS, _PICTURES, _INKS, _EXTRA, _FORMAT, XMP = 277, 284, 320, 330, 332, 338, 339, 700
 _FILL_ORDER, _STRIPS, _ROWS, _PREDICTOR, _TILE_WIDTH, _TILE_HEIGHT, _TILES = 266, 273, 278, 317, 322, 323, 324
-_PRIVATE = frozenset({_XMP, 33723, 34377, 34665, 34853})  # XMP, IPTC, Photoshop, EXIF, GPS
+_ICC = 34675
+_PRIVATE = frozenset({XMP, 33723, 34377, 34665, 34853})  # XMP, IPTC, Photoshop, EXIF, GPS
 _CANON = b"\x10\0\0\0CR\2\0"  # raw photographs whose pictures do not say that they are previews
 _REDUCED, _PAGE, _MASK = 1, 2, 4  # bits of _KIND
 
@@ -36,6 +37,34 @@ _READ_RIGHT = {
 Found by comparing what Pillow gives with what was written, for every combination of these, byte order,
 planes, tiles, compression, predictor and fill order.
 """
+_PICTURE = frozenset(
+    {
+        256,
+        257,
+        258,
+        259,
+        262,
+        266,
+        273,
+        277,
+        278,
+        279,
+        284,
+        292,
+        293,
+        317,
+        320,
+        322,
+        323,
+        324,
+        325,
+        332,
+        338,
+        339,
+    }
+    | {347, 529, 530, 531, 532}
+)
+"""Tags that decide pixels: size, samples, strips and tiles, compression with its options, colours."""
 
 
 def parse(data: bytes, max_frames: int) -> tuple[Directory, int]:
@@ -76,6 +105,21 @@ def _reading() -> Iterator[None]:
         raise Quarantine("corrupt", f"TIFF: {error}") from None
 
 
+def picture(data: bytes) -> bytes:
+    """Give the file with a directory of nothing but what decides the pixels of the first picture."""
+    entries = [entry for entry in exif.entries(data, exif.first_directory(data)) if entry.tag in _PICTURE]
+    order = exif.byte_order(data)
+    whole = data + bytes(len(data) % 2)
+    directory = struct.pack(order + "H", len(entries)) + bytes(4)
+    kept = b"".join(data[entry.position - 8 : entry.position + 4] for entry in entries)
+    return whole[:4] + struct.pack(order + "I", len(whole)) + whole[8:] + directory[:2] + kept + directory[2:]
+
+
+def icc_profile(data: bytes) -> bytes | None:
+    """Give the ICC profile, or None where there is none that can be read."""
+    return Directory(data, exif.first_directory(data)).content(_ICC) or None
+
+
 class Directory:
     """The tags of a directory, or the first ones of them."""
 
@@ -86,11 +130,10 @@ class Directory:
         self.kind = self.first(_KIND, _REDUCED if self.first(_OLD_KIND, 1) == 2 else 0)
         self.private = not _PRIVATE.isdisjoint(self._entries)
 
-    @property
-    def xmp(self) -> bytes:
-        """The XMP packet, or nothing."""
+    def content(self, tag: int) -> bytes:
+        """Give the bytes of a tag, nothing where they cannot be read."""
         with suppress(exif.CorruptError):
-            return exif.content(self._data, self._entries[_XMP]) if _XMP in self._entries else b""
+            return exif.content(self._data, self._entries[tag]) if tag in self._entries else b""
         return b""
 
     def all(self, tag: int, default: tuple[int, ...] = ()) -> tuple[int, ...]:
