@@ -64,7 +64,6 @@ class Jpeg:
     height: int
     width: int
     components: int
-    scans: int
     segments: tuple[Segment, ...]
     end: int
     scan_ends: tuple[int, ...]
@@ -92,10 +91,10 @@ def parse(data: bytes, max_scans: int = 1000) -> Jpeg:
     walk = _walk(data, max_scans)
     segments = walk.segments
     frames = [segment for segment in segments if segment.marker in _FRAMES]
-    scans = sum(segment.marker == _SOS for segment in segments)
     if any(segment.marker == _DHP for segment in segments):
         raise Quarantine("unsupported_jpeg", "hierarchical JPEG is not supported")
-    if not frames or not scans or frames[0].end - frames[0].body < 6:
+    no_scan = all(segment.marker != _SOS for segment in segments)
+    if not frames or no_scan or frames[0].end - frames[0].body < 6:
         raise Quarantine(*(walk.damage or Damage("corrupt", "no image header (SOF) or no scan (SOS)")))
     if len(frames) > 1:
         raise Quarantine("corrupt", f"a second image header (SOF) at byte {frames[1].start}")
@@ -108,8 +107,8 @@ def parse(data: bytes, max_scans: int = 1000) -> Jpeg:
         raise Quarantine("unsupported_jpeg", f"{precision} bits a sample; TurboJPEG and Pillow decode 8")
     oddities = walk.stray + _odd_parameters(data, segments, frames[0].marker, components)
     return Jpeg(
-        height, width, components, scans, tuple(segments), walk.end, tuple(walk.scan_ends),
-        tuple(sorted(oddities)), walk.damage,
+        height, width, components, tuple(segments), walk.end, tuple(walk.scan_ends), tuple(sorted(oddities)),
+        walk.damage,
     )  # fmt: skip
 
 
