@@ -14,6 +14,13 @@ from pipeline.digest import digest
 from pipeline.stage import Field, File, FileContent, Inputs, Ragged, Row, Stage, Text
 
 _PNG = ".upright.png"
+TRUTH = (
+    Row("size", "int32", (2,)),
+    Ragged("points", "float32", (2,), levels=2),
+    Ragged("ignore", "uint8"),
+    Ragged("text", "uint8", levels=2),
+)
+"""Ground truth in the upright frame, and the image's height and width there."""
 _LONGEST = 255  # bytes of a file's name: ext4, XFS, NTFS, APFS
 _SHORTENED = re.compile(r"~[0-9a-f]{32}$")
 
@@ -29,10 +36,7 @@ class Canonicalize(Stage, CanonicalParams):
         """Declare the upright file, its size, the polygons, and what was done."""
         return (
             File("upright", "images"),
-            Row("size", "int32", (2,)),
-            Ragged("points", "float32", (2,), levels=2),
-            Ragged("ignore", "uint8"),
-            Ragged("text", "uint8", levels=2),
+            *TRUTH,
             Row("orientation", "uint8"),
             Text("transform", tally=True),
             Text("frame", tally=True),

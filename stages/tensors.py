@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from ocr.preprocess import IMAGE_DTYPES, MAP_DTYPES, TensorParams, final_image
-from pipeline.stage import Chunked, Field, Inputs, Ragged, Row, Stage
+from pipeline.stage import Chunked, Field, Inputs, Row, Stage
+from stages.canonicalize import TRUTH
 
 
 class Tensors(Stage, TensorParams):
@@ -16,7 +17,7 @@ class Tensors(Stage, TensorParams):
     version: ClassVar[int] = 1
     store: ClassVar[str] = "tensors.zarr"
     reads: ClassVar[Mapping[str, tuple[str, ...]]] = {
-        "canonicalize": ("size", "points", "ignore", "text"),
+        "canonicalize": tuple(field.name for field in TRUTH),
         "decode": ("image", "matrix"),
         "maps": tuple(MAP_DTYPES),
     }
@@ -36,10 +37,7 @@ class Tensors(Stage, TensorParams):
             image,
             *maps,
             Row("matrix", "float64", (3, 3)),
-            Row("size", "int32", (2,)),
-            Ragged("points", "float32", (2,), levels=2),
-            Ragged("ignore", "uint8"),
-            Ragged("text", "uint8", levels=2),
+            *TRUTH,
         )
 
     def attributes(self) -> Mapping[str, Any]:

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageDraw, ImageFont
 
+from ocr.images.pillow import turn
 from ocr.synthetic.photograph import Plane, photograph
 from pipeline.errors import ConfigError
 
@@ -35,17 +36,6 @@ FONTS = ("DejaVuSansMono.ttf", "DejaVuSansMono-Bold.ttf", "DejaVuSans.ttf", "Dej
 # The orientations of phones come first, so that a small split has them; each eight images with EXIF have all.
 TURNS = (6, 8, 3, 1, 5, 7, 2, 4)
 EXIF_EVERY = 4
-
-# The transposition that turns an upright image into one which a given orientation turns upright again.
-_UNDO = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_90,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_270,
-}
 
 
 @dataclass(frozen=True)
@@ -137,9 +127,8 @@ def _words(receipt: Receipt) -> dict[str, dict[str, object]]:
 
 
 def _encode(rng: np.random.Generator, pixels: NDArray[np.uint8], orientation: int) -> bytes:
-    image = Image.fromarray(pixels)
-    if orientation in _UNDO:
-        image = image.transpose(_UNDO[orientation])
+    # A quarter turn is undone by the one the other way, all else by itself.
+    image = turn(Image.fromarray(pixels), {6: 8, 8: 6}.get(orientation, orientation))
     exif = Image.Exif()
     if orientation:
         exif[ExifTags.Base.Orientation] = orientation

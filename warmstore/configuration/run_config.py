@@ -12,6 +12,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 from pydantic import Field, ValidationError, field_validator
 
 from ocr.annotations import LabelOptions
+from ocr.datasets.online import OnlineParams
 from ocr.datasets.stored import CacheParams
 from ocr.splits import AnnotatedSplit
 from pipeline.errors import ConfigError
@@ -79,7 +80,7 @@ class DataConfig(Parameters):
     generate: GenerateConfig | None = None
 
 
-class StagesConfig(Parameters):
+class StagesConfig(OnlineParams):
     """The stages with their parameters; `canvas` is set once, for all of them."""
 
     canonicalize: Canonicalize = Canonicalize()

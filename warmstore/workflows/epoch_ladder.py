@@ -21,7 +21,6 @@ from ocr.datasets import (
     OnlineDataset,
     TensorDataset,
 )
-from ocr.datasets.online import OnlineParams
 from ocr.datasets.stored import CacheParams
 from ocr.evaluation import Precision
 from ocr.training import EpochProfile
@@ -169,7 +168,7 @@ def open_rung(rung: Rung, job: Job) -> TensorDataset | OnlineDataset:
         return dataset
     return OnlineDataset(
         rung.online,
-        OnlineParams(stages.canonicalize, stages.decode, stages.maps, stages.tensors),
+        stages,
         fields=VAL_FIELDS,
         samples=job.samples,
         annotation_format=chosen.format,

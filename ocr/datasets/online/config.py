@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,14 +12,13 @@ from ocr.preprocess import CanonicalParams, DecodeParams, TensorParams
 from pipeline.stage import Parameters
 
 
-@dataclass(frozen=True)
-class OnlineParams:
+class OnlineParams(Parameters):
     """The parameters of the stages, whose work `OnlineDataset` does for one sample at a time."""
 
-    canonicalize: CanonicalParams = field(default_factory=CanonicalParams)
-    decode: DecodeParams = field(default_factory=DecodeParams)
-    maps: MapParams = field(default_factory=MapParams)
-    tensors: TensorParams = field(default_factory=TensorParams)
+    canonicalize: CanonicalParams = CanonicalParams()
+    decode: DecodeParams = DecodeParams()
+    maps: MapParams = MapParams()
+    tensors: TensorParams = TensorParams()
 
 
 class CacheConfig(Parameters):
@@ -82,7 +80,7 @@ class DatasetConfig(Parameters):
         decode = params.decode.model_copy(update=self.image_loading_config.model_dump())
         normalise = self.prenormalize_images and params.tensors.dtype == "uint8"
         tensors = params.tensors.model_copy(update={"dtype": "float32"} if normalise else {})
-        return replace(params, decode=decode, tensors=tensors)
+        return params.model_copy(update={"decode": decode, "tensors": tensors})
 
     @field_validator("image_path", "annotation_path", "maps_path", mode="before")
     @classmethod
