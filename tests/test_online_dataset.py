@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 from pydantic import ValidationError
 
+from ocr.annotations import LabelOptions
 from ocr.datasets import (
     CacheConfig,
     DatasetConfig,
@@ -247,6 +248,17 @@ def test_choices(raw: Path) -> None:
     assert set(only[0]) == {"prob_map", "sample_id"}
     order = [name for batch in only.batches(2, [3, 0, 5]) for name in batch["sample_id"]]
     assert order == ["3.jpg", "0.jpg", "5.jpg"]
+
+
+def test_a_split_says_what_a_format_and_a_frame_do_not(raw: Path, tmp_path: Path) -> None:
+    shutil.copytree(raw, tmp_path / "raw")
+    folder = tmp_path / "raw"
+    (folder / "box/0.csv").write_text("10,10,90,10,90,28,10,28,收据", encoding="gbk")
+    options = LabelOptions(encoding="gbk")
+    whole = AnnotatedSplit(folder / "img", folder / "box", options=options)
+    assert OnlineDataset(config(folder), PARAMS, fields=("text",), split=whole)[0]["text"] == ["收据"]
+    part = AnnotatedSplit(folder / "img", folder / "box", ranks=(1, 4), options=options)
+    assert len(OnlineDataset(config(folder), PARAMS, split=part)) == 3
 
 
 @pytest.mark.parametrize(

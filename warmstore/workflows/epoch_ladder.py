@@ -160,7 +160,7 @@ def measure_rung(rung: Rung, job: Job) -> list[EpochMeasurement]:
 
 def open_rung(rung: Rung, job: Job) -> TensorDataset | OnlineDataset:
     """Open the data in the way of a rung."""
-    stages, chosen = job.config.stages, job.config.data.splits[job.split]
+    stages = job.config.stages
     if rung.online is None:
         path = job.config.workspace(job.split).generations(stages.tensors).path
         dataset = TensorDataset(path, VAL_FIELDS, samples=job.samples, cache=CacheParams(mode="mmap"))
@@ -171,8 +171,7 @@ def open_rung(rung: Rung, job: Job) -> TensorDataset | OnlineDataset:
         stages,
         fields=VAL_FIELDS,
         samples=job.samples,
-        annotation_format=chosen.format,
-        label_frame=chosen.label_frame,
+        split=job.config.source(job.split),
         workers=job.workers,
     )
 

@@ -41,6 +41,7 @@ class OnlineDataset(Dataset[Sample]):
     """Samples as a `TensorDataset` gives them, bit for bit, computed when they are asked for.
 
     `config` says where the raw data is and what is kept in memory, `params` how the stages compute.
+    `split` lists the samples where a format and a frame do not say all (a part, an encoding, links).
     `transform` changes a sample (augmentation). `batches` computes in `workers` processes. `fields`,
     `samples` and `limit` choose as in `TensorDataset`. Samples refused for their labels are left out
     and listed in `quarantined`; one whose image is refused raises PipelineError when it is read.
@@ -59,6 +60,7 @@ class OnlineDataset(Dataset[Sample]):
         transform: Callable[[Sample], Sample] | None = None,
         annotation_format: str = "auto",
         label_frame: LabelFrame = "auto",
+        split: AnnotatedSplit | None = None,
         workers: int = 0,
     ) -> None:
         cache = config.cache_config
@@ -70,8 +72,9 @@ class OnlineDataset(Dataset[Sample]):
         check_fields(fields)
         self.config, self.fields, self.transform, self.workers = config, tuple(fields), transform, workers
         self._params = config.applied_to(params or OnlineParams())
-        split = AnnotatedSplit(config.image_path, config.annotation_path, annotation_format, label_frame)
-        self._raw, self.quarantined = _listed(split)
+        self._raw, self.quarantined = _listed(
+            split or AnnotatedSplit(config.image_path, config.annotation_path, annotation_format, label_frame)
+        )
         self.sample_ids = self._chosen(samples, limit)
         self._map_fields = [name for name in MAP_DTYPES if name in self.fields]
         self._counters = Counters()
