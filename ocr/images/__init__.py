@@ -2,6 +2,7 @@
 
 from ocr.images.header import Header, Limits, accepted, read_header
 from ocr.images.jpeg import Damage, Jpeg
+from ocr.images.pillow import turn
 from ocr.images.resample import place, resize
 from ocr.images.upright import Upright, find_damage, make_upright
 
@@ -17,4 +18,5 @@ __all__ = [
     "place",
     "read_header",
     "resize",
+    "turn",
 ]

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageDraw, ImageFont
 
-from ocr.images.pillow import turn
+from ocr.images import turn
 from ocr.synthetic.photograph import Plane, photograph
 from pipeline.errors import ConfigError
 
