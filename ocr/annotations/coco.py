@@ -170,16 +170,18 @@ def _image(labels: Labels, entry: dict[str, Any], annotations: list[Located]) ->
 def _words(annotation: Located, labels: Labels, problems: Problems) -> Iterator[Word]:
     *where, value = annotation
     labels.unread(f"{where[0]}[].", value, ANNOTATION)
-    attributes = value.get("attributes") or {}
-    if isinstance(attributes, dict):
+    attributes = value.get("attributes")
+    if attributes and isinstance(attributes, dict):
         labels.unread(f"{where[0]}[].attributes.", attributes, ATTRIBUTES)
         value = {**attributes, **value}
     text = ""
     for key in TEXTS:
-        text = text or read_text(value.get(key), problems, *where, key)
+        if key in value:
+            text = text or read_text(value[key], problems, *where, key)
     ignore = value.get("legibility") == "illegible" or ("points" in value and text == ".")
     for key in FLAGS:
-        ignore |= read_flag(value.get(key), problems, *where, key)
+        if key in value:
+            ignore |= read_flag(value[key], problems, *where, key)
     if value.get("iscrowd") == 1:
         labels.remark("has annotations with iscrowd, which are not counted (ignore)")
     for points in _places((*annotation[:2], value), labels, problems):

@@ -101,7 +101,7 @@ def _word(shape: Any, labels: Labels, problems: Problems, index: int) -> Word:
 def _unread_flags(value: dict[str, Any], level: str, labels: Labels) -> None:
     """Count the true flags that mean nothing here: those that users define."""
     if isinstance(value.get("flags"), dict):
-        labels.unread(f"{level}flags.", value["flags"], FLAGS if level else ())
+        labels.unread(f"{level}flags.", value["flags"], keys(" ".join(FLAGS)) if level else frozenset())
 
 
 def _points(shape: dict[str, Any], problems: Problems, index: int) -> Points:

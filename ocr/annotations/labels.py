@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -70,8 +70,8 @@ class Labels:
         """Tell something of the whole file or folder."""
         self.remarks.add(self.path.name, what, times)
 
-    def unread(self, level: str, value: Mapping[str, Any], known: Collection[str]) -> None:
+    def unread(self, level: str, value: Mapping[str, Any], known: frozenset[str]) -> None:
         """Count the keys of an object that are not known here, unless they are empty."""
-        for key in value.keys() - known:
+        for key in () if value.keys() <= known else sorted(value.keys() - known):
             if value[key] not in (None, "", False, [], {}):
                 self.remark(f"holds {level}{key[:40]!a}, a key that is not read")

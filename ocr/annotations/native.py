@@ -31,7 +31,7 @@ def read(labels: Labels) -> Iterator[AnnotatedImage]:
     listed = document.get("images") if isinstance(document, dict) else None
     if not isinstance(listed, dict):
         raise failure(path, "$.images", "an object of image names", show(listed))
-    labels.unread("", document, ("images",))
+    labels.unread("", document, keys("images"))
     for file in list(listed):
         yield _image(labels, file, listed.pop(file))  # what was read is freed: JSON takes far more than words
     for file in getattr(listed, "repeated", ()):
@@ -72,7 +72,7 @@ def _word(value: Any, labels: Labels, problems: Problems, key: str | int) -> Wor
         return Word(NO_POINTS, "", False)
     labels.unread("words.", value, WORD)
     key_of_text = "text" if value.get("text") is not None else "transcription"
-    flags = [read_flag(value.get(name), problems, "words", key, name) for name in FLAGS]
+    flags = [read_flag(value[name], problems, "words", key, name) for name in FLAGS if name in value]
     return Word(
         read_points(value.get("points"), problems, "words", key, "points"),
         read_text(value.get(key_of_text), problems, "words", key, key_of_text),

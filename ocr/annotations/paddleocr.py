@@ -55,6 +55,6 @@ def _word(value: Any, labels: Labels, problems: Problems, index: int) -> Word:
         return Word(NO_POINTS, "", False)
     labels.unread("", value, WORD)
     text = read_text(value.get("transcription"), problems, index, "transcription")
-    flags = [read_flag(value.get(name), problems, index, name) for name in FLAGS]
+    flags = [read_flag(value[name], problems, index, name) for name in FLAGS if name in value]
     points = read_points(value["points"], problems, index, "points")
     return Word(points, text, any(flags) or text in IGNORED)

@@ -33,24 +33,21 @@ def as_meant(image: AnnotatedImage, labels: Labels) -> AnnotatedImage:
     return replace(image, words=tuple(found.get(index, word) for index, word in enumerate(image.words)))
 
 
+_TRIPLES = [[0, 1, 2], [0, 1, 3], [0, 2, 3], [1, 2, 3]]
+
+
 def _put_round(quads: NDArray[np.float64]) -> list[Points | None]:
-    """For each of (N, 4, 2): None, or its points in the one order in which their edges do not cross."""
+    """For each of (N, 4, 2): None, or its points in the one order in which their edges do not cross.
+
+    Two edges cross where the ends of each lie on different sides of the other.
+    """
     with np.errstate(all="ignore"):  # what is not finite crosses nothing
-        first = _cross(quads, 0, 1, 2, 3)
-        second = _cross(quads, 1, 2, 3, 0)
+        a, b, c = quads[:, _TRIPLES].transpose(2, 3, 1, 0)
+        s012, s013, s023, s123 = np.sign((b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0]))
+        first = (s012 * s013 < 0) & (s023 * s123 < 0)  # the edges 0-1 and 2-3
+        second = (s123 * s012 < 0) & (s013 * s023 < 0)  # the edges 1-2 and 3-0
     if not (first | second).any():
         return [None] * len(quads)
     orders = np.where(first, 1, np.where(second, 2, 0))
     swapped = ((), (0, 2, 1, 3), (0, 1, 3, 2))
     return [quad[list(swapped[order])] if order else None for quad, order in zip(quads, orders, strict=True)]
-
-
-def _cross(quads: NDArray[np.float64], a: int, b: int, c: int, d: int) -> NDArray[np.bool_]:
-    """Whether the edges a-b and c-d cross in a point within both."""
-
-    def side(start: int, end: int, point: int) -> NDArray[np.float64]:
-        edge, other = quads[:, end] - quads[:, start], quads[:, point] - quads[:, start]
-        return np.sign(edge[:, 0] * other[:, 1] - edge[:, 1] * other[:, 0])
-
-    apart = (side(a, b, c) * side(a, b, d) < 0) & (side(c, d, a) * side(c, d, b) < 0)
-    return np.asarray(apart)
