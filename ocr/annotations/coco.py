@@ -45,6 +45,7 @@ DOCUMENT = keys("images annotations imgs anns categories cats") | keys(
 IMAGE = keys("id file_name height width set") | keys(
     "license license_id flickr_url coco_url date_captured path dataset_id"
 )
+CATEGORY = keys("id name") | keys("supercategory keypoints skeleton color isthing")
 ANNOTATION = keys("id image_id category_id bbox attributes legibility").union(OUTLINES, TEXTS, FLAGS) | keys(
     "area language class"
 )
@@ -74,7 +75,7 @@ def read(labels: Labels) -> Iterator[AnnotatedImage]:
             adrift.add(entry[:2], "an object with file_name", entry[2])
     if adrift.found():
         raise AnnotationError(adrift.found())
-    names = _category_names(document)
+    names = _category_names(document, labels)
     for entry in _of_subset(listed, labels):
         labels.unread(f"{entry[0]}[].", entry[2], IMAGE)
         chosen = _of_categories(by_image[_identity(entry, "id", adrift)], names, labels)
@@ -125,14 +126,17 @@ def _of_subset(listed: list[Located], labels: Labels) -> list[Located]:
     return [entry for entry in listed if str(entry[2].get("set")) == wanted]
 
 
-def _category_names(document: dict[str, Any]) -> dict[Any, str]:
+def _category_names(document: dict[str, Any], labels: Labels) -> dict[Any, str]:
     listed = document.get("categories") or document.get("cats") or []
     entries = listed.values() if isinstance(listed, dict) else listed if isinstance(listed, list) else []
-    return {
-        entry["id"]: str(entry.get("name"))
-        for entry in entries
-        if isinstance(entry, dict) and isinstance(entry.get("id"), int | str)
-    }
+    names = {}
+    for entry in entries:
+        if isinstance(entry, dict) and isinstance(entry.get("id"), int | str):
+            labels.unread("categories[].", entry, CATEGORY)
+            names[entry["id"]] = str(entry.get("name"))
+        else:
+            labels.remark("has categories without an id, which are not read")
+    return names
 
 
 def _category(annotation: Located, names: dict[Any, str]) -> str:
@@ -173,6 +177,9 @@ def _words(annotation: Located, labels: Labels, problems: Problems) -> Iterator[
     attributes = value.get("attributes")
     if attributes and isinstance(attributes, dict):
         labels.unread(f"{where[0]}[].attributes.", attributes, ATTRIBUTES)
+        for key in sorted(ATTRIBUTES & attributes.keys() & value.keys()):
+            if attributes[key] != value[key]:
+                problems.add((*where, "attributes", key), f"what {key} beside it says", attributes[key])
         value = {**attributes, **value}
     text = ""
     for key in TEXTS:

@@ -29,12 +29,11 @@ def _are_polygons(place: str, lines: Sequence[Line]) -> bool:
     """Whether lines have more points than four: those with more numbers than eight decide."""
     longer = [line for line in lines if len(line.numbers) >= 10]
     further = [further_points(line) for line in longer]
-    sure = [
-        line
-        for line, count in zip(longer, further, strict=True)
-        if count > 1
-        or (count == 1 and len(line.numbers) in (10, 11) and len(line.fields) > len(line.numbers))
-    ]
+    counted = list(zip(longer, further, strict=True))
+    one_more = [line for line, count in counted if count == 1 and len(line.fields) - len(line.numbers) > 0]
+    sure = [line for line, count in counted if count > 1]
+    if 2 * len(one_more) >= len(lines):
+        sure += one_more
     against = further.count(0)
     perhaps = len(longer) - len(sure) - against
     if not sure and (against >= perhaps or perhaps * _COMMON < len(lines)):

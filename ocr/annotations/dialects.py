@@ -50,24 +50,27 @@ def cut(raw: str) -> Line:
     return Line(raw, fields, _numbers(fields))
 
 
-def has_number_twice(line: Line, dialect: str) -> bool:
-    """Whether a coordinate seems to stand twice, which shifts all that follow.
+def seems_damaged(line: Line, dialect: str, word: Word) -> bool:
+    """Whether a line reads, but rather has a field too many or too few: coordinates stand in its text.
 
-    Two neighbours are alike, and the number that seems to begin the text ends a polygon without one of them.
-    A quadrilateral that is convex as it stands is believed all the same.
+    `a,###` is no text. A number that begins a text is a coordinate where the line makes a quadrilateral
+    without one of two neighbours that are alike, or where it lies within a polygon.
     """
-    leading = list(line.numbers)
-    text_follows = len(leading) < len(line.fields)
-    if dialect in ("mlt", "rctw", "ctw1500") or len(leading) < 9 or len(leading) % 2 == 0 or not text_follows:
-        return False
-    if dialect != "icdar_polygon" and _is_convex(np.array(leading[:8]).reshape(4, 2)):
-        return False
-    for at, (one, other) in enumerate(pairwise(leading)):
-        *ys, last = (leading[:at] + leading[at + 1 :])[1::2]
-        room = (max(ys) - min(ys)) / 2
-        if one == other and min(ys) - room <= last <= max(ys) + room:
+    if word.text != IGNORED and unquoted(word.text.rpartition(",")[2]) == IGNORED:
+        return True
+    leading, rest = list(line.numbers), line.fields[2 * len(word.points) :]
+    if dialect == "icdar_polygon" and len(rest) > 1:
+        low, high = word.points.min(axis=0), word.points.max(axis=0)
+        numbers = [number for field in rest for number in _numbers([field])]
+        inside = sum(bool(((low <= number) & (number <= high)).any()) for number in numbers)
+        if inside > (len(word.points) == 4):
             return True
-    return False
+    if dialect in ("mlt", "rctw", "ctw1500") or len(leading) != 9 or len(rest) < 2:
+        return False
+    return any(
+        one == other and _is_convex(np.array(leading[:at] + leading[at + 1 :]).reshape(4, 2))
+        for at, (one, other) in enumerate(pairwise(leading))
+    )
 
 
 def icdar(line: Line) -> Word | None:
@@ -98,7 +101,8 @@ def icdar_polygon(line: Line) -> Word | None:
     count = 6 if len(line.numbers) < 8 else 8 + 2 * further_points(line)
     rest = line.numbers[count:]
     cut_short = len(rest) == 1 and line.after(count + 1)[:1].isdigit()  # `12#$#text`: half a point is there
-    if cut_short or (len(rest) > 1 and _is_coordinates(line, count)):
+    too_far = len(rest) > 1 and _is_coordinates(line, count)
+    if cut_short or too_far:
         return None
     text = line.after(count).removeprefix("####")
     return _word(line.numbers[:count], text, text == "#")
@@ -148,7 +152,7 @@ def _box(line: Line) -> Word | None:
         text = fields[4].strip()
         if unquoted(text) != text:
             return _word(numbers, unquoted(text))
-        if separator and not _numbers(text.split(",", 1)[:1]):
+        if separator and not _numbers(text.split(",", 1)[:1]) and not _has_gap(line.fields[4:8]):
             return _word(numbers, text)
     return None
 
@@ -169,6 +173,11 @@ def _is_convex(points: Points) -> bool:
     after = np.roll(edges, -1, axis=0)
     turns = np.sign(edges[:, 0] * after[:, 1] - edges[:, 1] * after[:, 0])
     return bool(abs(turns.sum()) == len(points))
+
+
+def _has_gap(fields: Sequence[str]) -> bool:
+    """Whether numbers go on behind a field that is none: a coordinate is missing."""
+    return sum(bool(_numbers([field])) for field in fields) > 1
 
 
 def further_points(line: Line) -> int:

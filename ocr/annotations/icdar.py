@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from ocr.annotations.detect_dialect import detect_dialect
-from ocr.annotations.dialects import DIALECTS, Line, cut, has_number_twice, icdar
+from ocr.annotations.dialects import DIALECTS, Line, cut, icdar, seems_damaged
 from ocr.annotations.documents import read_lines
 from ocr.annotations.fields import NO_POINTS
 from ocr.annotations.folders import images_by_stem, label_files
@@ -78,7 +78,7 @@ def _image(file: Path, names: list[str], lines: Numbered, format: str) -> Annota
 def _word(line: Line, format: str, problems: Problems, number: int) -> Word:
     read_line, expected = DIALECTS[format]
     word = read_line(line)
-    if word is None or has_number_twice(line, format):
+    if word is None or seems_damaged(line, format, word):
         problems.note(f"line {number}", expected, repr(line.raw[:80]))
         return Word(NO_POINTS, "", False)
     return word

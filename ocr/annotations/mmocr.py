@@ -26,6 +26,7 @@ from ocr.annotations.words import AnnotatedImage, Word
 
 # Keys that are read; and behind the bar, those that are known to change nothing.
 DOCUMENT = keys("data_list") | keys("metainfo")
+METAINFO = keys("dataset_type task_name category")
 ENTRY = keys("img_path height width instances") | keys("seg_map")
 INSTANCE = keys("polygon bbox text ignore") | keys("bbox_label")
 
@@ -37,6 +38,8 @@ def read(labels: Labels) -> Iterator[AnnotatedImage]:
     if not isinstance(listed, list):
         raise failure(path, "$.data_list", "a list of images", show(listed))
     labels.unread("", document, DOCUMENT)
+    if isinstance(document.get("metainfo"), dict):
+        labels.unread("metainfo.", document["metainfo"], METAINFO)
     nameless = Problems(str(path))
     for index, entry in enumerate(listed):
         if isinstance(entry, dict) and isinstance(entry.get("img_path"), str):
