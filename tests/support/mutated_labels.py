@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ocr.annotations import LabelOptions
-from ocr.source import AnnotatedSplit
+from ocr.splits import AnnotatedSplit
 from pipeline.digest import digest
 from pipeline.errors import PipelineError
 
