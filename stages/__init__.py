@@ -6,5 +6,3 @@ from stages.maps import Maps
 from stages.tensors import Tensors
 
 STAGES = (Canonicalize, Decode, Maps, Tensors)
-
-__all__ = ["STAGES", "Canonicalize", "Decode", "Maps", "Tensors"]

@@ -8,23 +8,3 @@ from ocr.annotations.labels import PLAIN, LabelOptions, Remarks
 from ocr.annotations.native import dump
 from ocr.annotations.problems import AnnotationError, Problem, describe
 from ocr.annotations.words import AnnotatedImage, Word, words_digest
-
-__all__ = [
-    "FORMATS",
-    "PLAIN",
-    "AnnotatedImage",
-    "AnnotationError",
-    "Annotations",
-    "LabelOptions",
-    "Problem",
-    "Remarks",
-    "Word",
-    "box_points",
-    "collector_paused",
-    "describe",
-    "dump",
-    "image_files",
-    "read_annotations",
-    "walk_files",
-    "words_digest",
-]

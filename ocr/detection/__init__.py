@@ -3,5 +3,3 @@
 from ocr.detection.box_decoder import BoxDecoder, BoxParams, Detections, as_float32
 from ocr.detection.region_scores import means_inside
 from ocr.detection.unclip import grown
-
-__all__ = ["BoxDecoder", "BoxParams", "Detections", "as_float32", "grown", "means_inside"]

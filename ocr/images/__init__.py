@@ -5,18 +5,3 @@ from ocr.images.jpeg import Damage, Jpeg
 from ocr.images.pillow import turn
 from ocr.images.resample import place, resize
 from ocr.images.upright import Upright, find_damage, make_upright
-
-__all__ = [
-    "Damage",
-    "Header",
-    "Jpeg",
-    "Limits",
-    "Upright",
-    "accepted",
-    "find_damage",
-    "make_upright",
-    "place",
-    "read_header",
-    "resize",
-    "turn",
-]

@@ -2,5 +2,3 @@
 
 from ocr.maps.build import MapParams, Maps, build_maps
 from ocr.maps.outlines import PolygonFate, shape_polygons
-
-__all__ = ["MapParams", "Maps", "PolygonFate", "build_maps", "shape_polygons"]

@@ -5,17 +5,3 @@ from ocr.metrics.characters import aspect_ratios, corners_of, estimated_lengths,
 from ocr.metrics.cleval import CLEval, CLEvalCounts
 from ocr.metrics.image_metric import Regions
 from ocr.metrics.iou import IouCounts, IouHmean
-
-__all__ = [
-    "CLEval",
-    "CLEvalCounts",
-    "IouCounts",
-    "IouHmean",
-    "Polygons",
-    "Regions",
-    "aspect_ratios",
-    "corners_of",
-    "estimated_lengths",
-    "place_centres",
-    "points_inside",
-]

@@ -3,13 +3,3 @@
 from ocr.model.backbone import Backbone, BackboneName
 from ocr.model.dbnet import DBNet, DetectorOutput, DetectorParams
 from ocr.model.neck import AdaptiveScaleFusion, FeaturePyramid
-
-__all__ = [
-    "AdaptiveScaleFusion",
-    "Backbone",
-    "BackboneName",
-    "DBNet",
-    "DetectorOutput",
-    "DetectorParams",
-    "FeaturePyramid",
-]

@@ -4,19 +4,3 @@ from ocr.preprocess.canonical import Canonical, CanonicalParams, RawSample, cano
 from ocr.preprocess.decode import DecodeParams, decode_upright
 from ocr.preprocess.polygon_repair import PolygonParams, repair_polygons
 from ocr.preprocess.tensors import IMAGE_DTYPES, MAP_DTYPES, TensorParams, final_image, final_maps
-
-__all__ = [
-    "IMAGE_DTYPES",
-    "MAP_DTYPES",
-    "Canonical",
-    "CanonicalParams",
-    "DecodeParams",
-    "PolygonParams",
-    "RawSample",
-    "TensorParams",
-    "canonicalize",
-    "decode_upright",
-    "final_image",
-    "final_maps",
-    "repair_polygons",
-]

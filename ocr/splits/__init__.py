@@ -5,19 +5,3 @@ from ocr.splits.header_cache import HeaderCache
 from ocr.splits.image_names import ImageRoot, check_names, sample_id
 from ocr.splits.label_frame_sheet import FrameRow, draw_sheet, frame_rows
 from ocr.splits.label_frames import FrameEvidence, LabelFrame, decide_frames, fits
-
-__all__ = [
-    "AnnotatedSplit",
-    "FrameEvidence",
-    "FrameRow",
-    "HeaderCache",
-    "ImageRoot",
-    "LabelFrame",
-    "LocatedImage",
-    "check_names",
-    "decide_frames",
-    "draw_sheet",
-    "fits",
-    "frame_rows",
-    "sample_id",
-]

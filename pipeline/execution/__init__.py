@@ -5,15 +5,3 @@ from pipeline.execution.executors import ExecutorConfig
 from pipeline.execution.process_pool import WorkerProcesses
 from pipeline.execution.scheduler import Reporter, compute_plan, finished_samples, predicted_bytes
 from pipeline.execution.task import MACHINE_CODES, compute_sample
-
-__all__ = [
-    "MACHINE_CODES",
-    "ExecutorConfig",
-    "Reporter",
-    "WorkerProcesses",
-    "assemble",
-    "compute_plan",
-    "compute_sample",
-    "finished_samples",
-    "predicted_bytes",
-]

@@ -11,19 +11,3 @@ from pipeline.maintenance.verify import (
     names_in,
     verify_store,
 )
-
-__all__ = [
-    "DamagedFile",
-    "Preview",
-    "Repair",
-    "Verification",
-    "compare_with_source",
-    "compute_chain",
-    "diff_stores",
-    "explain",
-    "names_in",
-    "preview",
-    "remember_rate",
-    "repair_stage",
-    "verify_store",
-]

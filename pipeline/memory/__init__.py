@@ -12,25 +12,3 @@ from pipeline.memory.page_cache import (
 )
 from pipeline.memory.shared_chunks import Chunks, SharedChunks, Slot, runs
 from pipeline.memory.shared_memory import Handle, PageTaker, SharedMemory
-
-__all__ = [
-    "HUGE_PAGE",
-    "PAGE",
-    "AddressRange",
-    "Chunks",
-    "Handle",
-    "InMemory",
-    "MappedArray",
-    "PageTaker",
-    "Samples",
-    "SharedChunks",
-    "SharedMemory",
-    "Slot",
-    "available_memory",
-    "file_residency",
-    "read_direct",
-    "residency_is_told",
-    "runs",
-    "store_residency",
-    "whole_pages",
-]

@@ -11,25 +11,3 @@ from pipeline.planning.recipe import (
 )
 from pipeline.planning.reuse import packed_samples, spare
 from pipeline.planning.source import FileHashes, Source, SourceSample
-
-__all__ = [
-    "COMPUTE",
-    "REJECTED",
-    "FileHashes",
-    "Outlook",
-    "Pipeline",
-    "Source",
-    "SourceSample",
-    "StagePlan",
-    "State",
-    "Verdict",
-    "full_recipe",
-    "full_recipe_changes",
-    "packed_samples",
-    "recipe_changes",
-    "recipe_digest",
-    "recipe_of",
-    "spare",
-    "survey",
-    "why_stale",
-]

@@ -3,14 +3,3 @@
 from warmstore.configuration.compose import COMMAND_LINE, Composed
 from warmstore.configuration.run_config import DEFAULT_RUN, RunConfig, load_config
 from warmstore.configuration.training_config import ModelConfig, TrainingConfig, load_training_config
-
-__all__ = [
-    "COMMAND_LINE",
-    "DEFAULT_RUN",
-    "Composed",
-    "ModelConfig",
-    "RunConfig",
-    "TrainingConfig",
-    "load_config",
-    "load_training_config",
-]

@@ -15,21 +15,3 @@ from ocr.datasets.batches.buffers import BufferPool
 from ocr.datasets.batches.device_copy import Prepare, ahead_on_device, prepared
 from ocr.datasets.batches.normalise import Normaliser
 from ocr.datasets.batches.prefetch import one_ahead
-
-__all__ = [
-    "ARRAYS",
-    "DEFAULT_FIELDS",
-    "ROWS",
-    "Batch",
-    "BufferPool",
-    "Deferred",
-    "Normaliser",
-    "Prepare",
-    "Sample",
-    "ahead_on_device",
-    "as_collated",
-    "check_fields",
-    "collate",
-    "one_ahead",
-    "prepared",
-]
