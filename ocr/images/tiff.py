@@ -38,31 +38,8 @@ Found by comparing what Pillow gives with what was written, for every combinatio
 planes, tiles, compression, predictor and fill order.
 """
 _PICTURE = frozenset(
-    {
-        256,
-        257,
-        258,
-        259,
-        262,
-        266,
-        273,
-        277,
-        278,
-        279,
-        284,
-        292,
-        293,
-        317,
-        320,
-        322,
-        323,
-        324,
-        325,
-        332,
-        338,
-        339,
-    }
-    | {347, 529, 530, 531, 532}
+    {*range(256, 260), 262, 266, 273, *range(277, 280), 284, 292, 293, 317, 320, *range(322, 326)}
+    | {332, 338, 339, 347, *range(529, 533)}
 )
 """Tags that decide pixels: size, samples, strips and tiles, compression with its options, colours."""
 
