@@ -5,6 +5,7 @@ SET ?=
 N_TRAIN ?=
 N_VAL ?=
 CHECKPOINT ?=
+RESUME ?=
 TEST ?= -n auto
 CHAOS ?= 60
 FUZZ ?= 20000
@@ -45,8 +46,8 @@ tensors: ## bring everything into the layout that training reads
 preprocess: $(READY) ## decode, maps and tensors
 	@$(WARMSTORE) run decode maps tensors $(RUN)
 
-train: $(READY) ## train the detector and validate it
-	@$(WARMSTORE) train $(RUN)
+train: $(READY) ## train the detector and validate it (RESUME=1 goes on with the newest that was stopped, RESUME=<run> with one)
+	@$(WARMSTORE) train $(RUN) $(if $(RESUME),--resume=$(filter-out 1,$(RESUME)))
 
 validate: $(READY) ## validate a checkpoint (CHECKPOINT=…, the newest otherwise)
 	@$(WARMSTORE) validate $(RUN) $(addprefix --checkpoint ,$(CHECKPOINT))

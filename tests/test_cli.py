@@ -326,7 +326,7 @@ def test_quarantined_image_is_told_and_the_run_goes_on(built: Shell, tmp_path: P
         (("train", "work_dir=empty"), 1, "there is no store at empty/train/tensors.zarr"),
         (("train", "model.backbone=vgg"), 2, "model.backbone"),
         (("train", "trainer.max_epoch=3"), 2, "trainer.max_epoch: there is no such key"),
-        (("train", "trainer.precision=8-bit"), 2, "Lightning refuses"),
+        (("train", "trainer.strategy=none"), 2, "Lightning refuses"),
         (("validate", "--checkpoint", "none.ckpt"), 2, "there is no checkpoint none.ckpt"),
         (("validate", "work_dir=empty"), 2, "there is no checkpoint below empty/runs"),
     ],

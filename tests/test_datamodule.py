@@ -170,6 +170,14 @@ def test_fewer_samples_than_ranks_are_refused(path: Path, split: str) -> None:
         getattr(data, f"{split}_dataloader")()
 
 
+@pytest.mark.parametrize("split", ["test", "val"])
+def test_what_is_predicted_is_the_test_split_or_val_where_there_is_none(path: Path, split: str) -> None:
+    data = OcrDataModule(**{"train": path, split: path}, limit=3)  # type: ignore[arg-type]
+    data.setup("predict")
+    assert list(data.datasets) == [split]
+    assert joined([batch["sample_id"] for batch in data.predict_dataloader()]) == names(0, 1, 2)
+
+
 def test_a_trainer_of_the_other_lightning_is_refused_with_what_to_write(path: Path) -> None:
     other = type("Trainer", (), {"__module__": "lightning.pytorch.trainer.trainer"})()
     with pytest.raises(ConfigError, match="write `import pytorch_lightning as pl`"):

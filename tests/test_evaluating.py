@@ -186,7 +186,7 @@ def test_the_ceiling_of_canvases(shell: Small) -> None:
         (("train", "trainer.val_precision=64-true"), "trainer.val_precision"),
         (
             ("train", "trainer.precision=bf16-true", "trainer.val_precision=32-true"),
-            "needs weights in float32",
+            "trainer.precision",
         ),
     ],
 )

@@ -118,6 +118,28 @@ def test_lightnings_predict_gives_the_regions_of_each_image(tmp_path: Path, smal
     assert all(len(one.polygons) == len(one.scores) for one in found)
 
 
+def test_images_without_truth_are_predicted(tmp_path: Path, small: list[Batch]) -> None:
+    truth = {"polygons", "ignore", "prob_maps", "prob_masks", "thresh_maps", "thresh_masks"}
+    bare = [{name: value for name, value in sample.items() if name not in truth} for sample in small]
+    batches = trainer(tmp_path).predict(module(), loader(bare))
+    assert sum(map(len, batches)) == len(bare)
+
+
+def test_a_test_finds_what_validation_finds(tmp_path: Path, small: list[Batch]) -> None:
+    detector, run = module(), trainer(tmp_path)
+    (validated,) = run.validate(detector, loader(small), verbose=False)
+    (tested,) = run.test(detector, loader(small), verbose=False)
+    assert tested == {name.replace("val/", "test/"): value for name, value in validated.items()}
+
+
+@pytest.mark.parametrize("precision", ["bf16-true", "64-true"])
+def test_a_precision_that_misplaces_boxes_is_refused(
+    tmp_path: Path, small: list[Batch], precision: Any
+) -> None:
+    with pytest.raises(ConfigError, match=f"precision of {precision} .* use one of 32-true"):
+        trainer(tmp_path, precision=precision).validate(module(), loader(small), verbose=False)
+
+
 def test_pixels_are_normalised_after_the_transfer(tmp_path: Path, small: list[Batch]) -> None:
     seen = Seen()
     trainer(tmp_path, callbacks=[seen]).validate(module(), loader(small), verbose=False)

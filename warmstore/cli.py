@@ -1,7 +1,7 @@
 """The command `warmstore`: its commands, and how errors become one sentence and an exit code.
 
 Exit codes: 0 fine, 1 the work failed or a check found something, 2 wrong usage or configuration: also
-a name or a path that was typed and leads nowhere.
+a name or a path that was typed and leads nowhere; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -69,13 +69,13 @@ def _run(arguments: list[str]) -> int:
             raise
         click.echo(f"warmstore: {error}", err=True)
         return 2 if isinstance(error, ConfigError) else 1
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, click.Abort) as stop:  # click makes an Abort of the other
         if debug:
             raise
-        click.echo(
-            "warmstore: interrupted; what is finished is kept, and the same command continues", err=True
-        )
-        return 1
+        said = str(stop.__cause__ or stop)
+        said = said or "interrupted; what is finished is kept, and the same command continues"
+        click.echo(f"warmstore: {said}", err=True)
+        return 130
     except BrokenPipeError:
         sys.stderr.close()
         return 1

@@ -16,12 +16,13 @@ def gather(
 ) -> dict[str, Any]:
     """Collect the report's facts as JSON values."""
     quarantined = {s: list(stores[-1].info.quarantined) for s in previews if (stores := asked.stores(s))}
-    summaries = sorted((asked.config.work_dir / "runs").glob("*/summary.json"))
+    files = sorted((asked.config.work_dir / "runs").glob("*/summary.json"))
+    measured = [found for found in (json.loads(file.read_text()) for file in files) if found.get("val")]
     return {
         "stores": {s: {n: p.to_json() for n, p in stages.items()} for s, stages in previews.items()},
         "quarantined": quarantined,
         "remarks": dict(remarks),
-        "last_metric": json.loads(summaries[-1].read_text()) if summaries else None,
+        "last_metric": measured[-1] if measured else None,
     }
 
 
@@ -60,12 +61,15 @@ def markdown(name: str, found: Mapping[str, Any]) -> str:
 def metric_lines(summary: dict[str, Any], done: str) -> list[str]:
     """Write a metric for people: never without the samples that it stands on."""
     found, store = summary["val"], summary["store"]
+    used = f"{done} in {summary.get('val_precision', summary['precision'])}"
+    ends = [f"  checkpoint {summary['checkpoint']}", f"  everything of this run: {summary['folder']}"]
+    if not found:
+        return [f"{used}; nothing was validated", *ends]
     quarantined = f"{found['quarantined'] or 'none'} quarantined"
     cleval = f"; CLEval {summary['cleval']['hmean']:.4f}" if "cleval" in summary else ""
     return [
-        f"{done} in {summary.get('val_precision', summary['precision'])}: H-mean {found['hmean']:.4f} "
+        f"{used}: H-mean {found['hmean']:.4f} "
         f"(precision {found['precision']:.4f}, recall {found['recall']:.4f}){cleval}",
         f"  on {found['samples']} samples, {quarantined}; {store['path']}, digest {store['digest'][:16]}",
-        f"  checkpoint {summary['checkpoint']}",
-        f"  everything of this run: {summary['folder']}",
+        *ends,
     ]

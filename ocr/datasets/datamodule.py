@@ -27,7 +27,6 @@ _STAGES: dict[str | None, tuple[Split, ...]] = {
     "fit": ("train", "val"),
     "validate": ("val",),
     "test": ("test",),
-    "predict": (),
     None: ("train", "val", "test"),
 }
 
@@ -92,7 +91,7 @@ class OcrDataModule(pl.LightningDataModule):  # type: ignore[misc]  # Lightning 
 
     def setup(self, stage: str | None = None) -> None:
         """Open the stage's datasets and warm them; later calls find them warm."""
-        for split in _STAGES[stage]:
+        for split in (self._predicted,) if stage == "predict" else _STAGES[stage]:
             if self.sources[split] is not None and split not in self.datasets:
                 self.datasets[split] = self._open(split)
 
@@ -100,13 +99,23 @@ class OcrDataModule(pl.LightningDataModule):  # type: ignore[misc]  # Lightning 
         """Shuffled batches of the train split, in another order each epoch."""
         return self._loader("train")
 
-    def val_dataloader(self) -> BatchLoader:
-        """Batches of the val split, in dataset order."""
+    def val_dataloader(self) -> BatchLoader | list[BatchLoader]:
+        """Batches of the val split, in dataset order; a training without one validates nothing."""
+        if self.sources["val"] is None and self.trainer and self.trainer.state.fn == "fit":
+            return []
         return self._loader("val")
 
     def test_dataloader(self) -> BatchLoader:
         """Batches of the test split, in dataset order."""
         return self._loader("test")
+
+    def predict_dataloader(self) -> BatchLoader:
+        """Batches of the test split, or of the val split where there is none, in dataset order."""
+        return self._loader(self._predicted)
+
+    @property
+    def _predicted(self) -> Split:
+        return "val" if self.sources["test"] is None else "test"
 
     def last_epoch(self, split: Split) -> Statistics:
         """Hits, misses and waiting time of a split's last epoch, on this rank and its workers."""

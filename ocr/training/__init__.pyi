@@ -24,5 +24,7 @@ from .optimizer import one_cycle as one_cycle
 from .ordered_pool import OrderedPool as OrderedPool
 from .ordered_pool import OverlapParams as OverlapParams
 from .progress_log import LossLines as LossLines
+from .resuming import LastCheckpoint as LastCheckpoint
+from .resuming import RandomStates as RandomStates
 from .scoring import ScoredSample as ScoredSample
 from .stopwatch import Stopwatch as Stopwatch

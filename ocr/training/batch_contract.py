@@ -35,12 +35,14 @@ def check_batch(
     batch: Mapping[str, Any],
     identity: DetectorIdentity,
     maps: bool = True,
+    truth: bool = True,
 ) -> None:
     """Raise PipelineError that names every entry at fault, what it is, and what it must be.
 
-    `maps`: whether the four maps must be there (training that draws its own reads none).
+    `maps`: whether the four maps must be there (training that draws its own reads none); `truth`: whether
+    polygons must (prediction reads none).
     """
-    problems = list(_problems(batch, identity, maps))
+    problems = list(_problems(batch, identity, maps, truth))
     if problems:
         names = ", ".join(map(str, list(batch.get("sample_id", ()))[:3])) or "no sample_id"
         raise PipelineError(
@@ -49,9 +51,9 @@ def check_batch(
         )
 
 
-def _problems(batch: Mapping[str, Any], identity: DetectorIdentity, maps: bool) -> Iterator[str]:
+def _problems(batch: Mapping[str, Any], identity: DetectorIdentity, maps: bool, truth: bool) -> Iterator[str]:
     wanted = ["images", *(_MAPS if maps else ()), "inverse_matrix", "size"]
-    lists = ["polygons", "ignore", "sample_id"]
+    lists = [*(("polygons", "ignore") if truth else ()), "sample_id"]
     missing = [name for name in (*wanted, *lists) if name not in batch]
     if missing:
         yield f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing"
@@ -124,7 +126,7 @@ def _truth(batch: Mapping[str, Any], count: int) -> Iterator[str]:
         if not isinstance(sample_id, str):
             yield f"sample_id {sample_id!r} is no string"
         values = {name: batch[name][i] for name in names}
-        for polygon in values["polygons"]:
+        for polygon in values.get("polygons", ()):
             points = np.asarray(polygon)
             if points.ndim != 2 or points.shape[1] != 2 or points.dtype != np.float32:
                 yield f"a polygon of {sample_id} is {points.dtype} {points.shape}, not float32 (P, 2)"

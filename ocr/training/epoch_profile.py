@@ -53,6 +53,14 @@ class EpochProfile(pl.Callback):  # type: ignore[misc]  # Lightning is untyped h
         self._samples = 0
         self._read = Statistics()
 
+    def state_dict(self) -> dict[str, Any]:
+        """Give the rows so far: a training that goes on has those of its first part."""
+        return {"epochs": self.epochs}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on after those rows."""
+        self.epochs[:] = state_dict["epochs"]
+
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clock."""
         self._samples, self._read = 0, _statistics(trainer)
@@ -92,7 +100,8 @@ class EpochProfile(pl.Callback):  # type: ignore[misc]  # Lightning is untyped h
             "device_memory_peak": device,
         }
         self.epochs.append(row)
-        log.info("%s", describe(row))
+        if trainer.is_global_zero:
+            log.info("%s", describe(row))
         for logger in trainer.loggers:
             values = {f"profile/{name}": value for name, value in row.items() if name != "epoch"}
             logger.log_metrics(values, step=trainer.global_step)

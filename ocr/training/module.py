@@ -6,7 +6,7 @@ import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar, cast, get_args
 
 import pytorch_lightning as pl
 import torch
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ocr.detection import Detections
 from ocr.model import DBNet, DetectorOutput
-from ocr.params import DetectorIdentity, DetectorSettings
+from ocr.params import DetectorIdentity, DetectorSettings, Precision
 from ocr.training.augmentation import augment
 from ocr.training.autocast import computing_in
 from ocr.training.batch_contract import check_batch
@@ -43,8 +43,8 @@ class DetectorModule(pl.LightningModule):  # type: ignore[misc]  # Lightning is 
     held against `ocr.training.batch_contract`.
 
     Logs `train/…` and `val/…` losses, `val/hmean`, `val/precision`, `val/recall`, the same with
-    `val/cleval_…`, and `val/samples`. For callbacks, `worst` gives the samples with the least H-mean,
-    and `stopwatch` is the clock that tells where the time went.
+    `val/cleval_…`, and `val/samples`; a test logs them as `test/…`. For callbacks, `worst` gives the
+    samples with the least H-mean, and `stopwatch` is the clock that tells where the time went.
     """
 
     mean: Tensor
@@ -60,7 +60,7 @@ class DetectorModule(pl.LightningModule):  # type: ignore[misc]  # Lightning is 
         self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in its stubs
         self.register_buffer("mean", torch.tensor(identity.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(identity.std).view(1, 3, 1, 1), persistent=False)
-        self._checked: set[bool] = set()
+        self._checked: set[str] = set()
 
     @property
     def worst(self) -> list[ScoredSample]:
@@ -75,12 +75,14 @@ class DetectorModule(pl.LightningModule):  # type: ignore[misc]  # Lightning is 
     # ------------------------------------------------------------------------------- batches
 
     def on_before_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
-        """Hold the first batch of training, and of validation, against the contract."""
+        """Hold the first batch of training, of validation and of prediction against the contract."""
         self.stopwatch.lap("fetch")
-        training = bool(self.trainer.training)
-        if training not in self._checked:
-            self._checked.add(training)
-            check_batch(batch, self.identity, maps=not (training and self.settings.augment.enabled))
+        trainer = self.trainer
+        use = "train" if trainer.training else "predict" if trainer.predicting else "val"
+        if use not in self._checked:
+            self._checked.add(use)
+            maps = use == "val" or (use == "train" and not self.settings.augment.enabled)
+            check_batch(batch, self.identity, maps=maps, truth=use != "predict")
         return batch
 
     def transfer_batch_to_device(
@@ -150,6 +152,10 @@ class DetectorModule(pl.LightningModule):  # type: ignore[misc]  # Lightning is 
         self.stopwatch.lap("forward")
         self.scoring.keep(output, batch)
 
+    def test_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+        """Do what validation does."""
+        self.validation_step(batch, batch_idx)
+
     def predict_step(self, batch: dict[str, Any], batch_idx: int) -> list[Detections]:
         """Find the regions of each image, in its upright frame."""
         probabilities = self(batch["images"]).prob_logits.sigmoid()
@@ -159,8 +165,19 @@ class DetectorModule(pl.LightningModule):  # type: ignore[misc]  # Lightning is 
         """Forget what a sanity check or an interrupted epoch has counted."""
         self.scoring.begin(self.device)
 
+    def on_test_epoch_start(self) -> None:
+        """Begin to count."""
+        self.scoring.begin(self.device)
+
     def on_validation_epoch_end(self) -> None:
         """Log losses and metrics over the whole set, with the number of samples they stand on."""
+        self._log_scores("val")
+
+    def on_test_epoch_end(self) -> None:
+        """Log the same as `test/…`."""
+        self._log_scores("test")
+
+    def _log_scores(self, stage: str) -> None:
         self.stopwatch.lap("other")
         self.scoring.end()
         iou, cleval = self.metric.compute(), self.cleval.compute()
@@ -172,16 +189,21 @@ class DetectorModule(pl.LightningModule):  # type: ignore[misc]  # Lightning is 
                 iou["images"],
             )
         rates = ("hmean", "precision", "recall")
-        scores = {f"val/{name}": iou[name] for name in rates}
+        scores = {f"{stage}/{name}": iou[name] for name in rates}
         # All of these are the same on every rank already; `sync_dist` only says so.
         self.log_dict(scores, prog_bar=True, sync_dist=True)
-        self.log_dict(_named("val", self.losses.compute()), sync_dist=True)
-        self.log_dict({f"val/cleval_{name}": cleval[name] for name in rates}, sync_dist=True)
-        self.log("val/samples", float(iou["images"]), sync_dist=True)
+        self.log_dict(_named(stage, self.losses.compute()), sync_dist=True)
+        self.log_dict({f"{stage}/cleval_{name}": cleval[name] for name in rates}, sync_dist=True)
+        self.log(f"{stage}/samples", float(iou["images"]), sync_dist=True)
 
     def setup(self, stage: str) -> None:
-        """Load what scoring compiles, before any epoch."""
-        if stage in ("fit", "validate"):
+        """Load what scoring compiles, before any epoch. Raises ConfigError for an unfit precision."""
+        if str(self.trainer.precision) not in get_args(Precision):
+            raise ConfigError(
+                f"a trainer's precision of {self.trainer.precision} changes the type of weights and matrices,"
+                f" and boxes would be misplaced; use one of {', '.join(get_args(Precision))}"
+            )
+        if stage != "predict":
             self.scoring.prepare()
 
     def configure_callbacks(self) -> list[pl.Callback]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -23,6 +22,7 @@ from warmstore import show
 from warmstore.configuration import COMMAND_LINE, RunConfig
 from warmstore.options import Invocation, run_options
 from warmstore.remarks import remarks
+from warmstore.workflows import new_run
 
 _STAMP = ".generated.json"
 """In the root of the synthetic receipts: what they were drawn with, and whether that came to its end."""
@@ -170,7 +170,7 @@ def _stage_names(asked: Invocation) -> tuple[str, ...]:
 
 
 def _write_results(asked: Invocation, spelled: dict[str, Any]) -> None:
-    folder = asked.config.work_dir / "runs" / f"{time.strftime('%Y%m%d-%H%M%S')}-run"
+    folder = new_run(asked.config.work_dir, "run")
     with suppress(OSError):  # a full disk must not fail a run that has published
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "stages.json").write_text(json.dumps(spelled, indent=1))

@@ -8,14 +8,31 @@ from typing import Any
 
 import click
 
+from pipeline.errors import Remedy
 from warmstore import show
 from warmstore.options import Invocation, run_options
 from warmstore.reporting import metric_lines
 
 
-@click.command()
+class _Train(click.Command):
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        # A word with = behind --resume is an override, and not the name of a run.
+        for place, word in enumerate(args):
+            if word == "--resume" and "=" in (*args, "=")[place + 1]:
+                args[place] = "--resume="
+        return super().parse_args(ctx, args)
+
+
+@click.command(cls=_Train)
 @run_options()
-def train(asked: Invocation) -> int:
+@click.option(
+    "--resume",
+    is_flag=False,
+    flag_value="",
+    metavar="[RUN]",
+    help="Go on with a training that was stopped: the newest, or the one named.",
+)
+def train(asked: Invocation, resume: str | None) -> int:
     """Train on the stores of split `train`, and validate the best checkpoint on `val`.
 
     \b
@@ -24,13 +41,19 @@ def train(asked: Invocation) -> int:
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     from warmstore.configuration import load_training_config
-    from warmstore.workflows import checked_store
+    from warmstore.workflows import checked_store, resumable
 
     settings = load_training_config(asked.config, asked.composed)
-    stores = {split: checked_store(asked.config, split) for split in ("train", "val")}
-    from warmstore.workflows import train_detector
+    resumed = None if resume is None else resumable(asked.config.work_dir, resume)
+    splits = ["train", *(["val"] if "val" in asked.config.data.splits else [])]
+    stores = {split: checked_store(asked.config, split) for split in splits}
+    from warmstore.workflows import TrainingInterrupted, train_detector
 
-    summary = train_detector(asked.config, settings, stores)
+    try:
+        summary = train_detector(asked.config, settings, stores, resumed)
+    except TrainingInterrupted as stop:
+        again = asked.spell(Remedy("train", (f"--resume={stop.folder.name}",)))
+        raise KeyboardInterrupt(f"{stop}; `{again}` goes on") from None
     _print(asked, summary, f"trained in {show.duration(summary['seconds'])}")
     return 0
 
@@ -61,6 +84,10 @@ def validate(asked: Invocation, checkpoint: Path | None) -> int:
 
 
 def _print(asked: Invocation, summary: dict[str, Any], done: str) -> None:
+    from warmstore.workflows import first_rank
+
+    if not first_rank():
+        return
     if asked.json:
         show.as_json(summary)
         return

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from ocr.datasets.stored import CacheParams
 from ocr.params import (
@@ -18,7 +18,6 @@ from ocr.params import (
     OverlapParams,
     Precision,
 )
-from pipeline.errors import ConfigError
 from pipeline.stage import Parameters
 
 if TYPE_CHECKING:
@@ -41,7 +40,8 @@ class ModelConfig(DetectorParams):
 class TrainerConfig(Parameters):
     """Arguments of Lightning's Trainer, by Lightning's names; what is None is left to Lightning.
 
-    Without `precision`, mixed precision is used: `bf16-mixed` on a CPU, `16-mixed` on a GPU.
+    Without `precision`, mixed precision is used: `bf16-mixed` on a CPU, `16-mixed` on a GPU. Weights are
+    float32 in all of them: Lightning's `…-true` would bring a batch's matrices to half precision as well.
     `val_precision`, which Lightning does not have, is that of validation where it shall be another.
     """
 
@@ -49,7 +49,7 @@ class TrainerConfig(Parameters):
     devices: int | str | list[int] = "auto"
     strategy: str = "auto"
     num_nodes: int = Field(default=1, ge=1)
-    precision: str | int | None = None
+    precision: Precision | None = None
     val_precision: Precision | None = None
     max_epochs: int | None = None
     min_epochs: int | None = None
@@ -72,7 +72,13 @@ class TrainerConfig(Parameters):
     enable_progress_bar: bool | None = None
     profiler: str | None = None
 
-    def resolved_precision(self) -> str | int:
+    @field_validator("precision", mode="before")
+    @classmethod
+    def _by_lightnings_names(cls, precision: Any) -> Any:
+        short = {"32": "32-true", "16": "16-mixed", "bf16": "bf16-mixed"}
+        return short.get(str(precision), precision)
+
+    def resolved_precision(self) -> Precision:
         """Give the precision that is used."""
         if self.precision is not None:
             return self.precision
@@ -82,16 +88,8 @@ class TrainerConfig(Parameters):
         return "16-mixed" if gpu else "bf16-mixed"
 
     def own_val_precision(self) -> Precision | None:
-        """Give validation's precision where it is not the trainer's. Raises ConfigError if it cannot be."""
-        used = self.resolved_precision()
-        if self.val_precision in (None, used):
-            return None
-        if str(used) not in ("32", "32-true", "bf16-mixed", "16-mixed"):
-            raise ConfigError(
-                f"trainer.val_precision={self.val_precision} needs weights in float32, and "
-                f"trainer.precision={used} has others; use 32-true, bf16-mixed or 16-mixed"
-            )
-        return self.val_precision
+        """Give validation's precision where it is not the trainer's."""
+        return None if self.val_precision == self.resolved_precision() else self.val_precision
 
 
 class TrainingConfig(Parameters):

@@ -9,7 +9,12 @@ from .evaluate import measure_precisions as measure_precisions
 from .inputs import checked_store as checked_store
 from .inputs import validation_inputs as validation_inputs
 from .runs import collect_runs as collect_runs
+from .runs import first_rank as first_rank
+from .runs import new_run as new_run
+from .runs import newest_checkpoint as newest_checkpoint
+from .runs import resumable as resumable
 from .runs import run_folder as run_folder
+from .train import TrainingInterrupted as TrainingInterrupted
 from .train import advise_threads as advise_threads
 from .train import quiet as quiet
 from .train import train_detector as train_detector

@@ -1,72 +1,159 @@
-"""The folders of runs: `work/runs/<time>-<kind>`, one each, and which of them are old."""
+"""The folders of runs: `work/runs/<time>-<kind>`, one each: how each ended, and which of them are old."""
 
 from __future__ import annotations
 
 import fcntl
+import json
+import logging
 import os
 import re
 import shutil
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, Remedy
 from pipeline.files import bytes_freed
 from pipeline.store import unused
 from pipeline.workspace import Collected
 from warmstore.configuration import RunConfig
 
-_RUN = re.compile(r"\d{8}-\d{6}-(run|train|validate|overfit)(-\d+)?")
+log = logging.getLogger(__name__)
+
+_RUN = re.compile(r"\d{8}-\d{6}(?:-\d{6})?-(run|train|validate|overfit)(-\d+)?")
+LAST = Path("checkpoints/last.ckpt")
+"""Below a training's folder: where it goes on."""
+_RANKS = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")
+
+
+@dataclass
+class Run:
+    """A run under way: its folder, and what is to stand in its summary."""
+
+    folder: Path
+    summary: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Training:
+    """A training's folder, and its `state`: finished, interrupted, failed, or unfinished after a kill."""
+
+    folder: Path
+    state: str
+
+    @property
+    def last(self) -> Path:
+        """Where the training goes on."""
+        return self.folder / LAST
+
+    @property
+    def checkpoint(self) -> Path | None:
+        """The best checkpoint; the last one where nothing was validated."""
+        best = self.folder / "checkpoints/best.ckpt"
+        return next((path for path in (best, self.last) if path.exists()), None)
+
+
+def first_rank() -> bool:
+    """Tell whether this process is the one of a training's ranks that writes and speaks."""
+    return not any(int(os.environ.get(name) or 0) for name in _RANKS)
+
+
+def new_run(work_dir: Path, kind: str) -> Path:
+    """Name a run's folder by UTC to the microsecond: names sort as the runs began, wherever that was."""
+    return work_dir / "runs" / f"{datetime.now(UTC).strftime('%Y%m%d-%H%M%S-%f')}-{kind}"
 
 
 @contextmanager
-def run_folder(config: RunConfig, kind: str) -> Iterator[Path]:
-    """Make a folder of its own for a run, below the work folder; `collect_runs` spares it meanwhile."""
-    base = config.work_dir / "runs" / f"{time.strftime('%Y%m%d-%H%M%S')}-{kind}"
-    folder, tries = base, 1
-    while True:
-        try:
-            folder.mkdir(parents=True)
-            break
-        except FileExistsError:
-            tries += 1
-            folder = base.with_name(f"{base.name}-{tries}")
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+def run_folder(config: RunConfig, kind: str, resumed: Path | None = None) -> Iterator[Run]:
+    """Make a folder for a run, or go on in `resumed`; `collect_runs` spares it meanwhile.
+
+    At the end `summary.json` says how it ended, as `state`, beside the run's own summary. A rank that is
+    not the first makes and writes nothing.
+    """
+    run = Run(resumed or new_run(config.work_dir, kind))
+    if not first_rank():
+        yield run
+        return
+    run.folder.mkdir(parents=True, exist_ok=resumed is not None)
+    descriptor = os.open(run.folder, os.O_RDONLY | os.O_DIRECTORY)
+    run.summary["state"] = "interrupted"
     try:
         with suppress(OSError):  # without locks `gc` refuses to run
             fcntl.flock(descriptor, fcntl.LOCK_SH)
-        yield folder
+        yield run
+        run.summary["state"] = "finished"
+    except Exception as error:
+        run.summary |= {"state": "failed", "error": str(error)}
+        raise
     finally:
+        if run.summary["state"] == "finished" or any(run.folder.iterdir()):
+            (run.folder / "summary.json").write_text(json.dumps(run.summary, indent=1))
+        else:
+            run.folder.rmdir()  # nothing was done
         os.close(descriptor)
 
 
 def newest_checkpoint(work_dir: Path) -> Path:
-    """Find the best checkpoint of the newest training. Raises ConfigError where there is none."""
-    found = _best_checkpoints(work_dir)
-    if not found:
+    """Give what the newest finished training left: its best checkpoint, or its last if it has no other.
+
+    Says where a newer training has not finished. Raises ConfigError where no training has.
+    """
+    newer: list[Training] = []
+    for training in reversed(_trainings(work_dir)):
+        if training.state == "finished" and training.checkpoint is not None:
+            if training.checkpoint == training.last:
+                log.warning("%s has only last.ckpt: nothing was validated", training.folder.name)
+            if newer:
+                told = ", ".join(f"{one.folder.name} ({one.state})" for one in newer)
+                log.warning("%s is the newest finished training; newer: %s", training.folder.name, told)
+            return training.checkpoint
+        newer.append(training)
+    told = ", ".join(f"{one.folder.name} is {one.state}" for one in newer[:3])
+    raise ConfigError(
+        f"there is no checkpoint below {work_dir / 'runs'}"
+        f"{f' of a finished training ({told})' if told else ''}; train first, or give --checkpoint"
+    )
+
+
+def resumable(work_dir: Path, name: str = "") -> Path:
+    """Find the folder of the training that is to go on: of that name or path, else the newest unfinished.
+
+    Raises ConfigError where there is none, or it has no `last.ckpt`.
+    """
+    runs = _trainings(work_dir)
+    if name:
+        asked = Path(name) if Path(name).is_dir() else work_dir / "runs" / name
+        found = [run for run in runs if run.folder.resolve() == asked.resolve()]
+    else:
+        found = [run for run in runs if run.state != "finished" and run.last.exists()]
+    if not found or not found[-1].last.exists():
+        what = f"training {name}" if name else "unfinished training"
         raise ConfigError(
-            f"there is no checkpoint below {work_dir / 'runs'}; train first, or give --checkpoint"
+            f"there is no {what} with a checkpoints/last.ckpt below {work_dir / 'runs'} to go on with",
+            Remedy("train"),
         )
-    return found[-1]
+    return found[-1].folder
 
 
 def collect_runs(work_dir: Path, keep: int, dry_run: bool) -> Collected:
     """Remove the folders of all runs but the `keep` newest of each kind, checkpoints included.
 
-    The folder of `newest_checkpoint` stays.
+    The newest finished training stays, which `validate` takes.
     """
     kinds: dict[str, list[Path]] = {}
-    for path in sorted((work_dir / "runs").glob("*")):
+    for path in _folders(work_dir):
         named = _RUN.fullmatch(path.name)
-        if named and path.is_dir() and not path.is_symlink():
-            kinds.setdefault(named[1], []).append(path)
-    best = {path.parents[1] for path in _best_checkpoints(work_dir)[-1:]}
+        assert named
+        kinds.setdefault(named[1], []).append(path)
+    taken = [run.folder for run in _trainings(work_dir) if run.state == "finished" and run.checkpoint]
     old = {path for paths in kinds.values() for path in paths[: max(0, len(paths) - keep)]}
     removed: list[Path] = []
     in_use: list[Path] = []
     freed = 0
-    for path in sorted(old - best):
+    for path in sorted(old - set(taken[-1:])):
         with unused(path) as free:
             if free:
                 freed += bytes_freed([path])
@@ -76,5 +163,19 @@ def collect_runs(work_dir: Path, keep: int, dry_run: bool) -> Collected:
     return Collected(removed, in_use, freed)
 
 
-def _best_checkpoints(work_dir: Path) -> list[Path]:
-    return sorted(work_dir.glob("runs/*-train*/checkpoints/best.ckpt"))
+def _folders(work_dir: Path) -> list[Path]:
+    """The folders of runs, in the order in which they began."""
+    found = (path for path in (work_dir / "runs").glob("*") if _RUN.fullmatch(path.name))
+    return sorted(path for path in found if path.is_dir() and not path.is_symlink())
+
+
+def _trainings(work_dir: Path) -> list[Training]:
+    return [Training(path, _state(path)) for path in _folders(work_dir) if "-train" in path.name]
+
+
+def _state(folder: Path) -> str:
+    try:
+        summary = json.loads((folder / "summary.json").read_text())
+    except (OSError, ValueError):
+        return "unfinished"  # it was killed, or goes on
+    return str(summary.get("state", "finished"))  # summaries were written at the end alone

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import signal
+import threading
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -19,13 +21,21 @@ from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 from ocr.datasets import OcrDataModule
 from ocr.datasets.batches import DEFAULT_FIELDS
 from ocr.evaluation import WorstImages
-from ocr.training import DetectorModule, EpochProfile, LossLines, check_identity, draw_profile
+from ocr.training import (
+    DetectorModule,
+    EpochProfile,
+    LastCheckpoint,
+    LossLines,
+    RandomStates,
+    check_identity,
+    draw_profile,
+)
 from pipeline.errors import ConfigError
 from pipeline.store import Store
 from warmstore.configuration import RunConfig, TrainingConfig
 from warmstore.machine import busy
 from warmstore.workflows.inputs import ValidationInputs
-from warmstore.workflows.runs import run_folder
+from warmstore.workflows.runs import LAST, first_rank, run_folder
 
 log = logging.getLogger(__name__)
 
@@ -41,13 +51,27 @@ _TALKATIVE = (
 _RATES = ("hmean", "precision", "recall")
 
 
-def train_detector(config: RunConfig, asked: TrainingConfig, stores: Mapping[str, Store]) -> dict[str, Any]:
-    """Train on split `train`, validate the best checkpoint on `val`; gives the summary that it writes."""
-    with quiet(), run_folder(config, "train") as folder:
+class TrainingInterrupted(KeyboardInterrupt):
+    """A training was stopped by hand or by a signal; says where. `folder` is its run's."""
+
+    def __init__(self, said: str, folder: Path) -> None:
+        super().__init__(said)
+        self.folder = folder
+
+
+def train_detector(
+    config: RunConfig, asked: TrainingConfig, stores: Mapping[str, Store], resumed: Path | None = None
+) -> dict[str, Any]:
+    """Train on split `train`, validate the best checkpoint on `val`; gives the summary that it writes.
+
+    Without a store of `val`, or where the trainer is not to validate, it keeps the last checkpoint. Goes
+    on with `resumed`, in its folder. Raises TrainingInterrupted.
+    """
+    with quiet(), run_folder(config, "train", resumed) as run:
         pl.seed_everything(config.seed, workers=True, verbose=False)
         data = OcrDataModule(
             train=stores["train"].name,
-            val=stores["val"].name,
+            val=stores["val"].name if "val" in stores else None,
             batch_size=asked.model.batch_size,
             fields=VAL_FIELDS,
             train_fields=_TRAIN_FIELDS if asked.model.augment.enabled else DEFAULT_FIELDS,
@@ -55,39 +79,36 @@ def train_detector(config: RunConfig, asked: TrainingConfig, stores: Mapping[str
             normalise=normalised_when_read(asked),
             seed=config.seed,
         )
-        profile = EpochProfile()
+        profile, last = EpochProfile(), LastCheckpoint(run.folder / "checkpoints")
+        watched: dict[str, Any] = {"monitor": "val/hmean", "mode": "max"}
         best = ModelCheckpoint(
-            folder / "checkpoints",
-            "best",
-            monitor="val/hmean",
-            mode="max",
-            save_last=True,
-            enable_version_counter=False,
+            last.dirpath, "best", **watched, save_on_train_epoch_end=False, enable_version_counter=False
         )
-        callbacks: list[Any] = [LossLines(), profile, WorstImages(folder), best]
-        if asked.model.early_stopping:
-            callbacks.append(EarlyStopping("val/hmean", mode="max", patience=asked.model.early_stopping))
-        trainer = lightning_trainer(asked, folder, callbacks)
+        callbacks: list[Any] = [LossLines(), profile, WorstImages(run.folder), RandomStates(), best, last]
+        if patience := asked.model.early_stopping:
+            callbacks.append(EarlyStopping(**watched, patience=patience, check_on_train_epoch_end=False))
+        trainer = lightning_trainer(asked, run.folder, callbacks)
         module = DetectorModule(asked.detector_identity(config), asked.detector_settings(config))
+        _keep_settings(run.folder, config, asked, stores)
         advise_threads(trainer)
         began = time.perf_counter()
-        trainer.fit(module, datamodule=data)
-        seconds = time.perf_counter() - began
-        refuse_interrupted(trainer)
-        trained = list(profile.epochs)
-        metrics = trainer.validate(
-            ckpt_path=best.best_model_path or None, model=module, datamodule=data, verbose=False
-        )
-    draw_profile(trained, folder / "profile.png")
-    summary = _summary(stores["val"], metrics[0], trained, trainer)
-    summary |= {"seconds": seconds, "checkpoint": best.best_model_path, "folder": str(folder)}
-    return _write(folder, summary)
+        with _interruptible(trainer, run.folder / LAST):
+            trainer.fit(module, datamodule=data, ckpt_path=resumed and resumed / LAST, weights_only=True)
+            seconds, trained = time.perf_counter() - began, list(profile.epochs)
+            checkpoint, metrics = best.best_model_path or last.best_model_path or None, []
+            if not best.best_model_path:
+                log.warning("nothing was validated while it trained: there is last.ckpt, but no best.ckpt")
+            if "val" in stores and trainer.limit_val_batches:
+                metrics = trainer.validate(module, data, checkpoint, verbose=False, weights_only=True)
+        run.summary |= _summary(stores.get("val", stores["train"]), metrics, trained, trainer)
+        run.summary |= {"seconds": seconds, "checkpoint": checkpoint, "folder": str(run.folder)}
+    return run.summary
 
 
 def validate_detector(config: RunConfig, inputs: ValidationInputs) -> dict[str, Any]:
     """Compute the metric of a checkpoint over a split; gives the summary that it writes."""
     asked, checkpoint, store = inputs.settings, inputs.checkpoint, inputs.store
-    with quiet(), run_folder(config, "validate") as folder:
+    with quiet(), run_folder(config, "validate") as run:
         module = trained_detector(config, asked, checkpoint)
         data = OcrDataModule(
             val=store.name,
@@ -97,12 +118,12 @@ def validate_detector(config: RunConfig, inputs: ValidationInputs) -> dict[str, 
             normalise=normalised_when_read(asked),
         )
         profile = EpochProfile()
-        trainer = lightning_trainer(asked, folder, [profile, WorstImages(folder)])
-        metrics = trainer.validate(module, datamodule=data, verbose=False)
-    draw_profile(profile.epochs, folder / "profile.png")
-    summary = _summary(store, metrics[0], profile.epochs, trainer)
-    summary |= {"checkpoint": str(checkpoint), "folder": str(folder)}
-    return _write(folder, summary)
+        trainer = lightning_trainer(asked, run.folder, [profile, WorstImages(run.folder)])
+        with _interruptible(trainer):
+            metrics = trainer.validate(module, datamodule=data, verbose=False)
+        run.summary |= _summary(store, metrics, profile.epochs, trainer)
+        run.summary |= {"checkpoint": str(checkpoint), "folder": str(run.folder)}
+    return run.summary
 
 
 def trained_detector(config: RunConfig, asked: TrainingConfig, checkpoint: Path) -> DetectorModule:
@@ -131,6 +152,7 @@ def lightning_trainer(asked: TrainingConfig, folder: Path, callbacks: list[Any])
     """Build Lightning's trainer; its logs go into `folder`. Raises ConfigError where it refuses."""
     import sys
 
+    written = len([*folder.glob("csv*")])  # by what is resumed: the logger would begin its file anew
     arguments = asked.trainer.model_dump(exclude={"val_precision"})
     arguments["precision"] = asked.trainer.resolved_precision()
     if arguments["enable_progress_bar"] is None:
@@ -138,11 +160,11 @@ def lightning_trainer(asked: TrainingConfig, folder: Path, callbacks: list[Any])
     if arguments["enable_progress_bar"]:
         callbacks = [*callbacks, TQDMProgressBar(leave=False)]
     try:
-        return pl.Trainer(
+        trainer = pl.Trainer(
             **arguments,
             default_root_dir=folder,
             logger=[
-                CSVLogger(folder, name="", version="csv"),
+                CSVLogger(folder, name="", version=f"csv-{written + 1}" if written else "csv"),
                 TensorBoardLogger(folder, name="", version="tensorboard"),
             ],
             callbacks=callbacks,
@@ -150,6 +172,12 @@ def lightning_trainer(asked: TrainingConfig, folder: Path, callbacks: list[Any])
         )
     except (ValueError, TypeError, MisconfigurationException) as error:
         raise ConfigError(f"Lightning refuses the trainer's settings: {error}") from None
+    if trainer.precision != arguments["precision"]:
+        raise ConfigError(
+            f"trainer.precision={arguments['precision']} cannot be had here, Lightning would compute in "
+            f"{trainer.precision}; set that, or 32-true"
+        )
+    return trainer
 
 
 def advise_threads(trainer: pl.Trainer) -> None:
@@ -159,30 +187,68 @@ def advise_threads(trainer: pl.Trainer) -> None:
         log.info("this machine's load is %s", advice)
 
 
-def refuse_interrupted(trainer: pl.Trainer) -> None:
-    """Raise KeyboardInterrupt where Lightning has swallowed one."""
-    if trainer.interrupted:
-        raise KeyboardInterrupt
+@contextmanager
+def _interruptible(trainer: pl.Trainer, last: Path | None = None) -> Iterator[None]:
+    """Raise KeyboardInterrupt where Lightning would end the process, and have Ctrl-C work afterwards.
+
+    With a `last` checkpoint that is there, it is TrainingInterrupted.
+    """
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit):
+        if last is None or not last.exists():
+            raise KeyboardInterrupt from None
+        said = f"stopped in epoch {trainer.current_epoch}, step {trainer.global_step}"
+        raise TrainingInterrupted(f"{said}; {last} has all epochs before it", last.parents[1]) from None
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, handler)
 
 
-def _summary(store: Store, metrics: Any, epochs: list[dict[str, Any]], trainer: pl.Trainer) -> dict[str, Any]:
+def _keep_settings(
+    folder: Path, config: RunConfig, asked: TrainingConfig, stores: Mapping[str, Store]
+) -> None:
+    """Write down what a training is made of; where it goes on, say what of that has changed."""
+    made_of = {**config.model_dump(mode="json"), **asked.model_dump(mode="json")}
+    made_of["stores"] = {split: store.digest for split, store in stores.items()}
+    now, file = dict(_flat(made_of)), folder / "config.json"
+    if file.exists():
+        before = json.loads(file.read_text())
+        changed = [f"{key} {before.get(key)} → {now[key]}" for key in now if before.get(key) != now[key]]
+        if changed:
+            log.warning("%s goes on with other settings: %s", folder.name, "; ".join(changed))
+    elif first_rank():
+        file.write_text(json.dumps(now, indent=1))
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _summary(
+    store: Store, metrics: Sequence[Any], epochs: list[dict[str, Any]], trainer: pl.Trainer
+) -> dict[str, Any]:
+    """What a run found. `val` and `cleval` are None where nothing was validated."""
+    if epochs and trainer.is_global_zero:
+        draw_profile(epochs, Path(trainer.default_root_dir) / "profile.png")
+    val, cleval = None, None
+    for found in metrics:
+        counts = {"samples": int(found["val/samples"]), "quarantined": store.info.counts.quarantined}
+        val = {name: float(found[f"val/{name}"]) for name in _RATES} | counts
+        cleval = {name: float(found[f"val/cleval_{name}"]) for name in _RATES}
     return {
-        "val": {
-            **{name: float(metrics[f"val/{name}"]) for name in _RATES},
-            "samples": int(metrics["val/samples"]),
-            "quarantined": store.info.counts.quarantined,
-        },
-        "cleval": {name: float(metrics[f"val/cleval_{name}"]) for name in _RATES},
+        "val": val,
+        "cleval": cleval,
         "epochs": epochs,
         "precision": str(trainer.precision),
         "val_precision": trainer.lightning_module.settings.val_precision or str(trainer.precision),
         "store": {"path": str(store.name), "generation": store.generation, "digest": store.digest},
     }
-
-
-def _write(folder: Path, summary: dict[str, Any]) -> dict[str, Any]:
-    (folder / "summary.json").write_text(json.dumps(summary, indent=1))
-    return summary
 
 
 @contextmanager
