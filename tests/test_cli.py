@@ -259,6 +259,24 @@ def test_summary_and_validate(built: Shell) -> None:
     assert "on 6 samples, none quarantined" in words
 
 
+def test_results_go_where_runs_dir_says_and_nothing_into_the_work_folder(built: Shell) -> None:
+    def written() -> dict[Path, tuple[int, int]]:
+        files = (path for path in (built.folder / "work").rglob("[!.]*") if path.is_file())
+        return {path: (path.stat().st_size, path.stat().st_mtime_ns) for path in files}
+
+    before = written()
+    found = built.json("validate", "runs_dir=elsewhere/runs")
+    assert written() == before
+    (folder,) = (built.folder / "elsewhere/runs").iterdir()
+    assert found["folder"] == f"elsewhere/runs/{folder.name}"
+    assert found["checkpoint"].startswith("work/tiny/runs/")
+    assert {path.name for path in folder.iterdir()} >= {"summary.json", "profile.png"}
+    assert built.json("report", "runs_dir=elsewhere/runs")["last_metric"]["folder"] == found["folder"]
+    (built.folder / "file").touch()
+    refused = built("validate", "runs_dir=file")
+    assert refused.returncode == 2 and "set runs_dir=… to a folder that can be written" in refused.stderr
+
+
 def test_training_refuses_a_store_of_another_recipe(built: Shell) -> None:
     done = built("train", "stages.decode.padding=center")
     assert done.returncode == 1

@@ -102,9 +102,9 @@ def test_runs_are_in_the_order_in_which_they_began_wherever_that_was(
 def test_the_newest_finished_training_is_validated_and_a_newer_one_is_named(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, newer: list[tuple[str | None, str]], taken: int
 ) -> None:
-    made = [ended(tmp_path / "runs/20260101-000000-train", "finished")]  # as they were named before
+    made = [ended(tmp_path / "20260101-000000-train", "finished")]  # as they were named before
     made += [ended(new_run(tmp_path, "train"), *how) for how in newer]
-    assert newest_checkpoint(tmp_path).parents[1] == made[taken]
+    assert newest_checkpoint([tmp_path]).parents[1] == made[taken]
     assert ("newer: " in caplog.text) == (taken < len(newer))
     assert ("only last.ckpt" in caplog.text) == (newer == [("finished", "last")])
     resumable_ones = [
@@ -113,11 +113,11 @@ def test_the_newest_finished_training_is_validated_and_a_newer_one_is_named(
         if state != "finished" and last == "last"
     ]
     with nullcontext() if resumable_ones else pytest.raises(ConfigError, match="to go on with"):
-        assert resumable(tmp_path) == resumable_ones[-1]
-    assert resumable_ones == [] or resumable(tmp_path, resumable_ones[0].name) == resumable_ones[0]
+        assert resumable([tmp_path]) == resumable_ones[-1]
+    assert resumable_ones == [] or resumable([tmp_path], resumable_ones[0].name) == resumable_ones[0]
 
 
 def test_a_training_that_has_not_finished_is_not_validated_unasked(tmp_path: Path) -> None:
     folder = ended(new_run(tmp_path, "train"), "interrupted")
     with pytest.raises(ConfigError, match=rf"of a finished training \({folder.name} is interrupted\)"):
-        newest_checkpoint(tmp_path)
+        newest_checkpoint([tmp_path])

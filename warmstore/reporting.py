@@ -16,7 +16,8 @@ def gather(
 ) -> dict[str, Any]:
     """Collect the report's facts as JSON values."""
     quarantined = {s: list(stores[-1].info.quarantined) for s in previews if (stores := asked.stores(s))}
-    files = sorted((asked.config.work_dir / "runs").glob("*/summary.json"))
+    files = [file for folder in asked.config.runs_dirs for file in folder.glob("*/summary.json")]
+    files.sort(key=lambda file: file.parent.name)
     measured = [found for found in (json.loads(file.read_text()) for file in files) if found.get("val")]
     return {
         "stores": {s: {n: p.to_json() for n, p in stages.items()} for s, stages in previews.items()},

@@ -134,7 +134,7 @@ def gc(asked: Invocation, dry_run: bool, keep: int, runs: int | None) -> int:
                     }
                 )
         if runs is not None:
-            old_runs = collect_runs(asked.config.work_dir, runs, dry_run)
+            old_runs = collect_runs(asked.config.runs_dirs[0], runs, dry_run)
     told: dict[str, Any] = {
         "removed": [path.name for path in old_runs.removed],
         "in_use": [path.name for path in old_runs.in_use],

@@ -170,7 +170,7 @@ def _stage_names(asked: Invocation) -> tuple[str, ...]:
 
 
 def _write_results(asked: Invocation, spelled: dict[str, Any]) -> None:
-    folder = new_run(asked.config.work_dir, "run")
+    folder = new_run(asked.config.runs_dirs[0], "run")
     with suppress(OSError):  # a full disk must not fail a run that has published
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "stages.json").write_text(json.dumps(spelled, indent=1))

@@ -44,7 +44,7 @@ def train(asked: Invocation, resume: str | None) -> int:
     from warmstore.workflows import checked_store, resumable
 
     settings = load_training_config(asked.config, asked.composed)
-    resumed = None if resume is None else resumable(asked.config.work_dir, resume)
+    resumed = None if resume is None else resumable(asked.config.runs_dirs, resume)
     splits = ["train", *(["val"] if "val" in asked.config.data.splits else [])]
     stores = {split: checked_store(asked.config, split) for split in splits}
     from warmstore.workflows import TrainingInterrupted, train_detector

@@ -97,6 +97,7 @@ class RunConfig(Parameters):
     """Everything that a run is made of."""
 
     work_dir: Path = Path("work")
+    runs_dir: Path | None = None
     seed: int = Field(default=0, ge=0)
     canvas: tuple[int, int] = (640, 640)
     data: DataConfig
@@ -148,6 +149,12 @@ class RunConfig(Parameters):
             LabelOptions(chosen.encoding, chosen.follow_links, chosen.subset, chosen.categories, split),
             chosen.scale_labels,
         )
+
+    @property
+    def runs_dirs(self) -> tuple[Path, ...]:
+        """Folders of runs: that of new ones, `runs_dir`, and the work folder's own where this is another."""
+        own = self.work_dir / "runs"
+        return tuple(dict.fromkeys((self.runs_dir or own, own)))
 
     def workspace(self, split: str) -> Workspace:
         """Give the folder of a split's stores."""

@@ -35,7 +35,7 @@ def validation_inputs(
     Raises ConfigError where there is none, PipelineError as `checked_store`.
     """
     settings = load_training_config(config, composed)
-    found = existing_checkpoint(checkpoint) if checkpoint else newest_checkpoint(config.work_dir)
+    found = existing_checkpoint(checkpoint) if checkpoint else newest_checkpoint(config.runs_dirs)
     return ValidationInputs(settings, found, checked_store(config, split))
 
 

@@ -8,7 +8,7 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -61,9 +61,9 @@ def first_rank() -> bool:
     return not any(int(os.environ.get(name) or 0) for name in _RANKS)
 
 
-def new_run(work_dir: Path, kind: str) -> Path:
+def new_run(runs_dir: Path, kind: str) -> Path:
     """Name a run's folder by UTC to the microsecond: names sort as the runs began, wherever that was."""
-    return work_dir / "runs" / f"{datetime.now(UTC).strftime('%Y%m%d-%H%M%S-%f')}-{kind}"
+    return runs_dir / f"{datetime.now(UTC).strftime('%Y%m%d-%H%M%S-%f')}-{kind}"
 
 
 @contextmanager
@@ -73,11 +73,17 @@ def run_folder(config: RunConfig, kind: str, resumed: Path | None = None) -> Ite
     At the end `summary.json` says how it ended, as `state`, beside the run's own summary. A rank that is
     not the first makes and writes nothing.
     """
-    run = Run(resumed or new_run(config.work_dir, kind))
+    run = Run(resumed or new_run(config.runs_dirs[0], kind))
     if not first_rank():
         yield run
         return
-    run.folder.mkdir(parents=True, exist_ok=resumed is not None)
+    try:
+        run.folder.mkdir(parents=True, exist_ok=resumed is not None)
+    except OSError as error:
+        raise ConfigError(
+            f"the run's folder {run.folder} cannot be made ({error.strerror}); "
+            "set runs_dir=… to a folder that can be written"
+        ) from None
     descriptor = os.open(run.folder, os.O_RDONLY | os.O_DIRECTORY)
     run.summary["state"] = "interrupted"
     try:
@@ -96,13 +102,13 @@ def run_folder(config: RunConfig, kind: str, resumed: Path | None = None) -> Ite
         os.close(descriptor)
 
 
-def newest_checkpoint(work_dir: Path) -> Path:
+def newest_checkpoint(runs_dirs: Sequence[Path]) -> Path:
     """Give what the newest finished training left: its best checkpoint, or its last if it has no other.
 
     Says where a newer training has not finished. Raises ConfigError where no training has.
     """
     newer: list[Training] = []
-    for training in reversed(_trainings(work_dir)):
+    for training in reversed(_trainings(runs_dirs)):
         if training.state == "finished" and training.checkpoint is not None:
             if training.checkpoint == training.last:
                 log.warning("%s has only last.ckpt: nothing was validated", training.folder.name)
@@ -113,42 +119,43 @@ def newest_checkpoint(work_dir: Path) -> Path:
         newer.append(training)
     told = ", ".join(f"{one.folder.name} is {one.state}" for one in newer[:3])
     raise ConfigError(
-        f"there is no checkpoint below {work_dir / 'runs'}"
+        f"there is no checkpoint below {' or '.join(map(str, runs_dirs))}"
         f"{f' of a finished training ({told})' if told else ''}; train first, or give --checkpoint"
     )
 
 
-def resumable(work_dir: Path, name: str = "") -> Path:
+def resumable(runs_dirs: Sequence[Path], name: str = "") -> Path:
     """Find the folder of the training that is to go on: of that name or path, else the newest unfinished.
 
     Raises ConfigError where there is none, or it has no `last.ckpt`.
     """
-    runs = _trainings(work_dir)
+    runs = _trainings(runs_dirs)
     if name:
-        asked = Path(name) if Path(name).is_dir() else work_dir / "runs" / name
-        found = [run for run in runs if run.folder.resolve() == asked.resolve()]
+        wanted = {path.resolve() for path in (Path(name), *(folder / name for folder in runs_dirs))}
+        found = [run for run in runs if run.folder.resolve() in wanted]
     else:
         found = [run for run in runs if run.state != "finished" and run.last.exists()]
     if not found or not found[-1].last.exists():
         what = f"training {name}" if name else "unfinished training"
         raise ConfigError(
-            f"there is no {what} with a checkpoints/last.ckpt below {work_dir / 'runs'} to go on with",
+            f"there is no {what} with a checkpoints/last.ckpt to go on with below "
+            f"{' or '.join(map(str, runs_dirs))}",
             Remedy("train"),
         )
     return found[-1].folder
 
 
-def collect_runs(work_dir: Path, keep: int, dry_run: bool) -> Collected:
+def collect_runs(runs_dir: Path, keep: int, dry_run: bool) -> Collected:
     """Remove the folders of all runs but the `keep` newest of each kind, checkpoints included.
 
     The newest finished training stays, which `validate` takes.
     """
     kinds: dict[str, list[Path]] = {}
-    for path in _folders(work_dir):
+    for path in _folders(runs_dir):
         named = _RUN.fullmatch(path.name)
         assert named
         kinds.setdefault(named[1], []).append(path)
-    taken = [run.folder for run in _trainings(work_dir) if run.state == "finished" and run.checkpoint]
+    taken = [run.folder for run in _trainings([runs_dir]) if run.state == "finished" and run.checkpoint]
     old = {path for paths in kinds.values() for path in paths[: max(0, len(paths) - keep)]}
     removed: list[Path] = []
     in_use: list[Path] = []
@@ -163,14 +170,15 @@ def collect_runs(work_dir: Path, keep: int, dry_run: bool) -> Collected:
     return Collected(removed, in_use, freed)
 
 
-def _folders(work_dir: Path) -> list[Path]:
+def _folders(runs_dir: Path) -> list[Path]:
     """The folders of runs, in the order in which they began."""
-    found = (path for path in (work_dir / "runs").glob("*") if _RUN.fullmatch(path.name))
+    found = (path for path in runs_dir.glob("*") if _RUN.fullmatch(path.name))
     return sorted(path for path in found if path.is_dir() and not path.is_symlink())
 
 
-def _trainings(work_dir: Path) -> list[Training]:
-    return [Training(path, _state(path)) for path in _folders(work_dir) if "-train" in path.name]
+def _trainings(runs_dirs: Sequence[Path]) -> list[Training]:
+    folders = [path for runs_dir in runs_dirs for path in _folders(runs_dir) if "-train" in path.name]
+    return [Training(path, _state(path)) for path in sorted(folders, key=lambda path: path.name)]
 
 
 def _state(folder: Path) -> str:
