@@ -58,6 +58,8 @@ def test_what_labels_hold_that_is_not_read_is_told_by_every_command(shell: Shell
 
 
 def test_an_image_in_two_splits_is_told_by_name(shell: Shell) -> None:
+    first = done(shell, "run", "--split", "val").stderr  # before the other is stored
+    assert "val: 1 images are in split train too: a.jpg" in first
     assert "val: 1 images are in split train too: a.jpg" in done(shell, "run").stderr
     status = done(shell, "status").stdout
     assert "train: 1 images are in split val too: a.jpg" in status

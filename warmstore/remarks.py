@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ocr.splits import AnnotatedSplit
+from ocr.splits import AnnotatedSplit, sample_id
 from pipeline.errors import PipelineError
 from pipeline.planning import Source
 from warmstore import show
@@ -15,21 +15,37 @@ def remarks(config: RunConfig, split: str, source: Source) -> list[str]:
     found = list(source.notes)
     if unlabelled := source.unlabelled():
         found.append(f"no labels for {show.shortened(unlabelled)}; they are no samples")
-    own = _images(config, split)
-    for other in config.data.splits:
-        if other != split and (shared := _images(config, other).keys() & own.keys()):
-            names = show.shortened(sorted(own[image] for image in shared))
-            found.append(f"{len(shared)} images are in split {other} too: {names}")
+    shared = {other: _in_both(config, split, other) for other in config.data.splits if other != split}
+    found += [
+        f"{len(names)} images are in split {other} too: {show.shortened(names)}"
+        for other, names in shared.items()
+        if names
+    ]
     return found
 
 
-def _images(config: RunConfig, split: str) -> dict[bytes, str]:
-    """Name the samples that are stored, by the checksum of their upright image."""
+def _in_both(config: RunConfig, split: str, other: str) -> list[str]:
+    """Name the images of a split that another holds too: by content where both are stored, else by path."""
     try:
-        store = config.workspace(split).generations(config.stages.canonicalize).open()
-        if store is None or not len(store):
-            return {}
-        checksums = store.checksums("upright")
-        return {checksum.tobytes(): name for checksum, name in zip(checksums, store.sample_ids, strict=True)}
-    except PipelineError:  # a damaged store, which the command tells
+        own, others = _stored(config, split), _stored(config, other)
+        if own and others:
+            return sorted(own[image] for image in own.keys() & others.keys())
+        first, second = config.data.splits[split], config.data.splits[other]
+        if first.images != second.images or first.part or second.part:
+            return []
+        return sorted(_listed(config, split) & _listed(config, other))
+    except PipelineError:  # a damaged store or wrong labels, which the command tells of its own splits
+        return []
+
+
+def _stored(config: RunConfig, split: str) -> dict[bytes, str]:
+    """Name the samples that are stored, by the checksum of their upright image."""
+    store = config.workspace(split).generations(config.stages.canonicalize).open()
+    if store is None or not len(store):
         return {}
+    checksums = store.checksums("upright")
+    return {checksum.tobytes(): name for checksum, name in zip(checksums, store.sample_ids, strict=True)}
+
+
+def _listed(config: RunConfig, split: str) -> set[str]:
+    return {sample_id(image.file) for image in config.source(split).read.images}

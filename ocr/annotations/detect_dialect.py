@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from ocr.annotations.dialects import IGNORED, NUMBER, SCRIPTS, Line, ctw1500, further_points, unquoted
+from ocr.annotations.dialects import IGNORED, Line, ctw1500, further_points, mlt, rctw, unquoted
 from pipeline.errors import ConfigError
 
 _AMOUNT = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?")
@@ -43,75 +43,53 @@ def _are_polygons(place: str, lines: Sequence[Line]) -> bool:
     if against > 10 * len(sure):
         return False
     shown = sure[0] if sure else longer[further.index(1)]
-    raise _undecided(
-        place,
-        shown,
-        f"icdar: four points and the text {shown.after(8)[:40]!r}",
-        f"icdar_polygon: {len(shown.numbers) // 2} points",
-    )
+    raise _undecided(place, shown, f"icdar_polygon: {len(shown.numbers) // 2} points")
 
 
 def _tell_columns(place: str, quads: Sequence[Line]) -> str:
     """Tell what stands between the eighth number and the text, if anything."""
-    rests = [line.after(8) for line in quads]
-    parts = [(line.fields[8].strip() if len(line.fields) > 8 else "", line.after(9)) for line in quads]
-    columns = [len(line.fields) > 9 for line in quads]
-    scripts = [more and first.lower() in SCRIPTS for (first, _), more in zip(parts, columns, strict=True)]
-    flags = [first in ("0", "1") for first, _ in parts]
-    quoted = [flag and unquoted(text) != text.strip() for flag, (_, text) in zip(flags, parts, strict=True)]
-    if all(scripts):
+    scripts = [line for line in quads if mlt(line)]
+    flags = [line for line in quads if rctw(line) and not _AMOUNT.fullmatch(line.after(8))]
+    quoted = [line for line in flags if unquoted(line.after(9)) != line.after(9).strip()]
+    if len(scripts) == len(quads):
         return "mlt"
-    if all(quoted):
+    if len(quoted) == len(quads):
         return "rctw"
-    if 2 * sum(scripts) >= len(quads):
-        odd = quads[scripts.index(False)]
-        raise _undecided(place, odd, f"icdar: the text {odd.after(8)[:40]!r}", "mlt: a script and a text")
-    flagged = [flag and not _AMOUNT.fullmatch(rest) for flag, rest in zip(flags, rests, strict=True)]
-    if all(flagged) or 2 * sum(quoted) >= len(quads):
-        odd = quads[flagged.index(True)]
-        raise _undecided(place, odd, f"icdar: the text {odd.after(8)[:40]!r}", "rctw: a flag and a text")
-    if column := _further_column(quads, parts, columns):
-        raise _undecided(
-            place,
-            column,
-            f"icdar: the text {column.after(8)[:40]!r}",
-            f"a column {parts[0][0][:20]!r} of a format that is not known: take it out of the lines",
-        )
+    if 2 * len(scripts) >= len(quads):
+        raise _undecided(place, next(line for line in quads if not mlt(line)), "mlt: a script and a text")
+    if len(flags) == len(quads) or 2 * len(quoted) >= len(quads):
+        raise _undecided(place, flags[0], "rctw: a flag and a text")
+    if line := _with_further_column(quads):
+        raise _undecided(place, line, f"two columns, {line.fields[8][:20]!r} first: take out what is no text")
     return "icdar"
 
 
-def _further_column(
-    quads: Sequence[Line], parts: Sequence[tuple[str, str]], columns: Sequence[bool]
-) -> Line | None:
+def _with_further_column(quads: Sequence[Line]) -> Line | None:
     """Give a line whose text seems to be two columns: `…,###`, a number before each, few words before all."""
     for line in quads:
         if len(line.fields) > 9 and unquoted(line.fields[-1]) == IGNORED:
             return line
-    if len(quads) < 3 or not all(columns):
+    if len(quads) < 3 or not all(len(line.fields) > 9 for line in quads):
         return None
     amounts = all(_AMOUNT.fullmatch(line.after(8)) for line in quads)
-    few = len(quads) // 2 if len(quads) >= 5 else 0
-    numbers = all(NUMBER.fullmatch(first) for first, _ in parts) and not amounts
-    repeated = min(len({first for first, _ in parts}), len({line.fields[-1] for line in quads})) <= few
-    return quads[0] if numbers or repeated else None
+    numbers = all(len(line.numbers) > 8 for line in quads) and not amounts
+    kinds = min(len({line.fields[at] for line in quads}) for at in (8, -1))
+    return quads[0] if numbers or (len(quads) >= 5 and 2 * kinds <= len(quads)) else None
 
 
 def _refuse_counted(place: str, lines: Sequence[Line]) -> None:
     """Refuse lines that begin with the number of their points: everything would be read one number late."""
-    counts = [line.numbers[0] for line in lines]
-    if all(count in (4, 5, 6, 7, 8, 10, 12, 14, 16) for count in counts) and all(
-        len(line.numbers) in (2 * count + 1, 2 * count + 2) for line, count in zip(lines, counts, strict=True)
-    ):
-        raise _undecided(
-            place,
-            lines[0],
-            "icdar: the first number is a coordinate",
-            "the first number is how many points follow: take it out, and write icdar_polygon",
-        )
+    for line in lines:
+        count = line.numbers[0]
+        if count not in range(4, 17) or len(line.numbers) - 2 * count not in (1, 2):
+            return
+    raise _undecided(
+        place, lines[0], "how many points follow, and these: take out the number, and write icdar_polygon"
+    )
 
 
-def _undecided(place: str, line: Line, one: str, other: str) -> ConfigError:
+def _undecided(place: str, line: Line, other: str) -> ConfigError:
     return ConfigError(
-        f"{place}: lines such as {line.raw[:80]!r} can be read in two ways, as {one}; or as {other}; "
-        "say which in data.splits.<split>.format"
+        f"{place}: lines such as {line.raw[:80]!r} can be read in two ways, as icdar: the text "
+        f"{line.after(8)[:40]!r}; or as {other}; say which in data.splits.<split>.format"
     )

@@ -28,7 +28,7 @@ from ocr.geometry import Points
 IGNORED = "###"
 SCRIPTS = keys("arabic latin chinese japanese korean bangla hindi symbols mixed none")
 
-NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?|[+-]?(?i:nan|inf(?:inity)?)", re.ASCII)
+_NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?|[+-]?(?i:nan|inf(?:inity)?)", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ def _numbers(fields: Sequence[str]) -> tuple[float, ...]:
     numbers: list[float] = []
     for field in fields:
         number = field.strip(" \t")  # a plain strip() takes separators that float() refuses
-        if not NUMBER.fullmatch(number):
+        if not _NUMBER.fullmatch(number):
             break
         numbers.append(float(number))
     return tuple(numbers)
