@@ -86,6 +86,12 @@ def test_polygons_keep_all_their_points_and_offsets_start_at_the_corner(tmp_path
     assert word.points[:5].tolist() == [[100, 50], [200, 50], [200, 90], [100, 90], [150, 50]]
 
 
+def test_a_wider_dialect_than_the_named_one_is_told(tmp_path: Path) -> None:
+    named = read_lines(tmp_path, f"{QUAD},Latin,a\n{QUAD},Latin,b", format="icdar")
+    assert words(named) == [(4, "Latin,a", False), (4, "Latin,b", False)]
+    assert named.notes == ("gt looks like mlt and was read as icdar, as its format says",)
+
+
 UNDECIDED = {
     "a flag without a text, or the text 0": (f"{QUAD},0\n{QUAD},1", "rctw"),
     "a flag, or a text without quotes": (f"{QUAD},0,店\n{QUAD},1,店", "rctw"),

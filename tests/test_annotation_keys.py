@@ -75,6 +75,7 @@ READ: list[tuple[Any, Any, str | None]] = [
     (paddle(illegibility=True), (QUAD, "t", True), None),
     (paddle(key_cls="total", score=0.7), (QUAD, "t", False), "holds 'score'"),
     (mmocr(polygon=FLAT, difficult=True), (QUAD, "", False), "holds instances[].'difficult'"),
+    (mmocr(polygon=FLAT, bbox_label=2), (QUAD, "", False), "bbox_label 2, which are words too"),
     # A field that is no outline beside a good box.
     (coco({"segmentation": [[]], "bbox": BOX}), (CORNERS, "", False), "segmentation that is no outline"),
     (coco({"segmentation": [[20, 20, 120, 60]], "bbox": BOX}), (CORNERS, "", False), "no outline"),
@@ -157,6 +158,13 @@ def test_categories_are_told_and_chosen(tmp_path: Path) -> None:
     chosen = read(tmp_path, data, LabelOptions(categories=("text",)))
     assert len(chosen.images[0].words) == 1
     assert "those of text are words" in chosen.notes[0]
+
+
+def test_labels_that_are_classes_are_told_where_others_have_descriptions(tmp_path: Path) -> None:
+    shapes = [{"label": "text", "description": "MASA", "points": QUAD}, {"label": "logo", "points": QUAD}]
+    found = read(tmp_path, {"imagePath": "a.jpg", "shapes": shapes})
+    assert [word.text for word in found.images[0].words] == ["MASA", "logo"]
+    assert is_told(found.notes, "has shapes without a description, whose label was read as their text")
 
 
 @pytest.mark.parametrize("options", [LabelOptions(categories=("word",)), LabelOptions(subset="dev")])

@@ -8,7 +8,8 @@ The labels of `a/001.jpg` are in `a/001.txt`, `a/001.csv`, `a/001.jpg.txt`, `a/g
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from ocr.annotations.detect_dialect import detect_dialect
@@ -19,6 +20,7 @@ from ocr.annotations.folders import images_by_stem, label_files
 from ocr.annotations.labels import Labels
 from ocr.annotations.problems import AnnotationError, Problem, Problems
 from ocr.annotations.words import AnnotatedImage, Word
+from pipeline.errors import ConfigError
 
 SUFFIXES = (".txt", ".csv")
 
@@ -35,6 +37,8 @@ def read(labels: Labels) -> Iterator[AnnotatedImage]:
     lines = [line for *_, found in files if isinstance(found, list) for _, line in found]
     if labels.format == "auto":
         labels.format = detect_dialect(str(labels.path), lines)
+    elif labels.format in ("icdar", "receipts"):
+        _tell_other_dialect(labels, lines)
     for file, names, found in files:
         if isinstance(found, list):
             yield _image(file, names, found, labels.format)
@@ -45,6 +49,13 @@ def read(labels: Labels) -> Iterator[AnnotatedImage]:
 def is_word(line: str) -> bool:
     """Say whether a line is a word of these dialects; all others are wider than `icdar`."""
     return icdar(cut(line)) is not None
+
+
+def _tell_other_dialect(labels: Labels, lines: Sequence[Line]) -> None:
+    """Say where all lines look like a wider dialect than the one that was named."""
+    with suppress(ConfigError):  # named, since they do not tell
+        if (found := detect_dialect(str(labels.path), lines)) != "icdar":
+            labels.remark(f"looks like {found} and was read as {labels.format}, as its format says")
 
 
 def _lines(file: Path, labels: Labels) -> Numbered | tuple[Problem, ...]:

@@ -58,6 +58,10 @@ def _image(file: Path, stem: str, labels: Labels, by_stem: Mapping[str, list[str
     words: tuple[Word, ...] = ()
     if isinstance(shapes, list):
         words = tuple(_word(shape, labels, problems, index) for index, shape in enumerate(shapes))
+        described = [bool(shape.get("description")) for shape in shapes if isinstance(shape, dict)]
+        if any(described) and not all(described):
+            what = "has shapes without a description, whose label was read as their text"
+            labels.remark(what, described.count(False))
     else:
         problems.add(("shapes",), "a list of shapes", shapes)
     labels.unread("", document, DOCUMENT)

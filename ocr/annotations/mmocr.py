@@ -68,6 +68,8 @@ def _word(value: Any, labels: Labels, problems: Problems, index: int) -> Word:
         problems.add(("instances", index), "an object with polygon or bbox", value)
         return Word(NO_POINTS, "", False)
     labels.unread("instances[].", value, INSTANCE)
+    if value.get("bbox_label"):
+        labels.remark(f"has instances of the bbox_label {show(value['bbox_label'])}, which are words too")
     polygon, box = value.get("polygon"), value.get("bbox")
     no_outline = isinstance(polygon, list) and not is_outline(polygon)
     points = NO_POINTS
