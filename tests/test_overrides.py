@@ -94,7 +94,7 @@ def test_a_path_is_taken_as_typed(drawn: Shell, name: str) -> None:
         ("cache.lock=true", "cache.lock", True),
         ("trainer.max_time=00:10:00:00", "trainer.max_time", "00:10:00:00"),
         ("trainer.max_epochs=null", "trainer.max_epochs", None),
-        ("trainer.precision=32", "trainer.precision", 32),
+        ("trainer.precision=32", "trainer.precision", "32-true"),
         ("trainer.devices=[0,1]", "trainer.devices", [0, 1]),
         ("model.optimizer={lr: 0.5}", "model.optimizer.lr", 0.5),
         ("stages.maps.shrink_ratio=0.6", "model.boxes.shrink_ratio", 0.6),

@@ -17,7 +17,7 @@ import torch
 
 from ocr.training import DetectorModule
 from tests.support.shell import PROJECT, Shell
-from warmstore.configuration import load_config, load_training_config
+from warmstore.configuration import load_config
 from warmstore.workflows import checked_store, train_detector
 
 SHORT = ("trainer.max_epochs=3", "trainer.check_val_every_n_epoch=2", "model.overlap.workers=0")
@@ -143,10 +143,8 @@ def test_a_training_without_validation_keeps_its_last_checkpoint(
 
 def test_a_data_set_without_a_val_split_is_trained_on(shell: Shell, runs: Path) -> None:
     with contextlib.chdir(shell.folder):
-        config, composed = load_config("tiny", ["trainer.max_epochs=1"])
-        found = train_detector(
-            config, load_training_config(config, composed), {"train": checked_store(config, "train")}
-        )
+        config = load_config("tiny", ["trainer.max_epochs=1"])[0]
+        found = train_detector(config, config.training, {"train": checked_store(config, "train")})
     assert (found["state"], found["val"], found["epochs"]) == ("finished", None, [])
     assert kept(shell.folder / found["folder"], "last")["global_step"] > 0
 

@@ -50,7 +50,7 @@ def epoch(asked: Invocation, checkpoint: Path | None, epochs: int, samples: int 
     from warmstore.workflows import validation_inputs
 
     split = asked.one_split()
-    inputs = validation_inputs(asked.config, asked.composed, split, checkpoint)
+    inputs = validation_inputs(asked.config, split, checkpoint)
     from warmstore.workflows import epoch_job, measure_ladder, same_metrics
 
     job = epoch_job(asked.config, inputs, split, epochs=epochs, limit=samples, workers=workers)

@@ -45,7 +45,7 @@ def precision(
     """
     from warmstore.workflows import validation_inputs
 
-    inputs = validation_inputs(asked.config, asked.composed, asked.one_split(), checkpoint)
+    inputs = validation_inputs(asked.config, asked.one_split(), checkpoint)
     from warmstore.workflows import measure_precisions
 
     wanted = ("32-true", *precisions) if precisions else ()
@@ -99,10 +99,9 @@ def ceiling(asked: Invocation, canvases: str) -> int:
     Example:
       warmstore ceiling --canvas 640,800,1024x768 stages.maps.min_text_size=3
     """
-    from warmstore.configuration import load_training_config
 
     sizes = [_canvas(text) for text in canvases.split(",")]
-    split, settings = asked.one_split(), load_training_config(asked.config, asked.composed)
+    split, settings = asked.one_split(), asked.config.training
     store = open_store(asked.config.workspace(split).generations(asked.config.stages.canonicalize).path)
     from warmstore.workflows import find_ceilings
 

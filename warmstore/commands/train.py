@@ -40,10 +40,9 @@ def train(asked: Invocation, resume: str | None) -> int:
       warmstore train trainer.max_epochs=20 trainer.precision=32-true
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    from warmstore.configuration import load_training_config
     from warmstore.workflows import checked_store, resumable
 
-    settings = load_training_config(asked.config, asked.composed)
+    settings = asked.config.training
     resumed = None if resume is None else resumable(asked.config.runs_dirs, resume)
     splits = ["train", *(["val"] if "val" in asked.config.data.splits else [])]
     stores = {split: checked_store(asked.config, split) for split in splits}
@@ -75,7 +74,7 @@ def validate(asked: Invocation, checkpoint: Path | None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     from warmstore.workflows import validation_inputs
 
-    inputs = validation_inputs(asked.config, asked.composed, asked.one_split(), checkpoint)
+    inputs = validation_inputs(asked.config, asked.one_split(), checkpoint)
     from warmstore.workflows import validate_detector
 
     summary = validate_detector(asked.config, inputs)

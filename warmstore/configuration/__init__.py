@@ -2,4 +2,4 @@
 
 from warmstore.configuration.compose import COMMAND_LINE, Composed
 from warmstore.configuration.run_config import DEFAULT_RUN, RunConfig, load_config
-from warmstore.configuration.training_config import ModelConfig, TrainingConfig, load_training_config
+from warmstore.configuration.training_config import ModelConfig, TrainingConfig

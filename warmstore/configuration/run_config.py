@@ -22,7 +22,7 @@ from pipeline.stage import Parameters, Stage
 from pipeline.workspace import Workspace
 from stages import Canonicalize, Decode, Maps, Tensors
 from warmstore.configuration.compose import Composed, compose
-from warmstore.configuration.training_config import ModelConfig, TrainerConfig
+from warmstore.configuration.training_config import ModelConfig, TrainerConfig, TrainingConfig
 
 DEFAULT_RUN = "synthetic"
 
@@ -149,6 +149,11 @@ class RunConfig(Parameters):
             LabelOptions(chosen.encoding, chosen.follow_links, chosen.subset, chosen.categories, split),
             chosen.scale_labels,
         )
+
+    @property
+    def training(self) -> TrainingConfig:
+        """What training and validation read."""
+        return TrainingConfig(cache=self.cache, trainer=self.trainer, model=self.model)
 
     @property
     def runs_dirs(self) -> tuple[Path, ...]:

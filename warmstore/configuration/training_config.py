@@ -1,4 +1,4 @@
-"""The parts of a run's configuration that training and validation read; checked where they are used."""
+"""The parts of a run's configuration that training and validation read."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ from ocr.params import (
 from pipeline.stage import Parameters
 
 if TYPE_CHECKING:
-    from warmstore.configuration.compose import Composed
     from warmstore.configuration.run_config import RunConfig
 
 
@@ -118,9 +117,3 @@ class TrainingConfig(Parameters):
             val_precision=self.trainer.own_val_precision(),
             seed=run.seed,
         )
-
-
-def load_training_config(config: RunConfig, composed: Composed) -> TrainingConfig:
-    """Give those parts of a run."""
-    del composed
-    return TrainingConfig(cache=config.cache, trainer=config.trainer, model=config.model)

@@ -12,7 +12,7 @@ from pipeline.errors import REPAIR, RUN, PipelineError
 from pipeline.maintenance import preview
 from pipeline.planning import full_recipe
 from pipeline.store import Store, open_store
-from warmstore.configuration import Composed, RunConfig, TrainingConfig, load_training_config
+from warmstore.configuration import RunConfig, TrainingConfig
 from warmstore.workflows.runs import newest_checkpoint
 
 log = logging.getLogger(__name__)
@@ -27,16 +27,13 @@ class ValidationInputs:
     store: Store
 
 
-def validation_inputs(
-    config: RunConfig, composed: Composed, split: str, checkpoint: Path | None
-) -> ValidationInputs:
+def validation_inputs(config: RunConfig, split: str, checkpoint: Path | None) -> ValidationInputs:
     """Find what a checkpoint is validated with; without `checkpoint`, the best one of the newest training.
 
     Raises ConfigError where there is none, PipelineError as `checked_store`.
     """
-    settings = load_training_config(config, composed)
     found = existing_checkpoint(checkpoint) if checkpoint else newest_checkpoint(config.runs_dirs)
-    return ValidationInputs(settings, found, checked_store(config, split))
+    return ValidationInputs(config.training, found, checked_store(config, split))
 
 
 def checked_store(config: RunConfig, split: str) -> Store:
