@@ -216,7 +216,7 @@ def _places(annotation: Located, labels: Labels, problems: Problems) -> list[Poi
             nested = parts is outlines
             return [read_flat_points(parts[i], problems, *where, key, *([i] if nested else [])) for i in good]
         if outlines:
-            labels.remark(f"has {key} that is no outline; the bbox was taken")
+            labels.remark(f"has {key} that is no outline and was passed over")
             short += parts
     if value.get("bbox") is not None:
         left, top, width, height = read_box(value["bbox"], problems, *where, "bbox")
@@ -227,6 +227,7 @@ def _places(annotation: Located, labels: Labels, problems: Problems) -> list[Poi
     return []
 
 
+@np.errstate(all="ignore")  # coordinates may be absurd, or none
 def _turned(box: Points, value: dict[str, Any], problems: Problems, where: list[Any]) -> Points:
     """Turn a box about its centre, clockwise, as CVAT means `attributes.rotation`."""
     degrees = value.get("rotation") or 0

@@ -108,6 +108,7 @@ def icdar_polygon(line: Line) -> Word | None:
     return _word(line.numbers[:count], text, text == "#")
 
 
+@np.errstate(all="ignore")
 def ctw1500(line: Line) -> Word | None:
     """Read a box and the offsets of 14 points from its top left corner, which reach its other sides."""
     if len(line.numbers) < 32:
@@ -168,6 +169,7 @@ def _numbers(fields: Sequence[str]) -> tuple[float, ...]:
     return tuple(numbers)
 
 
+@np.errstate(all="ignore")
 def _is_convex(points: Points) -> bool:
     edges = np.roll(points, -1, axis=0) - points
     after = np.roll(edges, -1, axis=0)
@@ -180,6 +182,7 @@ def _has_gap(fields: Sequence[str]) -> bool:
     return sum(bool(_numbers([field])) for field in fields) > 1
 
 
+@np.errstate(all="ignore")  # coordinates may be absurd, or none
 def further_points(line: Line) -> int:
     """Count the pairs after the first eight numbers that can be further points of the same polygon."""
     points = np.array(line.numbers[:8]).reshape(4, 2)

@@ -210,7 +210,8 @@ class AnnotatedSplit:
             self.annotations.name, "has labels drawn on a larger or smaller copy, which were scaled"
         )
         factors = np.array(size[::-1]) / stated[::-1]
-        words = tuple(replace(word, points=word.points * factors) for word in image.labels.words)
+        with np.errstate(all="ignore"):  # absurd coordinates are the repair's business
+            words = tuple(replace(word, points=word.points * factors) for word in image.labels.words)
         scaled = replace(image, labels=replace(image.labels, words=words))
         return scaled, replace(seen, stated=size, polygons=_polygons(words)), " scaled"
 
