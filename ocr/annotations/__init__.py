@@ -1,10 +1,10 @@
 """Annotation files of many formats, read into one shape: images with words."""
 
 from ocr.annotations.documents import collector_paused
-from ocr.annotations.fields import box_points
 from ocr.annotations.folders import image_files, walk_files
 from ocr.annotations.formats import FORMATS, Annotations, read_annotations
 from ocr.annotations.labels import PLAIN, LabelOptions, Remarks
 from ocr.annotations.native import dump
+from ocr.annotations.primitives import box_points
 from ocr.annotations.problems import AnnotationError, Problem, describe
 from ocr.annotations.words import AnnotatedImage, Word, words_digest

@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 
 from ocr.annotations.documents import read_json
-from ocr.annotations.fields import (
+from ocr.annotations.labels import Labels, keys
+from ocr.annotations.primitives import (
     box_points,
     by_number,
     is_outline,
@@ -27,7 +28,6 @@ from ocr.annotations.fields import (
     read_size,
     read_text,
 )
-from ocr.annotations.labels import Labels, keys
 from ocr.annotations.problems import AnnotationError, Problems, failure, show
 from ocr.annotations.words import AnnotatedImage, Word
 from ocr.geometry import Points

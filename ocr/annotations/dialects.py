@@ -20,8 +20,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from ocr.annotations.fields import box_points
 from ocr.annotations.labels import keys
+from ocr.annotations.primitives import box_points
 from ocr.annotations.words import Word
 from ocr.geometry import Points
 

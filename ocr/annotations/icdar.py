@@ -15,9 +15,9 @@ from pathlib import Path
 from ocr.annotations.detect_dialect import detect_dialect
 from ocr.annotations.dialects import DIALECTS, Line, cut, icdar, seems_damaged
 from ocr.annotations.documents import read_lines
-from ocr.annotations.fields import NO_POINTS
 from ocr.annotations.folders import images_by_stem, label_files
 from ocr.annotations.labels import Labels
+from ocr.annotations.primitives import NO_POINTS
 from ocr.annotations.problems import AnnotationError, Problem, Problems
 from ocr.annotations.words import AnnotatedImage, Word
 from pipeline.errors import ConfigError

@@ -17,9 +17,9 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from ocr.annotations.documents import read_json
-from ocr.annotations.fields import NO_POINTS, box_points, read_flag, read_points, read_size, read_text
 from ocr.annotations.folders import images_by_stem, label_files
 from ocr.annotations.labels import Labels, keys
+from ocr.annotations.primitives import NO_POINTS, box_points, read_flag, read_points, read_size, read_text
 from ocr.annotations.problems import AnnotationError, Problems, failure, show
 from ocr.annotations.words import AnnotatedImage, Word
 from ocr.geometry import Points

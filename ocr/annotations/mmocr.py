@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from ocr.annotations.documents import read_json
-from ocr.annotations.fields import (
+from ocr.annotations.labels import Labels, keys
+from ocr.annotations.primitives import (
     NO_POINTS,
     box_points,
     is_outline,
@@ -20,7 +21,6 @@ from ocr.annotations.fields import (
     read_size,
     read_text,
 )
-from ocr.annotations.labels import Labels, keys
 from ocr.annotations.problems import AnnotationError, Problems, failure, show
 from ocr.annotations.words import AnnotatedImage, Word
 

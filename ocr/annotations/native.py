@@ -14,8 +14,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ocr.annotations.documents import RepeatedKeys, read_json
-from ocr.annotations.fields import NO_POINTS, by_number, read_flag, read_points, read_size, read_text
 from ocr.annotations.labels import Labels, keys
+from ocr.annotations.primitives import NO_POINTS, by_number, read_flag, read_points, read_size, read_text
 from ocr.annotations.problems import Problems, failure, json_path, show
 from ocr.annotations.words import AnnotatedImage, Word
 

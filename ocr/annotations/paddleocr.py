@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from ocr.annotations.documents import parse_json, read_lines
-from ocr.annotations.fields import NO_POINTS, read_flag, read_points, read_text
 from ocr.annotations.labels import Labels, keys
+from ocr.annotations.primitives import NO_POINTS, read_flag, read_points, read_text
 from ocr.annotations.problems import AnnotationError, Problem, Problems
 from ocr.annotations.words import AnnotatedImage, Word
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ocr.annotations.fields import box_points
 from ocr.annotations.labels import Labels
+from ocr.annotations.primitives import box_points
 from ocr.annotations.words import AnnotatedImage, Word
 from ocr.geometry import Points
 

@@ -20,7 +20,7 @@ from pipeline.errors import ConfigError
 log = logging.getLogger(__name__)
 
 Split = Literal["train", "val", "test"]
-Source = str | os.PathLike[str] | TensorDataset | OnlineDataset
+StoreOrDataset = str | os.PathLike[str] | TensorDataset | OnlineDataset
 """A store's path, or a dataset that is open already."""
 
 _STAGES: dict[str | None, tuple[Split, ...]] = {
@@ -50,9 +50,9 @@ class OcrDataModule(pl.LightningDataModule):  # type: ignore[misc]  # Lightning 
 
     def __init__(
         self,
-        train: Source | None = None,
-        val: Source | None = None,
-        test: Source | None = None,
+        train: StoreOrDataset | None = None,
+        val: StoreOrDataset | None = None,
+        test: StoreOrDataset | None = None,
         *,
         batch_size: int = 16,
         fields: Sequence[str] = DEFAULT_FIELDS,
@@ -67,7 +67,7 @@ class OcrDataModule(pl.LightningDataModule):  # type: ignore[misc]  # Lightning 
         super().__init__()
         if batch_size < 1:
             raise ConfigError(f"a batch has at least one sample, not {batch_size}")
-        self.sources: dict[Split, Source | None] = {"train": train, "val": val, "test": test}
+        self.sources: dict[Split, StoreOrDataset | None] = {"train": train, "val": val, "test": test}
         self.batch_size, self.limit, self.seed = batch_size, limit, seed
         self.fields = {"train": train_fields or fields, "val": fields, "test": fields}
         self.cache, self.expect = cache or CacheParams(), expect

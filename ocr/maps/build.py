@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from ocr.maps.outlines import Flags, Outline, Polygons, shape_polygons
+from ocr.maps.outlines import CanvasPolygons, Flags, Outline, shape_polygons
 from ocr.maps.raster_kernels import raise_edges
 from ocr.params import MapParams as MapParams
 
@@ -34,7 +34,7 @@ class Maps:
 
 
 def build_maps(
-    polygons: Polygons, ignore: Flags, height: int, width: int, params: MapParams | None = None
+    polygons: CanvasPolygons, ignore: Flags, height: int, width: int, params: MapParams | None = None
 ) -> Maps:
     """Draw the maps of `polygons`, each (P, 2) as x, y in canvas pixels, on a canvas of height × width.
 

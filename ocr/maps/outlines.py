@@ -14,7 +14,7 @@ import pyclipper
 from ocr.maps.polygon_kernels import clean, measure
 from ocr.params import MapParams
 
-Polygons = Sequence[npt.ArrayLike]
+CanvasPolygons = Sequence[npt.ArrayLike]
 Flags = Sequence[bool] | Sequence[int] | npt.NDArray[np.generic]
 
 Outline = npt.NDArray[np.int32]
@@ -51,7 +51,7 @@ class Shapes:
 
 
 def shape_polygons(
-    polygons: Polygons, ignore: Flags, height: int, width: int, params: MapParams | None = None
+    polygons: CanvasPolygons, ignore: Flags, height: int, width: int, params: MapParams | None = None
 ) -> Shapes:
     """Judge the polygons, each (P, 2) as x, y in canvas pixels, and offset those that are kept.
 

@@ -23,13 +23,13 @@ def measure_precisions(
     Without `precisions`: float32 and bfloat16, and float16 on a GPU. Gives the measurements, and what
     they were made of, in words.
     """
-    asked, checkpoint, store = inputs.settings, inputs.checkpoint, inputs.store
-    gpu = asked.trainer.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
+    settings, checkpoint, store = inputs.settings, inputs.checkpoint, inputs.store
+    gpu = settings.trainer.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
     precisions = precisions or ("32-true", "bf16-mixed", *(("16-mixed",) if gpu else ()))
-    module = trained_detector(config, asked, checkpoint).to("cuda" if gpu else "cpu")
-    data = TensorDataset(store.name, VAL_FIELDS, cache=asked.cache)
+    module = trained_detector(config, settings, checkpoint).to("cuda" if gpu else "cpu")
+    data = TensorDataset(store.name, VAL_FIELDS, cache=settings.cache)
     data.warm()
-    measured = compare_precisions(module, data.batches(asked.model.batch_size), precisions)
+    measured = compare_precisions(module, data.batches(settings.model.batch_size), precisions)
     device = torch.cuda.get_device_name() if gpu else f"CPU, {torch.get_num_threads()} threads"
     return measured, {
         "checkpoint": str(checkpoint),
@@ -40,12 +40,14 @@ def measure_precisions(
 
 
 def find_ceilings(
-    config: RunConfig, asked: TrainingConfig, store: Store, canvases: Sequence[Size]
+    config: RunConfig, settings: TrainingConfig, store: Store, canvases: Sequence[Size]
 ) -> list[Ceiling]:
     """Tell what each canvas allows on a canonical store, with the run's parameters of maps and of boxes."""
     images = list(labelled_images(store))
-    stages = config.stages
+    stages, boxes = config.stages, settings.model.boxes
     return [
-        find_ceiling(images, canvas, maps=stages.maps, boxes=asked.model.boxes, padding=stages.decode.padding)
+        find_ceiling(
+            images, canvas, maps=stages.maps, boxes=boxes, padding=stages.decode.padding
+        )
         for canvas in canvases
     ]

@@ -60,7 +60,7 @@ class TrainingInterrupted(KeyboardInterrupt):
 
 
 def train_detector(
-    config: RunConfig, asked: TrainingConfig, stores: Mapping[str, Store], resumed: Path | None = None
+    config: RunConfig, settings: TrainingConfig, stores: Mapping[str, Store], resumed: Path | None = None
 ) -> dict[str, Any]:
     """Train on split `train`, validate the best checkpoint on `val`; gives the summary that it writes.
 
@@ -72,11 +72,11 @@ def train_detector(
         data = OcrDataModule(
             train=stores["train"].name,
             val=stores["val"].name if "val" in stores else None,
-            batch_size=asked.model.batch_size,
+            batch_size=settings.model.batch_size,
             fields=VAL_FIELDS,
-            train_fields=_TRAIN_FIELDS if asked.model.augment.enabled else DEFAULT_FIELDS,
-            cache=asked.cache,
-            normalise=normalised_when_read(asked),
+            train_fields=_TRAIN_FIELDS if settings.model.augment.enabled else DEFAULT_FIELDS,
+            cache=settings.cache,
+            normalise=normalised_when_read(settings),
             seed=config.seed,
         )
         profile, last = EpochProfile(), LastCheckpoint(run.folder / "checkpoints")
@@ -85,11 +85,11 @@ def train_detector(
             last.dirpath, "best", **watched, save_on_train_epoch_end=False, enable_version_counter=False
         )
         callbacks: list[Any] = [LossLines(), profile, WorstImages(run.folder), RandomStates(), best, last]
-        if patience := asked.model.early_stopping:
+        if patience := settings.model.early_stopping:
             callbacks.append(EarlyStopping(**watched, patience=patience, check_on_train_epoch_end=False))
-        trainer = lightning_trainer(asked, run.folder, callbacks)
-        module = DetectorModule(asked.detector_identity(config), asked.detector_settings(config))
-        _keep_settings(run.folder, config, asked, stores)
+        trainer = lightning_trainer(settings, run.folder, callbacks)
+        module = DetectorModule(settings.detector_identity(config), settings.detector_settings(config))
+        _keep_settings(run.folder, config, settings, stores)
         advise_threads(trainer)
         began = time.perf_counter()
         with _interruptible(trainer, run.folder / LAST):
@@ -107,18 +107,18 @@ def train_detector(
 
 def validate_detector(config: RunConfig, inputs: ValidationInputs) -> dict[str, Any]:
     """Compute the metric of a checkpoint over a split; gives the summary that it writes."""
-    asked, checkpoint, store = inputs.settings, inputs.checkpoint, inputs.store
+    settings, checkpoint, store = inputs.settings, inputs.checkpoint, inputs.store
     with quiet(), run_folder(config, "validate") as run:
-        module = trained_detector(config, asked, checkpoint)
+        module = trained_detector(config, settings, checkpoint)
         data = OcrDataModule(
             val=store.name,
-            batch_size=asked.model.batch_size,
+            batch_size=settings.model.batch_size,
             fields=VAL_FIELDS,
-            cache=asked.cache,
-            normalise=normalised_when_read(asked),
+            cache=settings.cache,
+            normalise=normalised_when_read(settings),
         )
         profile = EpochProfile()
-        trainer = lightning_trainer(asked, run.folder, [profile, WorstImages(run.folder)])
+        trainer = lightning_trainer(settings, run.folder, [profile, WorstImages(run.folder)])
         with _interruptible(trainer):
             metrics = trainer.validate(module, datamodule=data, verbose=False)
         run.summary |= _summary(store, metrics, profile.epochs, trainer)
@@ -126,35 +126,35 @@ def validate_detector(config: RunConfig, inputs: ValidationInputs) -> dict[str, 
     return run.summary
 
 
-def trained_detector(config: RunConfig, asked: TrainingConfig, checkpoint: Path) -> DetectorModule:
+def trained_detector(config: RunConfig, settings: TrainingConfig, checkpoint: Path) -> DetectorModule:
     """Build the detector of a checkpoint.
 
     Raises ConfigError where it is another model, or was trained for another canvas, mean or std, than
     the configuration has.
     """
-    module = DetectorModule.from_checkpoint(checkpoint, asked.detector_settings(config))
+    module = DetectorModule.from_checkpoint(checkpoint, settings.detector_settings(config))
     canvas = list(module.identity.canvas)
     if canvas != list(config.canvas):
         raise ConfigError(
             f"{checkpoint} was trained for canvas {canvas} and the configuration has "
             f"{list(config.canvas)}; set canvas={canvas} and rerun the stages, or train anew"
         )
-    check_identity(module.identity.as_json(), asked.detector_identity(config))
+    check_identity(module.identity.as_json(), settings.detector_identity(config))
     return module
 
 
-def normalised_when_read(asked: TrainingConfig) -> tuple[Literal["val"], ...]:
+def normalised_when_read(settings: TrainingConfig) -> tuple[Literal["val"], ...]:
     """Splits that are normalised in the trainer's precision: not where validation has one of its own."""
-    return () if asked.trainer.own_val_precision() else ("val",)
+    return () if settings.trainer.own_val_precision() else ("val",)
 
 
-def lightning_trainer(asked: TrainingConfig, folder: Path, callbacks: list[Any]) -> pl.Trainer:
+def lightning_trainer(settings: TrainingConfig, folder: Path, callbacks: list[Any]) -> pl.Trainer:
     """Build Lightning's trainer; its logs go into `folder`. Raises ConfigError where it refuses."""
     import sys
 
     written = len([*folder.glob("csv*")])  # by what is resumed: the logger would begin its file anew
-    arguments = asked.trainer.model_dump(exclude={"val_precision"})
-    arguments["precision"] = asked.trainer.resolved_precision()
+    arguments = settings.trainer.model_dump(exclude={"val_precision"})
+    arguments["precision"] = settings.trainer.resolved_precision()
     if arguments["enable_progress_bar"] is None:
         arguments["enable_progress_bar"] = sys.stderr.isatty()
     if arguments["enable_progress_bar"]:
@@ -207,10 +207,10 @@ def _interruptible(trainer: pl.Trainer, last: Path | None = None) -> Iterator[No
 
 
 def _keep_settings(
-    folder: Path, config: RunConfig, asked: TrainingConfig, stores: Mapping[str, Store]
+    folder: Path, config: RunConfig, settings: TrainingConfig, stores: Mapping[str, Store]
 ) -> None:
     """Write down what a training is made of; where it goes on, say what of that has changed."""
-    made_of = {**config.model_dump(mode="json"), **asked.model_dump(mode="json")}
+    made_of = {**config.model_dump(mode="json"), **settings.model_dump(mode="json")}
     made_of["stores"] = {split: store.digest for split, store in stores.items()}
     now, file = dict(_flat(made_of)), folder / "config.json"
     if file.exists():

@@ -1,2 +1,2 @@
-from .config import OnlineParams as OnlineParams
+from .dataset_config import OnlineParams as OnlineParams
 from .online_dataset import OnlineDataset as OnlineDataset

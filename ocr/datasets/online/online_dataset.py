@@ -15,7 +15,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from ocr.datasets.batches import DEFAULT_FIELDS, Batch, Sample, check_fields, collate
-from ocr.datasets.online.config import DatasetConfig, OnlineParams
+from ocr.datasets.online.dataset_config import DatasetConfig, OnlineParams
 from ocr.datasets.online.sample_cache import Arrays, Layout, SampleCache
 from ocr.datasets.online.stored_maps import StoredMaps
 from ocr.datasets.statistics import Counters, Statistics
