@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ocr.annotations import coco, icdar, labelme, mmocr, native, paddleocr
+from ocr.annotations.corner_order import as_meant
 from ocr.annotations.detect import detect
 from ocr.annotations.dialects import DIALECTS
 from ocr.annotations.documents import collector_paused
 from ocr.annotations.labels import PLAIN, LabelOptions, Labels, Remarks
 from ocr.annotations.problems import Problem
-from ocr.annotations.shapes import as_meant
 from ocr.annotations.words import AnnotatedImage
 from pipeline.errors import ConfigError
 

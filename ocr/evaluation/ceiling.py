@@ -19,7 +19,7 @@ import numpy as np
 from ocr.detection import BoxDecoder, BoxParams
 from ocr.geometry import Padding, Points, Size, letterbox, transform_points
 from ocr.maps import MapParams, PolygonFate, build_maps, shape_polygons
-from ocr.metrics import CLEval, IouHmean, Polygons, points_inside
+from ocr.metrics import CLEval, IouHmean, PackedPolygons, points_inside
 from pipeline.errors import PipelineError
 from pipeline.store import Store
 
@@ -155,7 +155,7 @@ def _losses(
     match = iou.match(found, image.polygons, image.ignore)
     matched = {target for target, _ in match.pairs}
     middles = np.array([polygon.mean(axis=0) for polygon in image.polygons], dtype=np.float64)
-    held = points_inside(middles.reshape(-1, 2), Polygons.of(found))
+    held = points_inside(middles.reshape(-1, 2), PackedPolygons.of(found))
     held &= match.targets_in_use[:, None]
     shared_by_many = held.sum(axis=0) > 1
     by_verdict = {

@@ -12,8 +12,8 @@ from pydantic import Field
 from ocr.geometry import Size, upright_size
 from ocr.images import exif, jpeg, png, tiff
 from ocr.images.jpeg import Damage, Jpeg
+from ocr.images.libjpeg_warnings import harmless
 from ocr.images.png import Png
-from ocr.images.sound import harmless
 from pipeline.errors import Quarantine
 from pipeline.stage import Parameters
 

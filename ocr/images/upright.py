@@ -8,7 +8,7 @@ from typing import Literal
 
 from PIL import Image
 
-from ocr.images import exif, jpeg, pillow, png, sound, turbo
+from ocr.images import exif, jpeg, libjpeg_warnings, pillow, png, turbo
 from ocr.images.header import Header
 from ocr.images.jpeg import Jpeg
 from ocr.images.png import Png
@@ -58,7 +58,7 @@ def _load_pixels(data: bytes, header: Header) -> tuple[Image.Image, str | None, 
     found = header.structure
     if isinstance(found, Jpeg) and found.components != 4:
         with suppress(turbo.TurboError, turbo.TurboUnavailableError):  # then Pillow decides
-            array, warning, words = sound.decode(data, found, 8)
+            array, warning, words = libjpeg_warnings.decode(data, found, 8)
             image = Image.fromarray(array if found.components == 3 else array[..., 0])
             image.info["icc_profile"] = jpeg.icc_profile(data, found)
             return image, warning, words
@@ -73,7 +73,7 @@ def find_damage(data: bytes, header: Header) -> tuple[str | None, tuple[str, ...
     found = header.structure
     if isinstance(found, Jpeg):
         with suppress(turbo.TurboError, turbo.TurboUnavailableError):  # then Pillow decides
-            _, warning, words = sound.decode(data, found)
+            _, warning, words = libjpeg_warnings.decode(data, found)
             return warning, words
     pillow.open_image(data, header)
     return None, ()
@@ -93,7 +93,7 @@ def _turn_coefficients(data: bytes, header: Header, keep_metadata: bool) -> Upri
     """Turn a JPEG losslessly; None where that is not exact, or the library cannot."""
     assert isinstance(header.structure, Jpeg)
     try:
-        turned, warning, words = sound.turn(data, header.structure, header.orientation)
+        turned, warning, words = libjpeg_warnings.turn(data, header.structure, header.orientation)
     except (turbo.TurboError, turbo.TurboUnavailableError):
         return None
     if turned is None:

@@ -23,22 +23,22 @@ Indices = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Polygons:
-    """Polygons end to end: `points` float64 (P, 2), polygon i from `offsets[i]` to `offsets[i + 1]`."""
+class PackedPolygons:
+    """PackedPolygons end to end: `points` float64 (P, 2), polygon i from `offsets[i]` to `offsets[i + 1]`."""
 
     points: Floats
     offsets: Indices
 
     @classmethod
-    def of(cls, polygons: Sequence[NDArray[np.floating[Any]]]) -> Polygons:
+    def of(cls, polygons: Sequence[NDArray[np.floating[Any]]]) -> PackedPolygons:
         """Lay a list of (P, 2) arrays end to end."""
         sizes = np.fromiter(map(len, polygons), dtype=np.int64, count=len(polygons))
         points = np.concatenate(polygons) if len(sizes) else np.empty((0, 2))
         return cls(np.ascontiguousarray(points, dtype=np.float64), np.concatenate([[0], np.cumsum(sizes)]))
 
-    def truncated(self) -> Polygons:
+    def truncated(self) -> PackedPolygons:
         """The same polygons with coordinates cut towards zero to whole numbers."""
-        return Polygons(np.trunc(self.points), self.offsets)
+        return PackedPolygons(np.trunc(self.points), self.offsets)
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -71,7 +71,7 @@ class Polygons:
         return shapes
 
 
-def shared_areas(first: Polygons, second: Polygons) -> Floats:
+def shared_areas(first: PackedPolygons, second: PackedPolygons) -> Floats:
     """Area that polygon i of `first` and polygon j of `second` have in common: float64 (N, M).
 
     A polygon that crosses itself is filled by the even-odd rule.
@@ -91,7 +91,7 @@ def shared_areas(first: Polygons, second: Polygons) -> Floats:
     return np.asarray(shared)
 
 
-def points_inside(points: Floats, polygons: Polygons) -> Flags:
+def points_inside(points: Floats, polygons: PackedPolygons) -> Flags:
     """Which of the points (K, 2) lie in which polygon, by the even-odd rule: bool (K, N).
 
     A point on a left or upper edge is inside, one on a right or lower edge outside.

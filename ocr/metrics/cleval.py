@@ -16,7 +16,7 @@ import shapely
 from numpy.typing import ArrayLike, NDArray
 
 from ocr.geometry import Points
-from ocr.metrics.areas import Polygons, points_inside, shared_areas
+from ocr.metrics.areas import PackedPolygons, points_inside, shared_areas
 from ocr.metrics.characters import (
     aspect_ratios,
     corners_of,
@@ -114,7 +114,7 @@ class CLEval(ImageMetric[CLEvalCounts]):
             lengths = np.where(dont_care, lengths, given)
         centres = place_centres(true, corners, lengths, self.vertical_aspect_ratio)
 
-        targets, predictions = Polygons.of(true).truncated(), Polygons.of(found).truncated()
+        targets, predictions = PackedPolygons.of(true).truncated(), PackedPolygons.of(found).truncated()
         held = points_inside(centres.points, predictions)
         precision = _area_precision(targets, predictions, dont_care)
         matched, in_use = self._match(precision, centres.counts(held), dont_care)
@@ -165,7 +165,7 @@ def _dont_care(ignore: ArrayLike | None, texts: Sequence[str] | None, count: int
     return as_flags(ignore, count)
 
 
-def _area_precision(true: Polygons, found: Polygons, dont_care: Flags) -> NDArray[np.float32]:
+def _area_precision(true: PackedPolygons, found: PackedPolygons, dont_care: Flags) -> NDArray[np.float32]:
     """The share of each prediction's area in each target, (N, M).
 
     A don't-care target ends where another target begins.

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ocr.geometry import Points
-from ocr.metrics.areas import Polygons, shared_areas
+from ocr.metrics.areas import PackedPolygons, shared_areas
 from ocr.metrics.image_metric import (
     Counts,
     ImageMetric,
@@ -94,7 +94,7 @@ class IouHmean(ImageMetric[IouCounts]):
 
         A prediction with more than `ignore_threshold` of its area in one don't-care target is out of
         use. The rest are matched greedily in the order given, target by target, where intersection
-        over union exceeds `iou_threshold`; either side is used once. Polygons that cross themselves
+        over union exceeds `iou_threshold`; either side is used once. PackedPolygons that cross themselves
         or have no area are out of use on both sides, as in the protocol, and counted.
         """
         return self._match(as_points(predictions), as_points(targets), ignore)
@@ -102,7 +102,7 @@ class IouHmean(ImageMetric[IouCounts]):
     def _match(
         self, found_points: Sequence[Points], true_points: Sequence[Points], ignore: ArrayLike | None
     ) -> IouMatch:
-        true, found = Polygons.of(true_points), Polygons.of(found_points)
+        true, found = PackedPolygons.of(true_points), PackedPolygons.of(found_points)
         shared = shared_areas(true, found)
         dont_care = as_flags(ignore, len(true)) & true.simple
         hidden = ~found.simple | (shared > self.ignore_threshold * found.areas)[dont_care].any(axis=0)

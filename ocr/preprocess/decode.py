@@ -17,11 +17,11 @@ from ocr.images import (
     Limits,
     accepted,
     jpeg,
+    libjpeg_warnings,
     pillow,
     place,
     read_header,
     resize,
-    sound,
     turbo,
 )
 from pipeline.errors import ConfigError, Quarantine
@@ -139,9 +139,9 @@ def _by_turbojpeg(
 ) -> tuple[NDArray[np.uint8], str | None, tuple[str, ...]]:
     """Decode to RGB; CMYK as it is and small, only for the warning: Pillow, whose it is, gives none."""
     if found.components == 4:
-        return sound.decode(data, found)
+        return libjpeg_warnings.decode(data, found)
     eighths = _safe_eighths((found.height, found.width), target, turbo.load().eighths)
-    return sound.decode(data, found, eighths if scaling == "safe" else 8)
+    return libjpeg_warnings.decode(data, found, eighths if scaling == "safe" else 8)
 
 
 def _safe_eighths(size: Size, target: Size, offered: tuple[int, ...]) -> int:

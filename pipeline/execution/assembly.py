@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from pipeline.digest import DIGEST_BYTES
 from pipeline.errors import PipelineError
-from pipeline.execution.generation_builder import GenerationBuilder, Staged
 from pipeline.execution.records import Record
+from pipeline.execution.unfinished_generation import Staged, UnfinishedGeneration
 from pipeline.files import sync_all, write_aside
 from pipeline.planning import REJECTED, StagePlan, Verdict
 from pipeline.stage import Chunked, File, Ragged, Row, SmallField, Text
@@ -84,7 +84,7 @@ def assemble(plan: StagePlan, records: Mapping[str, Record], staging: Path, targ
             f"{plan.stage.name} accepted none of the {plan.listed} samples, so nothing is "
             f"published; the first, {verdict['sample_id']}: {verdict['code']}: {verdict['reason']}"
         )
-    build = GenerationBuilder(plan, staging, target, indices, staged, plan.verdicts(found))
+    build = UnfinishedGeneration(plan, staging, target, indices, staged, plan.verdicts(found))
     checksums = _checksums(build)
     tallies: dict[str, Any] = {}
     for position, declared in enumerate(plan.stage.fields()):
@@ -116,12 +116,12 @@ def assemble(plan: StagePlan, records: Mapping[str, Record], staging: Path, targ
     return manifest
 
 
-def _sync_all(build: GenerationBuilder) -> None:
+def _sync_all(build: UnfinishedGeneration) -> None:
     """Flush what is new, and every folder; files linked from the old generation are on the disk."""
     sync_all(build.target, [*build.fresh, MANIFEST, *sorted(build.folders)])
 
 
-def _checksums(build: GenerationBuilder) -> NDArray[np.uint8]:
+def _checksums(build: UnfinishedGeneration) -> NDArray[np.uint8]:
     """Digest of every field's value for every row, uint8 (N, F, 16)."""
     fields = build.plan.stage.fields()
     checksums = np.zeros((len(build), len(fields), DIGEST_BYTES), dtype=np.uint8)
@@ -138,14 +138,14 @@ def _checksums(build: GenerationBuilder) -> NDArray[np.uint8]:
     return checksums
 
 
-def _reused(build: GenerationBuilder) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _reused(build: UnfinishedGeneration) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Rows of the new generation that come from the old one, and their rows there."""
     sources = build.plan.reuse[np.array(build.indices, dtype=np.int64)]
     rows = np.flatnonzero(sources >= 0)
     return rows, sources[rows]
 
 
-def _write_chunked(build: GenerationBuilder, declared: Chunked, checksums: NDArray[np.uint8]) -> None:
+def _write_chunked(build: UnfinishedGeneration, declared: Chunked, checksums: NDArray[np.uint8]) -> None:
     count, total = samples_per_chunk(len(build)), len(build)
     dims = ("sample", *(declared.dims or tuple(f"{declared.name}_{i}" for i in range(len(declared.shape)))))
     build.arrays[declared.name] = array_metadata(
@@ -164,7 +164,7 @@ def _write_chunked(build: GenerationBuilder, declared: Chunked, checksums: NDArr
             build.write(name, _pack(build, declared, rows, count))
 
 
-def _chunks_by_content(build: GenerationBuilder, declared: Chunked, count: int) -> dict[bytes, str]:
+def _chunks_by_content(build: UnfinishedGeneration, declared: Chunked, count: int) -> dict[bytes, str]:
     """Files of the old generation by the digests of the samples in them, if it stores them alike."""
     old = build.plan.old
     if old is None or old.declared.get(declared.name) != declared or old.samples_per_chunk != count:
@@ -178,7 +178,7 @@ def _chunks_by_content(build: GenerationBuilder, declared: Chunked, count: int) 
     }
 
 
-def _pack(build: GenerationBuilder, declared: Chunked, rows: range, count: int) -> Any:
+def _pack(build: UnfinishedGeneration, declared: Chunked, rows: range, count: int) -> Any:
     """Gather a chunk sample by sample; a last chunk that is not full ends in zeros, as Zarr has it."""
     chunk = np.zeros((count, *declared.shape), dtype=declared.dtype)
     key, group = "", chunk
@@ -196,7 +196,7 @@ def _pack(build: GenerationBuilder, declared: Chunked, rows: range, count: int) 
 
 
 def _write_files(
-    build: GenerationBuilder, declared: File, position: int, checksums: NDArray[np.uint8]
+    build: UnfinishedGeneration, declared: File, position: int, checksums: NDArray[np.uint8]
 ) -> None:
     paths = []
     for row, index in enumerate(build.indices):
@@ -214,7 +214,7 @@ def _write_files(
     _write_text(build, declared.name, paths)
 
 
-def _parts(build: GenerationBuilder, declared: SmallField) -> Iterator[Sequence[Bytes]]:
+def _parts(build: UnfinishedGeneration, declared: SmallField) -> Iterator[Sequence[Bytes]]:
     """Give the parts of a small field's value, row by row."""
     for index in build.indices:
         if index in build.staged:
@@ -224,14 +224,14 @@ def _parts(build: GenerationBuilder, declared: SmallField) -> Iterator[Sequence[
             yield value_parts(declared, build.old.stored(declared, row))
 
 
-def _write_row(build: GenerationBuilder, declared: Row) -> None:
+def _write_row(build: UnfinishedGeneration, declared: Row) -> None:
     name, items = declared.name, b"".join(item for (item,) in _parts(build, declared))
     dims = declared.dims or tuple(f"{name}_{i}" for i in range(len(declared.shape)))
     stacked = np.frombuffer(items, dtype=declared.dtype).reshape(len(build), *declared.shape)
     _write_array(build, name, stacked, ("sample", *dims))
 
 
-def _write_ragged(build: GenerationBuilder, declared: Ragged) -> None:
+def _write_ragged(build: UnfinishedGeneration, declared: Ragged) -> None:
     """Write values end to end, and where each sample begins and each of its parts."""
     name, item_dims = declared.name, tuple(f"{declared.name}_{i}" for i in range(len(declared.shape)))
     items, lengths, edges = bytearray(), bytearray(), [0]
@@ -247,14 +247,14 @@ def _write_ragged(build: GenerationBuilder, declared: Ragged) -> None:
     _write_array(build, name, values, (f"{name}_item", *item_dims))
 
 
-def _write_array(build: GenerationBuilder, name: str, array: NDArray[Any], dims: tuple[str, ...]) -> None:
+def _write_array(build: UnfinishedGeneration, name: str, array: NDArray[Any], dims: tuple[str, ...]) -> None:
     chunk = [max(1, length) for length in array.shape]
     build.arrays[name] = array_metadata(array.shape, array.dtype.name, chunk, dims)
     if array.size:
         build.write(f"{name}/{chunk_key(0, array.ndim)}", encode("none", array))
 
 
-def _write_text(build: GenerationBuilder, name: str, values: Sequence[str]) -> None:
+def _write_text(build: UnfinishedGeneration, name: str, values: Sequence[str]) -> None:
     build.arrays[name] = array_metadata((len(values),), "string", (max(1, len(values)),), ("sample",))
     if values:
         build.write(f"{name}/{chunk_key(0, 1)}", encode_text(values))

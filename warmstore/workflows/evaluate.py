@@ -46,8 +46,6 @@ def find_ceilings(
     images = list(labelled_images(store))
     stages, boxes = config.stages, settings.model.boxes
     return [
-        find_ceiling(
-            images, canvas, maps=stages.maps, boxes=boxes, padding=stages.decode.padding
-        )
+        find_ceiling(images, canvas, maps=stages.maps, boxes=boxes, padding=stages.decode.padding)
         for canvas in canvases
     ]

@@ -31,7 +31,7 @@ class Staged:
 
 
 @dataclass
-class GenerationBuilder:
+class UnfinishedGeneration:
     """One generation in the making: where each row comes from, and the files that it has so far."""
 
     plan: StagePlan
@@ -94,7 +94,7 @@ class GenerationBuilder:
                 folder = folder.rpartition("/")[0]
 
 
-def _whole_group(build: GenerationBuilder, rows: range, count: int) -> Staged | None:
+def _whole_group(build: UnfinishedGeneration, rows: range, count: int) -> Staged | None:
     """Find the group of this run whose chunk is exactly these rows, if there is one."""
     staged = [build.staged.get(build.indices[row]) for row in rows]
     whole = len({one and one.key for one in staged}) == 1 and len(rows) == count
