@@ -1,4 +1,4 @@
-"""What becomes of each polygon on the canvas: judged, shrunk and grown by the offset D.
+"""What becomes of each polygon on the canvas: judged, shrunk and grown by the offset D."""
 
 from __future__ import annotations
 
