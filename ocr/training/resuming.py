@@ -24,6 +24,7 @@ class LastCheckpoint(ModelCheckpoint):  # type: ignore[misc]  # Lightning is unt
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Save where nothing is resumed."""
+        super().on_train_start(trainer, pl_module)
         if not trainer.ckpt_path and not trainer.fast_dev_run:
             trainer.save_checkpoint(Path(self.dirpath) / "last.ckpt")
 
