@@ -21,6 +21,8 @@ def scores(predictions, targets, ignore=None):
 
 
 LINE = box(0, 0, 100, 10)
+SPIKES = np.array([[0, 0], [100, 0], [100, 10], [0, 10], [0, -5], [0, 12]], dtype=np.float32)
+DENT = np.array([[0, 0], [50, 40], [50, 40], [100, 0], [50, 50]], dtype=np.float32)
 
 CASES = {
     # name: predictions, targets, ignore → matched, targets in use, predictions in use
@@ -53,6 +55,8 @@ CASES = {
     "all ignored, nothing found": ([], [LINE], [1], (0, 0, 0)),
     "a zero-area prediction is out of use": ([box(0, 0, 100, 0), LINE], [LINE], [0], (1, 1, 1)),
     "a self-intersecting target is out of use": ([LINE], [LINE[[0, 2, 1, 3]]], [0], (0, 0, 1)),
+    "a target with spikes along a side is out of use": ([LINE], [SPIKES], [0], (0, 0, 1)),
+    "the corner of a dent may be there twice": ([DENT], [DENT], [0], (1, 1, 1)),
 }
 
 

@@ -114,7 +114,10 @@ def _signed_areas(points: Floats, offsets: Indices) -> Floats:
 
 @compiled
 def _convex(points: Floats, offsets: Indices) -> Flags:
-    """Every turn goes the same way, and x changes its direction no more than twice all around."""
+    """Every corner turns the same way, and x changes its direction no more than twice all around.
+
+    A corner that does not turn may be the tip of a spike, or hide a turn where it is there twice.
+    """
     areas = _signed_areas(points, offsets)
     flags = np.zeros(len(areas), dtype=np.bool_)
     for index in range(len(areas)):
@@ -126,7 +129,7 @@ def _convex(points: Floats, offsets: Indices) -> Flags:
             b = points[start + (step + 1) % count]
             c = points[start + (step + 2) % count]
             cross = (b[0] - a[0]) * (c[1] - b[1]) - (b[1] - a[1]) * (c[0] - b[0])
-            if cross * areas[index] < 0:
+            if cross * areas[index] <= 0:
                 flag = False
             direction = np.sign(b[0] - a[0])
             if direction != 0:
