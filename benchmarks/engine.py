@@ -1,186 +1,73 @@
-"""What the engine costs: nothing to do, one edit, its share of a full run, 100,000 samples, one publish.
+"""What the engine costs: a whole run beside the bare stage functions, nothing to do, one edit, many samples.
 
-    python benchmarks/engine.py [--receipts FOLDER] [--samples 404]
-
-Each figure is a ratio of two sides of this one run, or a time with what it consists of.
+python -m benchmarks.engine [--receipts FOLDER] [--samples 404] [--many 100000]
 """
 
 from __future__ import annotations
 
-import argparse
-import os
 import resource
 import shutil
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
-from ocr.splits import annotated_split
-from ocr.synthetic import generate
-from pipeline import workspace
+from benchmarks.measure import arguments, parse, show
+from benchmarks.receipts import RECEIPTS, receipts_in
 from pipeline.digest import digest
-from pipeline.execution import ExecutorConfig, assembly, task
+from pipeline.execution import ExecutorConfig
 from pipeline.maintenance import compute_chain
 from pipeline.planning import FileHashes, Pipeline, SourceSample, survey
 from pipeline.runner import run_stages
-from pipeline.stage import Chunked, Field, Inputs, Row, Stage
-from pipeline.store import encode
+from pipeline.stage import Chunked, Field, Inputs, Stage
 from pipeline.workspace import Workspace
-from warmstore.configuration import RunConfig, load_config
+from warmstore.configuration import load_config
 from warmstore.show import Progress
 
-SILENT = Progress(None)
 SERIAL = ExecutorConfig(kind="serial", batch=64)
 
 
 def main() -> None:
-    """Print the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--samples", type=int, default=404, help="synthetic receipts of 1152 × 864 pixels")
-    parser.add_argument("--receipts", type=Path, help="a folder with img/ and box/ instead, which is copied")
+    parser = arguments(__doc__)
+    parser.add_argument("--receipts", type=Path, help=RECEIPTS)
+    parser.add_argument("--samples", type=int, default=404, help="receipts to draw")
     parser.add_argument("--many", type=int, default=100_000)
-    asked = parser.parse_args()
-    receipts = asked.receipts and asked.receipts.resolve()
-    with tempfile.TemporaryDirectory(dir=Path.cwd(), prefix=".bench-") as folder:
-        os.chdir(folder)
-        name, overrides = _receipts(receipts) if receipts else _synthetic(asked.samples)
-        full_and_small_runs(name, [*overrides, "data.root=data", "executor.kind=serial"])
-        many_samples(asked.many)
-        one_of_ten_thousand()
+    asked = parse(parser)
+    with tempfile.TemporaryDirectory(dir=".", prefix=".bench-") as folder:
+        with receipts_in(asked.receipts, asked.samples) as receipts:
+            for part in ("img", "box"):
+                shutil.copytree(receipts / part, Path(folder, part))
+        whole_runs(Path(folder))
+        many_samples(Path(folder), asked.many)
 
 
-def _synthetic(samples: int) -> tuple[str, list[str]]:
-    generate(Path("data"), train=0, val=samples, size=(1152, 864))
-    return "synthetic", []
+def whole_runs(folder: Path) -> None:
+    """Four stages over receipts, one after another on one core."""
+    images = sorted(Path(folder, "img").iterdir())
+    where = [f"data.root={folder}", f"work_dir={folder}/work", f"data.splits.val.part=[0, {len(images)}]"]
+    config, _ = load_config("receipts", ["canvas=640", *where])
+    stages, samples = config.pipeline("val").stages, config.pipeline("val").samples()
+    compute_chain(stages, samples[0])  # compiles what is compiled once
 
+    def functions() -> None:
+        for sample in samples:
+            compute_chain(stages, sample)
 
-def _receipts(folder: Path) -> tuple[str, list[str]]:
-    for part in ("img", "box"):
-        shutil.copytree(folder / part, Path("data", part))
-    count = sum(1 for _ in Path("data/img").iterdir())
-    return "receipts", ["canvas=640", f"data.splits.val.part=[0, {count}]"]
+    def edit() -> None:
+        images[0].write_bytes(images[0].read_bytes() + b"\0")
+        run(config.pipeline("val"))
 
-
-def full_and_small_runs(name: str, overrides: list[str]) -> None:
-    """A full run against bare functions, then a run with nothing to do, then one edited image.
-
-    What is the engine's own: everything but the stages' `compute`, reading labels, reading and verifying
-    what stages read, encoding and writing chunks and files, and flushing. So it is listing and hashing the
-    source, planning, checking outputs, digests, records, assembling, publishing and sweeping.
-    """
-    config, _ = load_config(name, overrides)
-    bare, written = _bare(config)
-    full, parts = _timed_run(config)
-    functions = parts["computing"]
-    reading = parts["reading"] + parts["labels"]
-    writing = parts["writing"] + parts["files"]
-    flushing = parts["flushing"] + parts["folders"]
-    own = full - functions - reading - writing - flushing
-
-    def part(what: str, seconds: float, note: str = "") -> None:
-        row(what, f"{seconds:7.3f} s {seconds / functions:7.1%}{note}")
-
-    row("", "         of the functions")
-    part(f"full run over {name} samples, four stages, serial", full)
-    part("  stage functions", functions, f" (in a bare loop {bare:.2f} s)")
-    part("  reading labels", parts["labels"])
-    part("  reading and verifying what stages read", parts["reading"])
-    part("  encoding and writing chunks, upright files", writing, f" (chunks in a bare loop {written:.2f} s)")
-    part("  flushing generations to the disk", flushing)
-    part("  the engine's own: all the rest", own, f" ({own / bare:.1%} of the bare loop)")
-    command = [sys.executable, "-m", "warmstore", "run", "--config", name, "--split", "val", *overrides]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    walls = [_timed(command, environment) for _ in range(5)]
-    row("whole command, nothing to do", f"{min(walls):.2f} s (median {sorted(walls)[2]:.2f} s)")
-    began = time.perf_counter()
-    list(run_stages(config.pipeline("val"), _names(config), config.executor, SILENT))
-    row("  of which ours, after imports", f"{time.perf_counter() - began:.3f} s")
-
-    image = min(Path("data").rglob("*.jpg"))
-    image.write_bytes(image.read_bytes() + b"\0")
-    edited = dict(run_stages(config.pipeline("val"), _names(config), config.executor, SILENT))
-    again = sum(result.compute_seconds for result in edited.values())
-    row("one edited image: computing, share of the full run's", f"{again / functions:.2%}")
-    row("  samples computed per stage", " ".join(str(result.computed) for result in edited.values()))
-
-
-def _bare(config: RunConfig) -> tuple[float, float]:
-    """Seconds for the stage functions in a loop, and for encoding and writing what they give."""
-    pipeline = config.pipeline("val")
-    samples = pipeline.source.samples(pipeline.hashes)
-    compute_chain(pipeline.stages, samples[0])  # compiles what is compiled once
-    functions = writing = 0.0
-    Path("bare").mkdir()
-    for number, sample in enumerate(samples):
-        began = time.perf_counter()
-        outcome = compute_chain(pipeline.stages, sample)
-        functions += time.perf_counter() - began
-        began = time.perf_counter()
-        for stage in pipeline.stages:
-            values: Any = outcome[stage.name]
-            for field in stage.fields():
-                if isinstance(field, Chunked):
-                    Path(f"bare/{number}.{stage.name}.{field.name}").write_bytes(
-                        encode(field.codec, values[field.name][None])
-                    )
-        writing += time.perf_counter() - began
-    return functions, writing
-
-
-BESIDES: dict[str, tuple[Any, str]] = {  # what is not the engine's own
-    "computing": (task, "compute_sample"),
-    "reading": (task, "read_inputs"),
-    "writing": (task, "_write_chunks"),
-    "files": (task, "_write_files"),
-    "labels": (annotated_split, "read_annotations"),
-    "flushing": (assembly, "_sync_all"),
-    "folders": (workspace, "sync"),
-}
-
-
-def _timed_run(config: RunConfig) -> tuple[float, dict[str, float]]:
-    """Run all stages serially; gives seconds in all, and of its parts, each with those inside it."""
-    with _clocks() as seconds:
-        began = time.perf_counter()
-        list(run_stages(config.pipeline("val"), _names(config), config.executor, SILENT))
-        return time.perf_counter() - began, {name: spent for name, (spent,) in seconds.items()}
-
-
-@contextmanager
-def _clocks() -> Iterator[dict[str, list[float]]]:
-    """Collect seconds of wall time: asking for the processor's would take ten times as long."""
-    seconds = {name: [0.0] for name in BESIDES}
-    originals = {name: getattr(place, function) for name, (place, function) in BESIDES.items()}
-
-    def timed(name: str) -> Callable[..., Any]:
-        original, spent, now = originals[name], seconds[name], time.perf_counter
-
-        def call(*args: Any) -> Any:
-            began = now()
-            try:
-                return original(*args)
-            finally:
-                spent[0] += now() - began
-
-        return call
-
-    try:
-        for name, (place, function) in BESIDES.items():
-            setattr(place, function, timed(name))
-        yield seconds
-    finally:
-        for name, (place, function) in BESIDES.items():
-            setattr(place, function, originals[name])
+    steps = {
+        "the stages' functions alone": functions,
+        "a whole run": lambda: run(config.pipeline("val")),
+        "a run with nothing to do": lambda: run(config.pipeline("val")),
+        "a run after one edited image": edit,
+    }
+    show_times(f"{len(images)} receipts, four stages", steps)
 
 
 class Trivial(Stage):
@@ -192,13 +79,10 @@ class Trivial(Stage):
     reads: ClassVar[Mapping[str, tuple[str, ...]]] = {}
 
     def fields(self) -> tuple[Field, ...]:
-        return (Chunked("image", "uint8", (3, 8, 8), codec="none"), Row("number", "int64"))
+        return (Chunked("image", "uint8", (3, 8, 8), codec="none"),)
 
     def compute(self, inputs: Inputs) -> Mapping[str, Any]:
-        return {
-            "image": np.full((3, 8, 8), inputs.source % 251, dtype=np.uint8),
-            "number": np.int64(inputs.source),
-        }
+        return {"image": np.full((3, 8, 8), inputs.source % 251, dtype=np.uint8)}
 
 
 @dataclass
@@ -211,56 +95,39 @@ class Numbers:
         return [SourceSample(f"{i:06}", {"n": digest(n.to_bytes(8))}, n) for i, n in enumerate(self.numbers)]
 
 
-def _trivial(numbers: Sequence[int]) -> Pipeline:
-    workspace = Workspace(Path(f"many-{len(numbers)}"), "val")
-    hashes = FileHashes(workspace.folder / ".hashes", Path.cwd())
-    return Pipeline(workspace, (Trivial(),), Numbers(numbers), hashes)
+def many_samples(folder: Path, count: int) -> None:
+    """A trivial stage over many samples."""
+    workspace, hashes = Workspace(folder / "many", "val"), FileHashes(folder / "hashes", folder)
+
+    def pipeline(numbers: Sequence[int] = range(count)) -> Pipeline:
+        return Pipeline(workspace, (Trivial(),), Numbers(numbers), hashes)
+
+    steps = {
+        "planning": lambda: list(survey(pipeline())),
+        "a whole run": lambda: run(pipeline()),
+        "a run with nothing to do": lambda: run(pipeline()),
+        "a run after one changed sample": lambda: run(pipeline([count, *range(1, count)])),
+    }
+    show_times(f"{count:,} samples, a trivial stage", steps)
 
 
-def many_samples(count: int) -> None:
-    """Planning and running over many samples of a trivial stage."""
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    pipeline = _trivial(range(count))
-    began = time.perf_counter()
-    list(survey(pipeline))
-    row(f"planning {count:,} samples", f"{time.perf_counter() - began:.2f} s")
-    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    row("  peak memory above what was there", f"{max(0, grown) / 1e3:.0f} MB")
-    began = time.perf_counter()
-    list(run_stages(pipeline, ["trivial"], SERIAL, SILENT))
-    row(f"full run over {count:,} samples", f"{time.perf_counter() - began:.1f} s")
-    began = time.perf_counter()
-    list(run_stages(_trivial(range(count)), ["trivial"], SERIAL, SILENT))
-    row(f"run with nothing to do over {count:,} samples", f"{time.perf_counter() - began:.2f} s")
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    row("  peak memory of the whole process", f"{peak / 1e3:.0f} MB")
+def run(pipeline: Pipeline) -> None:
+    """Run all stages of a split."""
+    list(run_stages(pipeline, [stage.name for stage in pipeline.stages], SERIAL, Progress(None)))
 
 
-def one_of_ten_thousand() -> None:
-    """Publishing a generation in which one sample of 10,000 has changed."""
-    list(run_stages(_trivial(range(10_000)), ["trivial"], SERIAL, SILENT))
-    changed = _trivial([*range(5000), -1 % 2**40, *range(5001, 10_000)])
-    began = time.perf_counter()
-    ((_, result),) = run_stages(changed, ["trivial"], SERIAL, SILENT)
-    row(
-        f"one changed sample of 10,000 ({result.computed} computed), published",
-        f"{time.perf_counter() - began:.2f} s",
-    )
-
-
-def _names(config: RunConfig) -> list[str]:
-    return [stage.name for stage in config.stages.in_order()]
-
-
-def _timed(command: list[str], environment: Mapping[str, str]) -> float:
-    began = time.perf_counter()
-    subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
-    return time.perf_counter() - began
-
-
-def row(what: str, figure: str) -> None:
-    """Print one line of the table."""
-    print(f"{what:<62} {figure}", flush=True)
+def show_times(title: str, steps: Mapping[str, Callable[[], object]]) -> None:
+    """Take one step after another; print what each took."""
+    table = {}
+    for name, step in steps.items():
+        began, used = time.perf_counter(), time.process_time()
+        step()
+        table[name] = {
+            "seconds": f"{time.perf_counter() - began:.2f}",
+            "of CPU": f"{time.process_time() - used:.2f}",
+            "peak MB so far": f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3:.0f}",
+        }
+    show(title, table)
 
 
 if __name__ == "__main__":

@@ -1,54 +1,46 @@
-"""CLEval against the published package and IoU H-mean against a public one, in one run.
+"""CLEval against the published package and IoU H-mean against a public one.
 
-    OMP_NUM_THREADS=1 python -m benchmarks.metrics RECEIPTS [--json]
+    OMP_NUM_THREADS=1 python -m benchmarks.metrics [RECEIPTS]
 
-RECEIPTS is a folder with `img/NNN.jpg` and `box/NNN.csv`. Predictions are the receipts' own lines, a few
-pixels off, some split, some missed. Both sides take every image in turn; of the rounds, the fastest
-counts for each image. Times are CPU milliseconds of this thread.
+Predictions are the receipts' own lines, a few pixels off, some split, some missed.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.turns import fastest
+from benchmarks.measure import arguments, compare_cases, parse, show
+from benchmarks.receipts import RECEIPTS, receipts_in
 from ocr.evaluation import LabelledImage
 from ocr.metrics import CLEval, IouHmean
 from tests.support.receipt_labels import labelled_receipts
 from tests.support.referees import cleval_metric, iou_evaluator
 
-ROUNDS = 3
-Case = tuple[LabelledImage, list[NDArray[np.float32]]]
+Predictions = list[NDArray[np.float32]]
+Sides = dict[str, Callable[[LabelledImage, Predictions], Any]]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("receipts", type=Path)
-    parser.add_argument("--json", action="store_true")
-    arguments = parser.parse_args()
+    parser = arguments(__doc__)
+    parser.add_argument("receipts", type=Path, nargs="?", help=RECEIPTS)
     rng = np.random.default_rng(0)
-    cases = [(image, found(image, rng)) for image in labelled_receipts(arguments.receipts, step=3)]
-    results = [compare_cleval(cases), compare_iou(cases)]
-    if arguments.json:
-        print(json.dumps(results))
-        return
-    print(f"{len(cases)} images, {np.mean([len(image.polygons) for image, _ in cases]):.1f} regions each")
-    for result in results:
-        print(
-            "{name:8} H-mean {hmean:.6f} (theirs {their_hmean:.6f})  ours {ours_ms:6.3f} ms  "
-            "theirs {their_ms:6.2f} ms  ratio {ratio:5.1f}".format(**result)
-        )
+    with receipts_in(parse(parser).receipts) as folder:
+        cases = [(image, found(image, rng)) for image in labelled_receipts(folder, step=3)]
+    regions = np.mean([len(image.polygons) for image, _ in cases])
+    for name, theirs, sides in (("CLEval", cleval_metric(), cleval), ("IoU", iou_evaluator(), iou)):
+        if theirs is None:
+            print(f"{name}: what it is compared with is missing; tests/referees.txt names it")
+        else:
+            title = f"{name}, {len(cases)} images of {regions:.0f} regions"
+            show(title, compare_cases(sides(theirs()), cases, rounds=3))
 
 
-def found(image: LabelledImage, rng: np.random.Generator) -> list[NDArray[np.float32]]:
+def found(image: LabelledImage, rng: np.random.Generator) -> Predictions:
     """Predictions of an image: one line in ten missed, one in ten in two parts, all a few pixels off."""
     predictions = []
     for polygon in image.polygons:
@@ -62,69 +54,32 @@ def found(image: LabelledImage, rng: np.random.Generator) -> list[NDArray[np.flo
     return predictions
 
 
-def compare_cleval(cases: list[Case]) -> dict[str, Any]:
-    """Both `update`s, image by image."""
-    metric_class = cleval_metric()
-    if metric_class is None:
-        raise SystemExit("the metric to compare with is missing: pip install --no-deps cleval Polygon3")
-    ours, theirs = CLEval(), metric_class()
+def cleval(metric: Any) -> Sides:
+    """Both `update`s."""
+    ours = CLEval()
 
-    def our_update(image: LabelledImage, predictions: list[NDArray[np.float32]]) -> None:
+    def our_update(image: LabelledImage, predictions: Predictions) -> None:
         ours.update([predictions], [image.polygons], texts=[image.texts], ignore=[image.ignore])
 
-    def their_update(image: LabelledImage, predictions: list[NDArray[np.float32]]) -> None:
-        theirs.update(
-            np.array(predictions).reshape(-1, 8),
-            np.array(image.polygons).reshape(-1, 8),
-            [""] * len(predictions),
-            image.texts,
-            image.ignore,
-        )
+    def their_update(image: LabelledImage, predictions: Predictions) -> None:
+        corners = [np.array(polygons).reshape(-1, 8) for polygons in (predictions, image.polygons)]
+        metric.update(*corners, [""] * len(predictions), image.texts, image.ignore)
 
-    ours_ms, their_ms = alternate(our_update, their_update, cases)
-    return report("CLEval", ours.compute()["hmean"], float(theirs.compute()["det_h"]), ours_ms, their_ms)
+    return {"ours": our_update, "the published package": their_update}
 
 
-def compare_iou(cases: list[Case]) -> dict[str, Any]:
-    """Our `update` against the public evaluator, image by image."""
-    evaluator_class = iou_evaluator()
-    if evaluator_class is None:
-        raise SystemExit("the metric to compare with is missing: pip install --no-deps openocr-python")
-    ours, theirs, results = IouHmean(), evaluator_class(), []
+def iou(evaluator: Any) -> Sides:
+    """Our `update` and the public evaluator."""
+    ours = IouHmean()
 
-    def our_update(image: LabelledImage, predictions: list[NDArray[np.float32]]) -> None:
+    def our_update(image: LabelledImage, predictions: Predictions) -> None:
         ours.update([predictions], [image.polygons], ignore=[image.ignore])
 
-    def their_update(image: LabelledImage, predictions: list[NDArray[np.float32]]) -> None:
+    def their_update(image: LabelledImage, predictions: Predictions) -> None:
         true = [{"points": p, "ignore": flag} for p, flag in zip(image.polygons, image.ignore, strict=True)]
-        results.append(theirs.evaluate_image(true, [{"points": points} for points in predictions]))
+        evaluator.evaluate_image(true, [{"points": points} for points in predictions])
 
-    ours_ms, their_ms = alternate(our_update, their_update, cases)
-    return report("IoU", ours.compute()["hmean"], theirs.combine_results(results)["hmean"], ours_ms, their_ms)
-
-
-def alternate(
-    ours: Callable[..., None], theirs: Callable[..., None], cases: list[Case]
-) -> tuple[float, float]:
-    """CPU milliseconds per image of both sides; every image is updated equally often on both."""
-    times = []
-    for case in cases:
-        spent, _ = fastest({"ours": partial(ours, *case), "theirs": partial(theirs, *case)}, ROUNDS)
-        times.append((spent["ours"], spent["theirs"]))
-    ours_ms, their_ms = np.mean(times, axis=0)
-    return float(ours_ms), float(their_ms)
-
-
-def report(name: str, hmean: float, their_hmean: float, ours_ms: float, their_ms: float) -> dict[str, Any]:
-    """One line of the result."""
-    return {
-        "name": name,
-        "hmean": hmean,
-        "their_hmean": their_hmean,
-        "ours_ms": ours_ms,
-        "their_ms": their_ms,
-        "ratio": their_ms / ours_ms,
-    }
+    return {"ours": our_update, "a public one": their_update}
 
 
 if __name__ == "__main__":
