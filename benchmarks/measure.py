@@ -34,8 +34,8 @@ def compare(
 ) -> dict[str, dict[str, Any]]:
     """Let all sides take turns, in another order each round, and compare them with the first.
 
-    Gives medians over the rounds, and how many times as fast as the first side each was *in the same round*, by
-    the clock and by CPU time of all threads: median, least and most. With `warm_up` a first round does not count.
+    Gives medians over the rounds, and how many times as fast as the first side each was *in the same
+    round*, by the clock and by CPU time of all threads. With `warm_up` a first round does not count.
     """
     clock: dict[str, list[float]] = {name: [] for name in sides}
     cpu: dict[str, list[float]] = {name: [] for name in sides}
