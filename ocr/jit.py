@@ -16,20 +16,7 @@ def compiled(function: F) -> F:
     The machine code is kept beside the module or in the user's cache folder, and loads in milliseconds
     afterwards.
     """
-    return _compile(function)
-
-
-def vectorised(function: F) -> F:
-    """Compile as `compiled` does, so that a loop takes several values at a time.
-
-    For that, sums may be added in another order, a product and a sum may be rounded once, and dividing
-    by zero gives infinity or NaN, as in NumPy.
-    """
-    return _compile(function, error_model="numpy", fastmath={"reassoc", "contract"})
-
-
-def _compile(function: F, **options: Any) -> F:
     try:
-        return cast(F, njit(cache=True, nogil=True, **options)(function))
+        return cast(F, njit(cache=True, nogil=True)(function))
     except RuntimeError:  # neither folder can be written to: only the time to compile is lost
-        return cast(F, njit(nogil=True, **options)(function))
+        return cast(F, njit(nogil=True)(function))

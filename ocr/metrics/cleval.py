@@ -24,7 +24,7 @@ from ocr.metrics.characters import (
     estimated_lengths,
     place_centres,
 )
-from ocr.metrics.image_metric import Counts, ImageMetric, Rates, as_flags, rates
+from ocr.metrics.image_metric import Counts, ImageMetric, Rates, Texts, as_flags, rates
 
 Flags = NDArray[np.bool_]
 DONT_CARE = "###"
@@ -100,11 +100,7 @@ class CLEval(ImageMetric[CLEvalCounts]):
         self.vertical_aspect_ratio = vertical_aspect_ratio
 
     def _count(
-        self,
-        found: Sequence[Points],
-        true: Sequence[Points],
-        texts: Sequence[str] | None,
-        ignore: ArrayLike | None,
+        self, found: Sequence[Points], true: Sequence[Points], texts: Texts, ignore: ArrayLike | None
     ) -> CLEvalCounts:
         dont_care = _dont_care(ignore, texts, len(true))
         corners = corners_of(true)
@@ -157,7 +153,7 @@ class CLEval(ImageMetric[CLEvalCounts]):
         return parts & (alone | split) | merged & together, ~hidden
 
 
-def _dont_care(ignore: ArrayLike | None, texts: Sequence[str] | None, count: int) -> Flags:
+def _dont_care(ignore: ArrayLike | None, texts: Texts, count: int) -> Flags:
     if texts is not None and len(texts) != count:
         raise ValueError(f"{len(texts)} texts for {count} targets")
     if ignore is None and texts is not None:

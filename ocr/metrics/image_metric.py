@@ -16,6 +16,8 @@ from ocr.geometry import Points
 
 Regions = Sequence[ArrayLike]
 """The polygons of one image: (P, 2) each, x and y."""
+Texts = Sequence[str] | None
+"""The transcriptions of an image's targets, where they are known."""
 
 
 class Rates(NamedTuple):
@@ -110,18 +112,14 @@ class ImageMetric(Metric, Generic[C]):
         predictions: Regions,
         targets: Regions,
         *,
-        texts: Sequence[str] | None = None,
+        texts: Texts = None,
         ignore: ArrayLike | None = None,
     ) -> C:
         """Count one image, given as to `update`, and touch no state: what a pool runs beside the device."""
         return self._count(as_points(predictions), as_points(targets), texts, ignore)
 
     def _count(
-        self,
-        found: Sequence[Points],
-        true: Sequence[Points],
-        texts: Sequence[str] | None,
-        ignore: ArrayLike | None,
+        self, found: Sequence[Points], true: Sequence[Points], texts: Texts, ignore: ArrayLike | None
     ) -> C:
         raise NotImplementedError
 

@@ -15,6 +15,7 @@ from ocr.metrics.image_metric import (
     ImageMetric,
     Rates,
     Regions,
+    Texts,
     as_flags,
     as_points,
     rates,
@@ -74,11 +75,7 @@ class IouHmean(ImageMetric[IouCounts]):
         self.ignore_threshold = ignore_threshold
 
     def _count(
-        self,
-        found: Sequence[Points],
-        true: Sequence[Points],
-        texts: Sequence[str] | None,
-        ignore: ArrayLike | None,
+        self, found: Sequence[Points], true: Sequence[Points], texts: Texts, ignore: ArrayLike | None
     ) -> IouCounts:
         match = self._match(found, true, ignore)
         return IouCounts(

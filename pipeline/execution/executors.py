@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import ExitStack, contextmanager
 from typing import Any, Literal, Protocol
 
 from pydantic import Field
@@ -66,9 +66,19 @@ class Executor(Protocol):
 @contextmanager
 def open_executor(config: ExecutorConfig) -> Iterator[Executor]:
     """Start an executor; on leaving, what has not begun is cancelled and workers are gone."""
-    opener = {"serial": _serial, "threads": _threads, "processes": _processes, "dask": _dask}[config.kind]
-    with opener(config) as executor:
-        yield executor
+    with ExitStack() as stack:
+        if config.kind == "serial":
+            yield _Serial()
+        elif config.kind == "threads":
+            threads = _Threads(config.width, thread_name_prefix="stage")
+            stack.callback(threads.shutdown, cancel_futures=True)
+            yield threads
+        elif config.kind == "processes":
+            processes = WorkerProcesses(config.width, config.timeout, config.memory)
+            stack.callback(processes.stop)
+            yield processes
+        else:
+            yield stack.enter_context(_dask(config))
 
 
 class _Serial:
@@ -81,35 +91,8 @@ class _Serial:
             yield call
 
 
-@contextmanager
-def _serial(config: ExecutorConfig) -> Iterator[Executor]:
-    yield _Serial()
-
-
-class _Threads:
-    def __init__(self, pool: ThreadPoolExecutor) -> None:
-        self.submit = pool.submit
-
-    def as_completed(self, futures: Iterable[Future[Any]]) -> Iterator[Future[Any]]:
-        return as_completed(futures)
-
-
-@contextmanager
-def _threads(config: ExecutorConfig) -> Iterator[Executor]:
-    pool = ThreadPoolExecutor(config.width, thread_name_prefix="stage")
-    try:
-        yield _Threads(pool)
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-@contextmanager
-def _processes(config: ExecutorConfig) -> Iterator[Executor]:
-    processes = WorkerProcesses(config.width, config.timeout, config.memory)
-    try:
-        yield processes
-    finally:
-        processes.stop()
+class _Threads(ThreadPoolExecutor):
+    as_completed = staticmethod(as_completed)
 
 
 class _DaskFuture:
