@@ -265,13 +265,13 @@ def test_results_go_where_runs_dir_says_and_nothing_into_the_work_folder(built: 
         return {path: (path.stat().st_size, path.stat().st_mtime_ns) for path in files}
 
     before = written()
-    found = built.json("validate", "runs_dir=elsewhere/runs")
+    found = built.json("validate", "runs_dir=away/runs")
     assert written() == before
-    (folder,) = (built.folder / "elsewhere/runs").iterdir()
-    assert found["folder"] == f"elsewhere/runs/{folder.name}"
+    (folder,) = (built.folder / "away/runs").iterdir()
+    assert found["folder"] == f"away/runs/{folder.name}"
     assert found["checkpoint"].startswith("work/tiny/runs/")
     assert {path.name for path in folder.iterdir()} >= {"summary.json", "profile.png"}
-    assert built.json("report", "runs_dir=elsewhere/runs")["last_metric"]["folder"] == found["folder"]
+    assert built.json("report", "runs_dir=away/runs")["last_metric"]["folder"] == found["folder"]
     (built.folder / "file").touch()
     refused = built("validate", "runs_dir=file")
     assert refused.returncode == 2 and "set runs_dir=… to a folder that can be written" in refused.stderr

@@ -52,7 +52,7 @@ def test_an_interrupted_drawing_is_drawn_to_its_end(
     shell = Shell(tmp_path)
     with monkeypatch.context() as patch:
         patch.setattr(receipts, "draw_receipt", interrupt_the_third)
-        assert shell("data", "--train", "3").returncode == 1
+        assert shell("data", "--train", "3").returncode == 130
     half = tmp_path / "data/tiny/train/receipt-00001.jpg"
     whole = half.read_bytes()
     half.write_bytes(whole[:100])
