@@ -98,6 +98,8 @@ UNDECIDED = {
     "five points, or an amount near the corner": ("20,20,90,20,90,40,20,40,12,30\n" * 2, "icdar_polygon"),
     "as many polygons as quadrilaterals with numbers": (f"{POLYGON},a\n{QUAD},10,000\n" * 2, "icdar_polygon"),
     "scripts in most lines": (f"{QUAD},Latin,a\n{QUAD},Thai,b\n{QUAD},Latin,c", "mlt"),
+    "scripts in some lines": (f"{QUAD},a\n" * 9 + f"{QUAD},Latin,b", "mlt"),
+    "flags in some lines": (f"{QUAD},a\n" * 9 + f'{QUAD},0,"b"', "rctw"),
     "a language that is no script": (f"{QUAD},english,###\n{QUAD},english,a", "two columns, 'english'"),
     "a column of few words": (f"{QUAD},en,a\n{QUAD},en,b\n{QUAD},de,c\n" * 2, "two columns, 'en'"),
     "a score": (f"{QUAD},0.98,a\n{QUAD},0.7,b\n{QUAD},1.0,c", "two columns, '0.98'"),

@@ -15,6 +15,7 @@ from tests.support.labels import lay_out
 QUAD = [[20.0, 20.0], [120.0, 22.0], [119.0, 60.0], [20.0, 61.0]]
 FLAT = [value for point in QUAD for value in point]
 BOX = [20.0, 20.0, 100.0, 40.0]
+RECT = [20, 20, 120, 20, 120, 60, 20, 60]
 CORNERS = [[20.0, 20.0], [120.0, 20.0], [120.0, 60.0], [20.0, 60.0]]
 TURNED = [[90.0, -10.0], [90.0, 90.0], [50.0, 90.0], [50.0, -10.0]]
 
@@ -60,6 +61,8 @@ READ: list[tuple[Any, Any, str | None]] = [
     (labelme(score=0.5, attributes={"a": "b"}), (QUAD, "t", False), "holds shapes[].'attributes'"),
     # CVAT: a box before it was turned, clockwise about its centre; what users define is in `attributes`.
     (coco({"segmentation": [], "bbox": BOX, "attributes": {"rotation": 90.0}}), (TURNED, "", False), None),
+    (coco({"segmentation": [FLAT], "bbox": BOX, "attributes": {"rotation": 9}}), (QUAD, "", False), None),
+    (coco({"segmentation": [RECT], "bbox": BOX, "attributes": {"rotation": 90}}), (TURNED, "", False), None),
     (coco({"bbox": BOX, "attributes": {"rotation": 0.0, "occluded": False}}), (CORNERS, "", False), None),
     (coco({"bbox": BOX, "attributes": {"text": "a", "difficult": True}}), (CORNERS, "a", True), None),
     (coco({"bbox": BOX, "attributes": {"colour": "red"}}), (CORNERS, "", False), "attributes.'colour'"),
@@ -80,6 +83,11 @@ READ: list[tuple[Any, Any, str | None]] = [
     (coco({"segmentation": [[]], "bbox": BOX}), (CORNERS, "", False), "segmentation that is no outline"),
     (coco({"segmentation": [[20, 20, 120, 60]], "bbox": BOX}), (CORNERS, "", False), "no outline"),
     (coco({"segmentation": [20, 20, 120, 60], "bbox": BOX}), (CORNERS, "", False), "no outline"),
+    (coco({"segmentation": [[0] * 8], "bbox": BOX}), (CORNERS, "", False), "no outline"),
+    (coco({"segmentation": [[20, 20, 70, 20, 120, 20]], "bbox": BOX}), (CORNERS, "", False), "no outline"),
+    (coco({"segmentation": [[20, 20, 120, 60, 20, 20]], "bbox": BOX}), (CORNERS, "", False), "no outline"),
+    (coco({"segmentation": [[0] * 6]}), ([[0.0, 0.0]] * 3, "", False), "no outline"),  # the repair counts it
+    (mmocr(polygon=[0] * 8, bbox=[20, 20, 120, 60]), (CORNERS, "", False), "no outline"),
     (coco({"segmentation": [FLAT, [1, 2]], "bbox": BOX}), (QUAD, "", False), "some parts"),
     (coco({"segmentation": [[]], "mask": FLAT, "bbox": BOX}), (QUAD, "", False), "no outline"),
     (coco({"segmentation": {"counts": "", "size": []}, "bbox": BOX}), (CORNERS, "", False), "run-length"),
@@ -158,6 +166,8 @@ def test_categories_are_told_and_chosen(tmp_path: Path) -> None:
     chosen = read(tmp_path, data, LabelOptions(categories=("text",)))
     assert len(chosen.images[0].words) == 1
     assert "those of text are words" in chosen.notes[0]
+    logos = read(tmp_path, coco({"bbox": BOX, "category_id": "2"}, categories=names))
+    assert "categories logo 1; all of them are words" in logos.notes[0]
 
 
 def test_labels_that_are_classes_are_told_where_others_have_descriptions(tmp_path: Path) -> None:

@@ -98,6 +98,16 @@ def test_wrong_configuration(format: str, message: str, tmp_path: Path) -> None:
         read_annotations(path, tmp_path, format)
 
 
+@pytest.mark.parametrize("first", ["", "{", "[]", '{"a": 1}', '{"images": {}}'])
+def test_one_file_of_a_folder_never_refuses_the_others(first: str, tmp_path: Path) -> None:
+    files = {"gt/0.json": first.encode(), "gt/a.json": b'{"imagePath": "a.jpg", "shapes": []}'}
+    read = read_annotations(lay_out(tmp_path, files) / "gt", tmp_path)
+    assert [(image.file, len(image.problems)) for image in read.images] == [("0", 1), ("a.jpg", 0)]
+    (tmp_path / "gt/a.json").unlink()
+    with pytest.raises(AnnotationError, match="expected"):
+        read_annotations(tmp_path / "gt", tmp_path)
+
+
 def test_a_folder_without_labels(tmp_path: Path) -> None:
     with pytest.raises(AnnotationError, match="label files"):
         read_annotations(lay_out(tmp_path, {"a.png": b""}), tmp_path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -142,6 +143,23 @@ def test_a_format_is_told_by_content_and_read(name: str, tmp_path: Path) -> None
 @pytest.mark.parametrize("name", ["mmocr", "coco", "cocotext", "labelme"])
 def test_a_stated_size_is_kept_as_evidence(name: str, tmp_path: Path) -> None:
     assert read_one(tmp_path, DOCUMENTED[name][0])[1]["a.jpg"].size == (720, 1280)
+
+
+@pytest.mark.parametrize(
+    ("height", "size"),
+    [
+        (640.0, (640, 480)),
+        ("640", (640, 480)),
+        ("?", None),
+        (0, None),
+        (True, None),
+        (1e999, None),
+        ([], None),
+    ],
+)
+def test_a_stated_size_may_be_a_text(height: Any, size: tuple[int, int] | None, tmp_path: Path) -> None:
+    data = {"images": {"a.jpg": {"words": [], "img_h": height, "img_w": 480}}}
+    assert read_one(tmp_path, data)[1]["a.jpg"].size == size
 
 
 LINES = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections import Counter
+from functools import partial
 from itertools import product
 
 import numpy as np
@@ -268,6 +269,20 @@ def test_a_png_of_any_colour_type_with_something_transparent_is_read_right(bits:
         assert outcome(data, raster.over_white(rgb, alpha), transparent) == (
             "right" if exact else "unsupported_format"
         )
+
+
+@pytest.mark.parametrize("interlaced", [False, True])
+@pytest.mark.parametrize("size", [(1, 1), (9, 8), (5, 3), (40, 52)])
+@pytest.mark.parametrize(("bits", "colour"), [(1, 0), (4, 3), (8, 2), (8, 4), (16, 6), (16, 0)])
+def test_a_png_with_a_whole_stream_of_fewer_rows_is_truncated(
+    bits: int, colour: int, size: tuple[int, int], interlaced: bool
+) -> None:
+    count = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour]
+    for samples in (BLOCKS[: size[0], : size[1], :count] >> (16 - bits), np.zeros((*size, count), np.int64)):
+        palette = COLOURS[: 1 << bits] if colour == 3 else None
+        write = partial(raster.png, samples, bits, colour, palette=palette, interlaced=interlaced)
+        assert decoded(write()).shape == (*size, 3)
+        assert refused(write(missing=1)) == "truncated"
 
 
 RGBA = np.dstack([COLOUR, np.zeros((40, 52), np.int64)])

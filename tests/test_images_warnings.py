@@ -223,6 +223,7 @@ BOMB = zlib.compress(bytes(200 * 2**20), 9)
         (wrong(b"tEXt", b"a\0b"), "harmless@wrong-checksum-of-tEXt"),
         (wrong(b"iCCP", b"p\0\0" + zlib.compress(made.linear_profile())), "harmless@wrong-checksum-of-iCCP"),
         (wrong(b"eXIf", made.oriented(6)), "harmless@wrong-checksum-of-eXIf"),
+        (wrong(b"acTL", b"\0\0\xff\xff" + bytes(4)), "harmless@wrong-checksum-of-acTL"),
         (wrong(b"prVW", bytes(9)), "harmless@wrong-checksum-of-prVW"),
     ],
 )

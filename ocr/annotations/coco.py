@@ -46,9 +46,9 @@ IMAGE = keys("id file_name height width set") | keys(
     "license license_id flickr_url coco_url date_captured path dataset_id"
 )
 CATEGORY = keys("id name") | keys("supercategory keypoints skeleton color isthing")
-ANNOTATION = keys("id image_id category_id bbox attributes legibility").union(OUTLINES, TEXTS, FLAGS) | keys(
-    "area language class"
-)
+ANNOTATION = keys("id image_id category_id bbox attributes legibility rotation").union(
+    OUTLINES, TEXTS, FLAGS
+) | keys("area language class")
 ATTRIBUTES = keys("rotation legibility").union(TEXTS, FLAGS) | keys("occluded track_id keyframe")
 
 
@@ -126,36 +126,36 @@ def _of_subset(listed: list[Located], labels: Labels) -> list[Located]:
     return [entry for entry in listed if str(entry[2].get("set")) == wanted]
 
 
-def _category_names(document: dict[str, Any], labels: Labels) -> dict[Any, str]:
+def _category_names(document: dict[str, Any], labels: Labels) -> dict[str, str]:
     listed = document.get("categories") or document.get("cats") or []
     entries = listed.values() if isinstance(listed, dict) else listed if isinstance(listed, list) else []
     names = {}
     for entry in entries:
         if isinstance(entry, dict) and isinstance(entry.get("id"), int | str):
             labels.unread("categories[].", entry, CATEGORY)
-            names[entry["id"]] = str(entry.get("name"))
+            names[str(entry["id"])] = str(entry.get("name"))
         else:
             labels.remark("has categories without an id, which are not read")
     return names
 
 
-def _category(annotation: Located, names: dict[Any, str]) -> str:
+def _category(annotation: Located, names: dict[str, str]) -> str:
     identity = annotation[2].get("category_id")
-    return names.get(identity, f"id {identity}") if isinstance(identity, int | str) else "none"
+    return names.get(str(identity), f"id {identity}") if isinstance(identity, int | str) else "none"
 
 
-def _of_categories(annotations: list[Located], names: dict[Any, str], labels: Labels) -> list[Located]:
+def _of_categories(annotations: list[Located], names: dict[str, str], labels: Labels) -> list[Located]:
     wanted = labels.options.categories
     return [a for a in annotations if wanted is None or _category(a, names) in wanted]
 
 
-def _tell_categories(annotations: list[Located], names: dict[Any, str], labels: Labels) -> None:
+def _tell_categories(annotations: list[Located], names: dict[str, str], labels: Labels) -> None:
     """Say what becomes a word where annotations are of several categories."""
     found = Counter(_category(annotation, names) for annotation in annotations)
     wanted = labels.options.categories
     if missing := sorted(set(wanted or ()) - found.keys() - set(names.values())):
         raise ConfigError(f"{labels.path} has no category {missing[0]!r}, but {_counted(found) or 'none'}")
-    if len(found) > 1:
+    if len(found.keys() | set(names.values())) > 1:
         taken = "all of them are" if wanted is None else f"those of {', '.join(wanted)} are"
         labels.remark(f"has annotations of the categories {_counted(found)}; {taken} words (categories)")
 
@@ -214,17 +214,29 @@ def _places(annotation: Located, labels: Labels, problems: Problems) -> list[Poi
             if len(good) < len(parts):
                 labels.remark(f"has {key} of which some parts are no outline and were left out")
             nested = parts is outlines
-            return [read_flat_points(parts[i], problems, *where, key, *([i] if nested else [])) for i in good]
+            read = [read_flat_points(parts[i], problems, *where, key, *([i] if nested else [])) for i in good]
+            if len(read) != 1 or not _is_unturned(read[0], value):
+                return read
+            continue
         if outlines:
             labels.remark(f"has {key} that is no outline and was passed over")
             short += parts
     if value.get("bbox") is not None:
         left, top, width, height = read_box(value["bbox"], problems, *where, "bbox")
         return [_turned(box_points(left, top, left + width, top + height), value, problems, where)]
-    if len(short) == 1 and len(short[0]) == 4:
+    if len(short) == 1 and len(short[0]) >= 4:
         return [read_flat_points(short[0], problems, *where)]
     problems.add(tuple(where), "a polygon or bbox", value)
     return []
+
+
+def _is_unturned(points: Points, value: dict[str, Any]) -> bool:
+    """Whether an outline is but the box, which is to be turned."""
+    if not value.get("rotation") or value.get("bbox") is None:
+        return False
+    left, top, width, height = read_box(value["bbox"], Problems(""))
+    corners = box_points(left, top, left + width, top + height)
+    return set(map(tuple, points.tolist())) == set(map(tuple, corners.tolist()))
 
 
 @np.errstate(all="ignore")  # coordinates may be absurd, or none

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from ocr.annotations import icdar
 from ocr.annotations.documents import parse_json, read_lines
 from ocr.annotations.folders import walk_files
 from ocr.annotations.labels import Labels
-from ocr.annotations.problems import failure
+from ocr.annotations.problems import AnnotationError, failure
 
 _KEY = re.compile(r'\s*[{,]\s*("(?:[^"\\]|\\.)*")\s*:\s*')
 _LOOKED_AT = 20  # files of a folder that are opened to tell the format
@@ -69,8 +70,15 @@ def _folder(labels: Labels, marks: Mapping[str, str]) -> str:
     for file in texts[:_LOOKED_AT]:
         if any(icdar.is_word(line) for line in read_lines(file, labels)):
             return "icdar"
+    for file in jsons[:_LOOKED_AT]:
+        with suppress(AnnotationError):  # one that is broken is refused alone
+            if _file(file, labels, marks) == "labelme":
+                return "labelme"
     if jsons:
-        return _file(jsons[0], labels, marks)
+        _file(jsons[0], labels, marks)  # which tells what is wrong with it
+        raise failure(
+            path, "the folder", "a LabelMe file an image, or the path of one JSON file", jsons[0].name
+        )
     if texts:
         return "icdar"
     raise failure(path, "the folder", "label files: *.txt, *.csv or *.json", f"{len(names)} other files")

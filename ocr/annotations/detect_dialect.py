@@ -55,10 +55,10 @@ def _tell_columns(place: str, quads: Sequence[Line]) -> str:
         return "mlt"
     if len(quoted) == len(quads):
         return "rctw"
-    if 2 * len(scripts) >= len(quads):
-        raise _undecided(place, next(line for line in quads if not mlt(line)), "mlt: a script and a text")
-    if len(flags) == len(quads) or 2 * len(quoted) >= len(quads):
-        raise _undecided(place, flags[0], "rctw: a flag and a text")
+    if scripts and _COMMON * len(scripts) >= len(quads):
+        raise _undecided(place, scripts[0], "mlt: a script and a text")
+    if len(flags) == len(quads) or (quoted and _COMMON * len(quoted) >= len(quads)):
+        raise _undecided(place, (quoted or flags)[0], "rctw: a flag and a text")
     if line := _with_further_column(quads):
         raise _undecided(place, line, f"two columns, {line.fields[8][:20]!r} first: take out what is no text")
     return "icdar"

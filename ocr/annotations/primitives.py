@@ -6,6 +6,7 @@ that cannot be used is reported and an empty one is returned, so that reading go
 
 from __future__ import annotations
 
+from contextlib import suppress
 from itertools import chain
 from typing import Any
 
@@ -53,8 +54,14 @@ def read_flat_points(value: Any, problems: Problems, *where: Where) -> Points:
 
 
 def is_outline(value: Any) -> bool:
-    """Whether a list `[x1, y1, …]` can be a polygon at all: one with fewer numbers than six cannot."""
-    return isinstance(value, list) and len(value) >= 6
+    """Whether a list `[x1, y1, …]` can be a polygon at all: a point, or a line along an axis, cannot."""
+    if not isinstance(value, list) or len(value) < 6:
+        return False
+    try:
+        xs, ys = value[::2], value[1::2]
+        return len(set(xs)) > 1 < len(set(ys)) and len(set(zip(xs, ys, strict=False))) > 2
+    except TypeError:  # no numbers, which is told by whoever reads them
+        return True
 
 
 def read_box(value: Any, problems: Problems, *where: Where) -> tuple[float, float, float, float]:
@@ -98,9 +105,13 @@ def read_flag(value: Any, problems: Problems, *where: Where) -> bool:
 
 
 def read_size(height: Any, width: Any) -> tuple[int, int] | None:
-    """Take the size that an annotation states if it is one; it is evidence only, so nothing is reported."""
-    if type(height) is int and type(width) is int and height > 0 and width > 0:
-        return height, width
+    """Take the size that an annotation states if it is one; it is evidence only, so nothing is reported.
+
+    Some tools write `640.0` or `"640"`.
+    """
+    with suppress(TypeError, ValueError, OverflowError):
+        sides = [round(float(side)) for side in (height, width) if type(side) is not bool]
+        return (sides[0], sides[1]) if len(sides) == 2 and min(sides) > 0 else None
     return None
 
 

@@ -47,6 +47,10 @@ def open_image(data: bytes, header: Header) -> Image.Image:
     if image.size[::-1] != header.size:
         raise Quarantine("corrupt", f"the header says {header.size} and the decoder {image.size[::-1]}")
     _verdict(image.load)
+    last = image.crop((0, max(0, image.height - 2), *image.size))  # of an interlaced picture, one of the two
+    blank = not np.asarray(last).reshape(last.height, -1).any(axis=1).all()
+    if blank and isinstance(header.structure, Png) and png.ends_early(data, header.structure):
+        raise Quarantine("truncated", "the pixels end before the last row")
     image.info["icc_profile"] = _icc_profile(data, header) or image.info.get("icc_profile")
     return image
 

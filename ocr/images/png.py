@@ -19,6 +19,10 @@ _XMP = b"XML:com.adobe.xmp\0"
 _RAW_EXIF = b"Raw profile type exif\0"
 _PRIVATE_TEXT = (_XMP, b"Raw profile type ")
 _GRAY, _PALETTE = 0, 3
+_SAMPLES = {_GRAY: 1, 2: 3, _PALETTE: 1, 4: 2, 6: 4}
+_AT_ONCE = ((0, 0, 1, 1),)
+_ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+"""Where the passes of a picture begin (x, y), and how far apart their columns and rows are."""
 _MOST_TEXT = 4 * 2**20
 _MOST_ICC = 16 * 2**20
 MAX_CHUNKS = 200_000
@@ -80,7 +84,7 @@ def parse(data: bytes) -> Png:
         chunks.append(Chunk(kind, position, end, sound))
         if not kind.isalpha() or (not sound and _decides(kind)):
             damage = damage or Damage("corrupt", f"the {kind!r} chunk at byte {position} is damaged")
-        if kind == b"acTL" and length >= 4:
+        if kind == b"acTL" and sound and length >= 4:
             (frames,) = struct.unpack_from(">I", data, position + 8)
         position = end
     return _with_header(data, chunks, frames, damage)
@@ -145,6 +149,20 @@ def picture(data: bytes, png: Png) -> bytes:
         if chunk.kind in _PICTURE:
             pieces.append(whole)
     return b"".join(pieces)
+
+
+def ends_early(data: bytes, png: Png) -> bool:
+    """Tell whether fewer rows are coded than the picture has; Pillow leaves the others black."""
+    needed = there = 0
+    for left, top, across, down in _ADAM7 if data[png.chunks[0].start + 20] else _AT_ONCE:
+        columns, rows = -(-(png.width - left) // across), -(-(png.height - top) // down)
+        if columns > 0 and rows > 0:
+            needed += rows * (1 + (columns * png.bits * _SAMPLES[png.colour] + 7) // 8)
+    inflater = zlib.decompressobj()
+    for chunk in png.chunks:
+        if chunk.kind == b"IDAT" and there < needed:
+            there += len(inflater.decompress(data[chunk.start + 8 : chunk.end - 4], needed - there))
+    return there < needed
 
 
 def has_metadata(data: bytes, png: Png) -> bool:

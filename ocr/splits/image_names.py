@@ -94,9 +94,13 @@ class ImageRoot:
     def _hint(self, name: str) -> str:
         """Name a file that differs from one that is missing only in ways that a person does not see."""
         if self._alike is None:
-            self._alike = {_folded(found): found for found in walk_files(Path(self._given), self._follow)}
-        found = self._alike.get(_folded(name))
-        return f"; {found!a} is, which differs in case or Unicode normalisation: rename one" if found else ""
+            found = list(walk_files(Path(self._given), self._follow))
+            self._alike = {
+                _folded(file.rpartition(".")[0]): file for file in found
+            }  # text labels name no suffix
+            self._alike |= {_folded(file): file for file in found}
+        alike = self._alike.get(_folded(name))
+        return f"; {alike!a} is, which differs in case or Unicode normalisation: rename one" if alike else ""
 
     def _is_inside(self, path: str) -> bool:
         if self._follow:

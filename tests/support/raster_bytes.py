@@ -192,10 +192,18 @@ def png(
     *,
     transparent: bytes | None = None,
     palette: NDArray[np.int64] | None = None,
+    interlaced: bool = False,
+    missing: int = 0,
 ) -> bytes:
-    """A PNG file of any colour type, with a tRNS chunk if that is wanted."""
-    head = struct.pack(">IIBBBBB", samples.shape[1], samples.shape[0], bits, colour, 0, 0, 0)
-    rows = b"".join(b"\0" + packed(row[None], bits, ">") for row in samples)
+    """A PNG file of any colour type, with a tRNS chunk if that is wanted; the last bytes may be missing."""
+    head = struct.pack(">IIBBBBB", samples.shape[1], samples.shape[0], bits, colour, 0, 0, interlaced)
+    passes = [samples]
+    if interlaced:
+        passes = [samples[::8, ::8], samples[::8, 4::8], samples[4::8, ::4], samples[::4, 2::4]]
+        passes += [samples[2::4, ::2], samples[::2, 1::2], samples[1::2]]
+    lines = [row[None] for part in passes if part.size for row in part]
+    rows = b"".join(b"\0" + packed(line, bits, ">") for line in lines)
+    rows = rows[: len(rows) - missing]
     chunks = [png_chunk(b"IHDR", head)]
     if palette is not None:
         chunks.append(png_chunk(b"PLTE", palette.astype(np.uint8).tobytes()))
