@@ -125,6 +125,7 @@ BROKEN = [
     ("icdar_polygon", "1,2,3,4,a"),
     ("icdar_polygon", f"{POLYGON},900,900,a"),  # a seventh point, or the text `900,900,a`
     ("icdar_polygon", "20,40,60,20,100,40,100,80,60,60,20,80#$#a"),
+    ("icdar_polygon", f"{POLYGON},1,234\n{POLYGON},a"),  # a seventh point, or an amount
     ("icdar_polygon", "20,40,40,60,20,100,40,100,80,60,60,20,80,a"),  # a number twice
     ("icdar", "100,50,50,200,50,200,80,100,80,a"),
     ("ctw1500", OFFSETS.replace(",100,", ",30,")),

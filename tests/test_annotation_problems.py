@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ocr.annotations import AnnotationError, read_annotations
+from ocr.annotations import AnnotationError, LabelOptions, read_annotations
 from pipeline.errors import ConfigError
 from tests.support.labels import lay_out, read_one
 
@@ -73,10 +73,11 @@ def test_a_file_that_cannot_be_used_says_why(data: bytes, tmp_path: Path) -> Non
 
 
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "labels.txt")
-    for path in (tmp_path, tmp_path / "labels.txt"):
-        with pytest.raises(AnnotationError, match="expected a regular file"):
-            read_annotations(path, tmp_path)
+    os.mkfifo(tmp_path / "a.txt")
+    with pytest.raises(AnnotationError, match="expected a regular file"):
+        read_annotations(tmp_path / "a.txt", tmp_path)
+    (problem,) = read_annotations(tmp_path, tmp_path).problems
+    assert problem.expected == "a regular file"
 
 
 def test_problems_are_many_and_still_readable(tmp_path: Path) -> None:
@@ -106,6 +107,14 @@ def test_one_file_of_a_folder_never_refuses_the_others(first: str, tmp_path: Pat
     (tmp_path / "gt/a.json").unlink()
     with pytest.raises(AnnotationError, match="expected"):
         read_annotations(tmp_path / "gt", tmp_path)
+
+
+def test_one_text_file_that_cannot_be_read_refuses_itself_alone(tmp_path: Path) -> None:
+    files = {"gt/0.txt": b"\xff", "gt/a.txt": b"1,2,3,2,3,4,1,4,a"}
+    lay_out(tmp_path, files)
+    (tmp_path / "gt/1.txt").symlink_to("nowhere")
+    read = read_annotations(tmp_path / "gt", tmp_path, "auto", LabelOptions(encoding="utf-8"))
+    assert [(image.file, len(image.problems)) for image in read.images] == [("0", 1), ("1", 1), ("a", 0)]
 
 
 def test_a_folder_without_labels(tmp_path: Path) -> None:

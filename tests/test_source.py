@@ -328,6 +328,16 @@ def test_a_missing_image_that_is_there_under_a_name_that_looks_alike(
     assert f"{there!a} is, which differs in case or Unicode normalisation" in verdict.reason
 
 
+def test_a_link_that_leads_nowhere_is_a_missing_image(data: Data) -> None:
+    data.add("a.jpg", None, QUAD)
+    (data.images / "a.jpg").symlink_to("nowhere.jpg")
+    verdict = data.samples()["a.jpg"].verdict
+    assert verdict is not None and verdict.code == "missing_image"
+    assert verdict.reason.endswith(
+        "a.jpg is not in the folder of images: the link of this name leads nowhere"
+    )
+
+
 def test_links_out_of_the_root_are_followed_where_that_is_asked_for(data: Data, tmp_path: Path) -> None:
     """Hugging Face's and DVC's caches: every file of a snapshot is a link to a blob elsewhere."""
     (tmp_path / "blobs").mkdir()

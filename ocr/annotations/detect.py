@@ -68,10 +68,11 @@ def _folder(labels: Labels, marks: Mapping[str, str]) -> str:
     texts = [path / name for name in names if name.lower().endswith(icdar.SUFFIXES)]
     jsons = [path / name for name in names if name.lower().endswith(".json")]
     for file in texts[:_LOOKED_AT]:
-        if any(icdar.is_word(line) for line in read_lines(file, labels)):
-            return "icdar"
-    for file in jsons[:_LOOKED_AT]:
         with suppress(AnnotationError):  # one that is broken is refused alone
+            if any(icdar.is_word(line) for line in read_lines(file, labels)):
+                return "icdar"
+    for file in jsons[:_LOOKED_AT]:
+        with suppress(AnnotationError):
             if _file(file, labels, marks) == "labelme":
                 return "labelme"
     if jsons:

@@ -50,15 +50,18 @@ def cut(raw: str) -> Line:
     return Line(raw, fields, _numbers(fields))
 
 
-def seems_damaged(line: Line, dialect: str, word: Word) -> bool:
+def seems_damaged(line: Line, dialect: str, word: Word, with_text: bool) -> bool:
     """Whether a line reads, but rather has a field too many or too few: coordinates stand in its text.
 
     `a,###` is no text. A number that begins a text is a coordinate where the line makes a quadrilateral
-    without one of two neighbours that are alike, or where it lies within a polygon.
+    without one of two neighbours that are alike, or where it lies within a polygon. Where other lines are
+    `with_text`, numbers up to the end of a polygon's line may be points or a text (`1,234`).
     """
     if word.text != IGNORED and unquoted(word.text.rpartition(",")[2]) == IGNORED:
         return True
     leading, rest = list(line.numbers), line.fields[2 * len(word.points) :]
+    if dialect == "icdar_polygon" and with_text and not rest and len(word.points) > 4:
+        return True
     if dialect == "icdar_polygon" and len(rest) > 1:
         low, high = word.points.min(axis=0), word.points.max(axis=0)
         numbers = [number for field in rest for number in _numbers([field])]

@@ -39,9 +39,10 @@ def read(labels: Labels) -> Iterator[AnnotatedImage]:
         labels.format = detect_dialect(str(labels.path), lines)
     elif labels.format in ("icdar", "receipts"):
         _tell_other_dialect(labels, lines)
+    with_text = any(len(line.fields) > len(line.numbers) // 2 * 2 for line in lines)
     for file, names, found in files:
         if isinstance(found, list):
-            yield _image(file, names, found, labels.format)
+            yield _image(file, names, found, labels.format, with_text)
         else:
             yield AnnotatedImage(names[0], (), problems=found)
 
@@ -78,18 +79,18 @@ def _image_names(stem: str, by_stem: Mapping[str, list[str]]) -> list[str]:
     return [plain]
 
 
-def _image(file: Path, names: list[str], lines: Numbered, format: str) -> AnnotatedImage:
+def _image(file: Path, names: list[str], lines: Numbered, format: str, with_text: bool) -> AnnotatedImage:
     problems = Problems(str(file), "")
     if len(names) > 1:
         problems.note("the file", f"one image of this name in {names[0]!r} and its like", str(names))
-    words = tuple(_word(line, format, problems, number) for number, line in lines)
+    words = tuple(_word(line, format, with_text, problems, number) for number, line in lines)
     return AnnotatedImage(names[0], words, None, problems.found())
 
 
-def _word(line: Line, format: str, problems: Problems, number: int) -> Word:
+def _word(line: Line, format: str, with_text: bool, problems: Problems, number: int) -> Word:
     read_line, expected = DIALECTS[format]
     word = read_line(line)
-    if word is None or seems_damaged(line, format, word):
+    if word is None or seems_damaged(line, format, word, with_text):
         problems.note(f"line {number}", expected, repr(line.raw[:80]))
         return Word(NO_POINTS, "", False)
     return word

@@ -100,6 +100,8 @@ class ImageRoot:
             }  # text labels name no suffix
             self._alike |= {_folded(file): file for file in found}
         alike = self._alike.get(_folded(name))
+        if alike == name:
+            return ": the link of this name leads nowhere"
         return f"; {alike!a} is, which differs in case or Unicode normalisation: rename one" if alike else ""
 
     def _is_inside(self, path: str) -> bool:
