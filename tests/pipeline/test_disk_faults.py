@@ -1,0 +1,192 @@
+"""Broken, full and read-only disks at every scripted place: one error, and the rerun finishes."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from pipeline import failpoints, files, workspace
+from pipeline.errors import PipelineError
+from pipeline.execution import ExecutorConfig, assembly
+from pipeline.runner import run_stages
+from pipeline.workspace import exclusive
+from tests.support.toy import (
+    CONTEXT,
+    RUN_POINTS,
+    STAGES,
+    Read,
+    Silent,
+    assert_published_is_whole,
+    clean_digests,
+    computed_by,
+    edit,
+    make_pipeline,
+    run,
+    tree,
+    write,
+)
+
+
+@pytest.mark.parametrize("fault", ["enospc", "eio", "short"])
+@pytest.mark.parametrize("point", RUN_POINTS)
+def test_broken_disk_is_one_error_and_the_rerun_finishes(
+    raw: Path, tmp_path: Path, point: str, fault: str
+) -> None:
+    work = tmp_path / "work"
+    run(raw, work)
+    edit(raw)
+    wanted = clean_digests(raw, tmp_path / "clean")
+    failpoints.arm(f"{point}:2:{fault}")
+    if fault == "short":  # a write that stops early is continued
+        run(raw, work)
+    else:
+        with pytest.raises(PipelineError, match="rerun continues"):
+            run(raw, work)
+    assert failpoints.visits() >= 2
+    failpoints.arm("")
+    assert_published_is_whole(work)
+    assert clean_digests(raw, work) == wanted
+
+
+@pytest.mark.parametrize(
+    ("script", "left"),
+    [
+        ("record.write:3:eio", 6),  # the memory of file hashes is the first record, that of a task the next
+        ("assemble.link:4:eio", 7),  # each raw file is linked when it is computed, and once more later
+        ("assemble.link:14:eio", 0),
+        ("manifest.write:1:eio", 0),
+        ("fsync:1:eio", 0),
+        ("publish.rename:1:eio", 0),
+        ("publish.rename:2:eio", 0),
+    ],
+)
+def test_finished_chunks_are_kept(
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, left: int
+) -> None:
+    """Wherever a run ended, in computing, assembling or publishing, nothing is computed twice."""
+    write(raw, c="good luck", **{f"n{i}": f"sample {i}" for i in range(6)})
+    failpoints.arm(script)
+    with pytest.raises(PipelineError):
+        run(raw, tmp_path / "work", ["read"], ExecutorConfig(kind="serial", batch=4))
+    failpoints.arm("")
+    computed = computed_by(Read, monkeypatch)
+    found = run(raw, tmp_path / "work", ["read"])
+    assert len(computed) == left
+    assert found["read"].digest == run(raw, tmp_path / "clean", ["read"])["read"].digest
+    assert_published_is_whole(tmp_path / "work")
+
+
+@pytest.mark.parametrize(
+    ("script", "place"),
+    [
+        ("chunk.write:4:eio", ".staging/paint/*.picture"),
+        ("chunk.write:4:eio", ".staging/paint/*.records"),
+        ("manifest.write:1:eio", ".generations/paint/.building/picture/c.*"),
+    ],
+)
+def test_a_finished_chunk_that_a_power_cut_emptied_is_computed_again(
+    raw: Path, tmp_path: Path, script: str, place: str
+) -> None:
+    work = tmp_path / "work"
+    run(raw, work, ["read"])
+    failpoints.arm(script)
+    with pytest.raises(PipelineError):
+        run(raw, work, ["paint"])
+    failpoints.arm("")
+    next((work / "val").glob(place)).write_bytes(b"")
+    rerun = run(raw, work, ["paint"])["paint"]
+    assert rerun.digest == clean_digests(raw, tmp_path / "clean")["paint"]
+    assert_published_is_whole(work)
+
+
+def test_what_is_copied_for_want_of_links_is_synced(
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files of the old generation are on the disk, and copies of them are not."""
+
+    def refuse(self: Path, target: Path) -> None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS), str(self))
+
+    def sync_and_tell(path: Path) -> None:
+        synced.append(path.as_posix())
+        files.sync(path)
+
+    synced: list[str] = []
+    monkeypatch.setattr(Path, "hardlink_to", refuse)
+    monkeypatch.setattr(
+        assembly, "sync_all", lambda folder, names: [sync_and_tell(folder / name) for name in names]
+    )
+    run(raw, tmp_path / "work")
+    edit(raw)
+    synced.clear()
+    run(raw, tmp_path / "work")
+    for name in STAGES:
+        building = tmp_path / f"work/val/.generations/{name}/.building"
+        assert {f"{building}/{file}" for file in tree(tmp_path / f"work/val/{name}.zarr")} <= set(synced)
+    assert_published_is_whole(tmp_path / "work")
+
+
+def test_a_first_run_syncs_the_folders_that_it_makes(
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[Path] = []
+    monkeypatch.setattr(workspace, "sync", synced.append)
+    run(raw, tmp_path / "work", ["read"])
+    made = {tmp_path / "work" / name for name in ("", "val", "val/.generations", "val/.generations/read")}
+    assert made <= set(synced)
+
+
+def test_staging_deleted_under_a_run_is_one_error(raw: Path, tmp_path: Path) -> None:
+    pipeline = make_pipeline(raw, tmp_path / "work")
+
+    class Saboteur(Silent):
+        def begin(self, split: str, stage: str, samples: int):  # type: ignore[no-untyped-def]
+            shutil.rmtree(pipeline.workspace.folder)
+            return super().begin(split, stage, samples)
+
+    with pytest.raises(PipelineError, match="rerun continues"):
+        list(run_stages(pipeline, ["read"], ExecutorConfig(kind="serial"), Saboteur()))
+    run(raw, tmp_path / "work")
+
+
+def test_full_disk_is_seen_before_the_stage_starts(
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=100))
+    with pytest.raises(PipelineError, match="paint of split val needs about"):
+        run(raw, tmp_path / "work")
+
+
+def test_finished_chunks_need_no_room(raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that holds a stage once lets a run continue that was killed when it was nearly done."""
+    run(raw, tmp_path / "work", ["read"])
+    failpoints.arm("manifest.write:1:eio")
+    with pytest.raises(PipelineError, match="rerun continues"):
+        run(raw, tmp_path / "work", ["paint"])
+    failpoints.arm("")
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=0))
+    assert run(raw, tmp_path / "work", ["paint"])["paint"].accepted == 3
+
+
+def test_read_only_folder_is_a_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "work").mkdir(mode=0o500)
+    tmp_path.chmod(0o755)
+    child = CONTEXT.Process(target=_refused_as_nobody, args=(tmp_path,))
+    child.start()
+    child.join()
+    assert child.exitcode == 0
+
+
+def _refused_as_nobody(folder: Path) -> None:
+    os.chdir(folder)  # its parents may be closed to nobody
+    if os.geteuid() == 0:  # who writes anywhere
+        os.setgroups([])
+        os.setgid(65534)
+        os.setuid(65534)
+    with pytest.raises(PipelineError, match="cannot be written"), exclusive(Path("work"), "run"):
+        pass

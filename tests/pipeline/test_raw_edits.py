@@ -1,0 +1,67 @@
+"""Raw files that change, move or go bad: no edit is missed, and nothing else is read again."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import PipelineError
+from pipeline.store import open_store
+from tests.support.toy import STAGES, make_pipeline, outlook, run, write
+
+
+def test_nothing_accepted_publishes_nothing(raw: Path, tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    run(raw, work)
+    before = open_store(work / "val/read.zarr").path
+    for path in raw.glob("*.txt"):
+        write(raw, **{path.stem: "bad"})
+    with pytest.raises(PipelineError, match="accepted none of the 4 samples"):
+        run(raw, work)
+    assert open_store(work / "val/read.zarr").path == before
+
+
+@pytest.mark.parametrize("restore_mtime", [False, True])
+def test_no_edit_is_missed(raw: Path, tmp_path: Path, restore_mtime: bool) -> None:
+    """Same size, within the clock's resolution, even with the old mtime put back."""
+    work = tmp_path / "work"
+    path = raw / "b.txt"
+    for text in ("23456", "34567", "45678"):
+        before = path.stat()
+        path.write_text(text)
+        if restore_mtime:
+            os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+        run(raw, work)
+        store = open_store(work / "val/read.zarr")
+        assert bytes(store.value("lines", store.rows["b.txt"])[0]).decode() == text
+
+
+def test_unchanged_files_are_not_hashed_again(
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    later = time.time_ns() + 60 * 10**9
+    work = tmp_path / "work"
+    run(raw, work)
+    monkeypatch.setattr(time, "time_ns", lambda: later)
+    for hashed in (4, 0):
+        pipeline = make_pipeline(raw, work)
+        outlook(pipeline, "read")
+        assert pipeline.hashes.hashed == hashed
+    os.utime(raw / "a.txt")
+    pipeline = make_pipeline(raw, work)
+    assert outlook(pipeline, "read").state == "fresh"
+    assert pipeline.hashes.hashed == 1
+    pipeline = make_pipeline(raw, work, rehash=True)
+    outlook(pipeline, "read")
+    assert pipeline.hashes.hashed == 4
+
+
+def test_moved_root_reruns_nothing(raw: Path, tmp_path: Path) -> None:
+    run(raw, tmp_path / "work")
+    moved = tmp_path / "elsewhere"
+    raw.rename(moved)
+    results = run(moved, tmp_path / "work")
+    assert [results[name].computed for name in STAGES] == [0, 0, 0]
