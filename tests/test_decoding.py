@@ -1,33 +1,20 @@
-"""Pixels on the canvas: against Pillow as the referee, and a verdict for everything else."""
+"""Decoded pixels: against Pillow as the referee, and a verdict for everything else."""
 
 from __future__ import annotations
 
-import hashlib
 import io
-import os
-import subprocess
-import sys
-import threading
-from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
-from pydantic import ValidationError
 
-from ocr.geometry import letterbox, transform_points
 from ocr.images import Limits, pillow, read_header, turbo
 from ocr.preprocess import DecodeParams, decode_upright
 from pipeline.errors import ConfigError, PipelineError, Quarantine
-from pipeline.stage import FileContent, Inputs
-from stages import Decode
 from tests.support import image_bytes as made
+from tests.support.decoding import COLOUR, LARGE, verdict
 
-COLOUR = Image.fromarray(made.picture())
 SOFT = Image.fromarray(made.picture(32, 48, seed=3)[..., 0])
 
 
@@ -43,13 +30,6 @@ def by_pillow(data: bytes) -> NDArray[np.uint8]:
     if "A" in image.getbands() or "transparency" in image.info:
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
     return np.asarray(image.convert("RGB"))
-
-
-def verdict(data: bytes, **params: object) -> str:
-    with pytest.raises(Quarantine) as caught:
-        decode_upright(data, DecodeParams(**params))
-    assert caught.value.reason
-    return caught.value.code
 
 
 TABLE: dict[str, tuple[bytes, str]] = {
@@ -167,69 +147,6 @@ def test_pillows_own_limit_gives_way_to_ours_and_to_nothing_else(monkeypatch: py
     assert Image.MAX_IMAGE_PIXELS == 100
 
 
-def cut(data: bytes, share: float) -> bytes:
-    return data[: int(len(data) * share)]
-
-
-LARGE = made.jpeg(made.picture(64, 96), quality=95)
-DAMAGED = made.with_damaged_scan(LARGE)
-
-
-@pytest.mark.parametrize(
-    ("data", "code"),
-    [
-        (cut(LARGE, 0.7), "truncated"),
-        (cut(LARGE, 0.7) + b"\xff\xd9", "corrupt"),  # the end was put back
-        (DAMAGED, "corrupt"),
-        (cut(made.jpeg(made.picture(64, 96), progressive=True), 0.8), "truncated"),
-        (made.with_damaged_scan(made.save(COLOUR.convert("CMYK"), "JPEG", quality=95)), "corrupt"),
-        (cut(made.save(COLOUR, "PNG"), 0.7), "truncated"),
-        (made.save(COLOUR, "PNG").replace(b"IDAT", b"IDAT\xff", 1), "truncated"),
-        (cut(made.save(COLOUR, "WEBP"), 0.7), "truncated"),
-        (cut(made.save(COLOUR, "TIFF"), 0.7), "truncated"),
-        (cut(made.save(COLOUR, "BMP"), 0.7), "truncated"),
-        (made.with_size(made.jpeg(), 2000, 2000), "corrupt"),  # far fewer pixels than the header says
-        (made.png_bomb(4000, 4000), "truncated"),
-        (made.with_exif(made.jpeg(), made.oriented(6)), "not_upright"),
-    ],
-)
-def test_damage_is_a_verdict_every_time(data: bytes, code: str) -> None:
-    for _ in range(3):
-        assert verdict(data) == code
-
-
-def test_damage_in_some_bytes_is_found_wherever_libjpeg_finds_it() -> None:
-    found = 0
-    for position in range(LARGE.index(b"\xff\xda") + 20, len(LARGE) - 10, 40):
-        data = LARGE[:position] + b"\xff\x00\xff\x00" + LARGE[position + 4 :]
-        warning = turbo.load().decode(data, (64, 96)).warning
-        found += warning is not None
-        if warning:
-            assert verdict(data) == "corrupt"
-    assert found > 10
-
-
-def test_an_image_is_decoded_as_if_it_were_the_first() -> None:
-    without_tables = made.without_segment(made.without_segment(LARGE, 0xDB), 0xDB)
-    broken = LARGE[:20] + b"\xff\xdb\x00\x43\x0f" + LARGE[25:]  # a bogus table number ends the header
-    good = decode_upright(LARGE, DecodeParams())
-    for data in (broken, made.with_segments(LARGE, b"\xff\xd8"), DAMAGED, without_tables):
-        assert verdict(data) == "corrupt"
-        np.testing.assert_array_equal(decode_upright(LARGE, DecodeParams()).image, good.image)
-        assert verdict(data) == "corrupt"  # not with the tables of the good one
-
-
-def test_accepted_damage_is_recorded() -> None:
-    accept = DecodeParams(canvas=(64, 96), on_corrupt="accept")
-    assert decode_upright(DAMAGED, accept).decoder.startswith("turbojpeg accepted_corrupt@Corrupt-JPEG-data")
-    result = decode_upright(cut(LARGE, 0.7), accept)
-    assert result.decoder.startswith("turbojpeg accepted_truncated@no-EOI-marker")
-    whole = decode_upright(LARGE, accept)
-    assert whole.decoder == "turbojpeg"
-    np.testing.assert_array_equal(result.image[:, :16], whole.image[:, :16])  # what came before the damage
-    assert verdict(made.jpeg()[:100], on_corrupt="accept") == "truncated"  # nothing there to accept
-
-
 @pytest.fixture
 def no_library(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing() -> turbo.Library:
@@ -285,123 +202,6 @@ def test_a_profile_that_cannot_be_used_is_a_verdict_where_it_would_be_used() -> 
         data = made.jpeg(icc_profile=profile)
         decode_upright(data, DecodeParams())
         assert verdict(data, icc_to_srgb=True) == "bad_icc_profile"
-
-
-@given(
-    st.integers(1, 300), st.integers(1, 300), st.integers(1, 64), st.integers(1, 64),
-    st.sampled_from(["bottom_right", "center"]),
-)  # fmt: skip
-@settings(max_examples=40, deadline=None)
-def test_the_image_lies_where_the_matrix_says_and_padding_around_it(
-    height: int, width: int, canvas_height: int, canvas_width: int, padding: str
-) -> None:
-    data = made.save(Image.new("RGB", (width, height), (200, 100, 50)), "PNG")
-    canvas = (canvas_height, canvas_width)
-    result = decode_upright(data, DecodeParams(canvas=canvas, padding=padding, pad_value=7))  # type: ignore[arg-type]
-    assert result.image.shape == (3, *canvas)
-    assert result.image.dtype == np.uint8
-    assert result.image.flags.c_contiguous
-    (left, top), (right, bottom) = (
-        transform_points(result.matrix, [(0, 0), (width, height)]).round().astype(int)
-    )
-    inside = np.zeros(canvas, dtype=bool)
-    inside[top:bottom, left:right] = True
-    assert (result.image[:, inside] == np.array([[200], [100], [50]])).all()
-    assert (result.image[:, ~inside] == 7).all()
-
-
-def assert_within_a_level_of_pillow(path: Path) -> None:
-    result = decode_upright(path.read_bytes(), DecodeParams())
-    image = Image.open(path).convert("RGB")
-    box = letterbox(image.size[::-1], (640, 640))
-    expected = np.asarray(image.resize((box.width, box.height), Image.Resampling.BILINEAR))
-    got = result.image[:, : box.height, : box.width].transpose(1, 2, 0)
-    assert np.abs(got.astype(np.int16) - expected).max() <= 1
-
-
-def test_receipts_are_within_a_level_of_pillow(receipts: Path) -> None:
-    for path in sorted(receipts.glob("img/*.jpg"))[:20]:
-        assert_within_a_level_of_pillow(path)
-
-
-@pytest.mark.slow
-def test_all_receipts_are_within_a_level_of_pillow(receipts: Path) -> None:
-    for path in sorted(receipts.glob("img/*.jpg"))[20:]:
-        assert_within_a_level_of_pillow(path)
-
-
-def test_safe_scaling_decodes_small_and_leaves_twice_the_target(
-    receipts: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[int] = []
-    decode: Callable[..., turbo.Pixels] = turbo.Library.decode
-
-    def spy(self: turbo.Library, data: bytes, size: tuple[int, int], eighths: int = 8, cmyk: bool = False):  # type: ignore[no-untyped-def]
-        asked.append(eighths)
-        return decode(self, data, size, eighths, cmyk)
-
-    monkeypatch.setattr(turbo.Library, "decode", spy)
-    small, large = (receipts / "img" / name for name in ("000.jpg", "531.jpg"))
-    for path, expected in ((small, 8), (large, 2)):
-        data = path.read_bytes()
-        full = decode_upright(data, DecodeParams())
-        safe = decode_upright(data, DecodeParams(dct_scaling="safe"))
-        assert asked[-2:] == [8, expected]
-        np.testing.assert_array_equal(full.matrix, safe.matrix)
-        difference = np.abs(full.image.astype(np.int16) - safe.image)
-        assert difference.mean() < 0.5
-        assert (difference.max() == 0) == (expected == 8)
-
-
-def test_threads_and_processes_and_processors_give_the_same_bytes(receipts: Path) -> None:
-    path = receipts / "img" / "000.jpg"
-    digest = hashlib.sha256(decode_upright(path.read_bytes(), DecodeParams()).image.tobytes()).hexdigest()
-    seen: list[str] = []
-
-    def work() -> None:
-        for _ in range(3):
-            image = decode_upright(path.read_bytes(), DecodeParams()).image
-            seen.append(hashlib.sha256(image.tobytes()).hexdigest())
-
-    threads = [threading.Thread(target=work) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert seen == [digest] * 12
-
-    code = (
-        "import sys, hashlib, pathlib; from ocr.preprocess.decode import DecodeParams, decode_upright\n"
-        "image = decode_upright(pathlib.Path(sys.argv[1]).read_bytes(), DecodeParams()).image\n"
-        "print(hashlib.sha256(image.tobytes()).hexdigest())"
-    )
-    # Without AVX2, torch and libjpeg-turbo take other code paths.
-    plain = {**os.environ, "ATEN_CPU_CAPABILITY": "default", "JSIMD_FORCENONE": "1", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", code, str(path)]
-    run = subprocess.run(command, env=plain, capture_output=True, text=True, check=True)
-    assert run.stdout.strip() == digest
-
-
-def test_the_stage_gives_what_it_declares() -> None:
-    stage = Decode(canvas=(64, 80))
-    upright = FileContent("a.jpg", LARGE)
-    size = np.array([64, 96], dtype=np.int32)
-    values = stage.compute(Inputs("a.jpg", None, {"canonicalize": {"upright": upright, "size": size}}))
-    assert list(values) == [field.name for field in stage.fields()]
-    image, matrix, decoder = values.values()
-    assert (image.shape, image.dtype) == ((3, 64, 80), np.uint8)
-    assert (matrix.shape, matrix.dtype) == ((3, 3), np.float64)
-    assert decoder == "turbojpeg"
-    assert {"libjpeg-turbo", "Pillow", "torch"} == set(stage.libraries())
-    assert "libjpeg-turbo" not in Decode(use_turbojpeg=False).libraries()
-
-
-@pytest.mark.parametrize(
-    "wrong", [{"canvas": (0, 640)}, {"pad_value": 256}, {"dct_scaling": "fast"}, {"max_pixels": 0}]
-)
-def test_parameters_out_of_range_are_refused(wrong: dict[str, object]) -> None:
-    with pytest.raises(ValidationError):
-        DecodeParams(**wrong)  # type: ignore[arg-type]
 
 
 def test_a_verdict_is_no_failure_of_the_program() -> None:

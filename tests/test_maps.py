@@ -2,61 +2,29 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import pytest
-from pydantic import ValidationError
 
-from ocr.maps import MapParams, Maps, PolygonFate, build_maps, shape_polygons
-
-HEIGHT, WIDTH = 160, 240
-LOW, HIGH = np.float32(0.3), np.float32(0.7)
-Points = npt.NDArray[np.float64]
-
-
-def draw(
-    *polygons: Any, ignore: Any = None, canvas: tuple[int, int] = (HEIGHT, WIDTH), **params: Any
-) -> Maps:
-    """Draw polygons, none ignored unless told, on a canvas of 160 × 240 unless told."""
-    flags = [False] * len(polygons) if ignore is None else ignore
-    return build_maps(list(polygons), flags, *canvas, MapParams(**params))
-
-
-def box(left: float, top: float, right: float, bottom: float) -> Points:
-    return np.array([[left, top], [right, top], [right, bottom], [left, bottom]], float)
-
-
-def pixels(left: int, top: int, right: int, bottom: int, canvas: tuple[int, int] = (HEIGHT, WIDTH)) -> Any:
-    """A map that is 1 from column left to right and row top to bottom, both included."""
-    plane = np.zeros((1, *canvas), np.uint8)
-    plane[0, top : bottom + 1, left : right + 1] = 1
-    return plane
-
-
-def assert_same(one: Maps, other: Maps) -> None:
-    for name in ("prob_map", "prob_mask", "thresh_map", "thresh_mask"):
-        np.testing.assert_array_equal(getattr(one, name), getattr(other, name), err_msg=name)
-
-
-def assert_nothing_drawn(maps: Maps) -> None:
-    assert not maps.prob_map.any()
-    assert maps.prob_mask.all()
-    assert (maps.thresh_map == LOW).all()
-    assert not maps.thresh_mask.any()
-
-
-def assert_only_masked(maps: Maps, region: Any) -> None:
-    np.testing.assert_array_equal(maps.prob_mask, 1 - region)
-    assert not maps.prob_map.any()
-    assert (maps.thresh_map == LOW).all()
-    assert not maps.thresh_mask.any()
+from ocr.maps import PolygonFate, shape_polygons
+from tests.support.drawn_maps import (
+    HEIGHT,
+    HIGH,
+    LOW,
+    RECTANGLE,
+    SLANTED,
+    WIDTH,
+    Points,
+    assert_nothing_drawn,
+    assert_only_masked,
+    assert_same,
+    box,
+    draw,
+    pixels,
+)
 
 
 def test_no_polygons() -> None:
@@ -86,10 +54,6 @@ def test_rectangle_of_100_by_40() -> None:
     assert mask[48:113, 100:201].all() and mask[60:101, 88:213].all()
     assert mask.sum() < 65 * 125 and not mask[48, 88]  # its corners are round
     assert not mask[:48].any() and not mask[113:].any() and not mask[:, :88].any() and not mask[:, 213:].any()
-
-
-RECTANGLE = box(100, 60, 200, 100)
-SLANTED = np.array([[40, 40], [140, 60], [140, 100], [40, 80]], float)
 
 
 @pytest.mark.parametrize(
@@ -274,56 +238,6 @@ def test_ignored_over_kept() -> None:
     np.testing.assert_array_equal(maps.thresh_map, draw(kept).thresh_map)
 
 
-def test_the_full_canvas() -> None:
-    # A = 7200, L = 360, D = 16.8.
-    canvas = (61, 121)
-    maps = draw(box(0, 0, 120, 60), canvas=canvas)
-    np.testing.assert_array_equal(maps.prob_map, pixels(17, 17, 103, 43, canvas))
-    assert maps.thresh_mask.all()
-    field = maps.thresh_map[0]
-    assert all((border == HIGH).all() for border in (field[0], field[-1], field[:, 0], field[:, -1]))
-
-
-@pytest.mark.parametrize(
-    ("past", "clamped"),
-    [
-        (box(-40, 20, 60, 60), box(0, 20, 60, 60)),
-        (box(200, 20, 300, 60), box(200, 20, 239, 60)),
-        (box(20, -30, 120, 30), box(20, 0, 120, 30)),
-        (box(20, 120, 120, 200), box(20, 120, 120, 159)),
-        (box(-1e9, -1e9, 1e9, 1e9), box(0, 0, 239, 159)),
-    ],
-    ids=["left", "right", "top", "bottom", "all"],
-)
-def test_past_a_border_is_clamped(past: Points, clamped: Points) -> None:
-    maps = draw(past)
-    assert_same(maps, draw(clamped))
-    assert maps.prob_map.any()
-
-
-def test_three_hundred_polygons() -> None:
-    # Each 10 × 8: A = 80, L = 36, D = 1.87, kernel 7 × 5 pixels.
-    corners = [(12 * column, 10 * row) for row in range(15) for column in range(20)]
-    maps = draw(*[box(x, y, x + 10, y + 8) for x, y in corners])
-    np.testing.assert_array_equal(maps.prob_map, sum(pixels(x + 2, y + 2, x + 8, y + 6) for x, y in corners))
-
-
-@pytest.mark.slow
-def test_five_thousand_points() -> None:
-    # A circle of radius 60: D = 0.84 · 60 / 2 = 25.2.
-    angle = np.linspace(0, 2 * np.pi, 5000, endpoint=False)
-    maps = draw(np.stack([100 + 60 * np.cos(angle), 80 + 60 * np.sin(angle)], axis=1))
-    ys, xs = np.mgrid[:HEIGHT, :WIDTH]
-    radius = np.hypot(xs - 100, ys - 80)
-    assert maps.prob_map[0][radius < 33.5].all() and not maps.prob_map[0][radius > 36.5].any()
-    expected = 0.7 - 0.4 * np.clip(np.abs(radius - 60) / 25.2, 0, 1)
-    np.testing.assert_allclose(maps.thresh_map[0], expected, atol=2e-3)
-
-
-def test_a_canvas_of_one_pixel() -> None:
-    assert_nothing_drawn(draw(box(-5, -5, 5, 5), canvas=(1, 1)))
-
-
 def test_euclidean_distance_differs_where_the_angle_is_acute() -> None:
     # D = 12. Where the angle is obtuse, inside and out, and beyond a corner, both agree.
     db, true = draw(box(20, 20, 120, 60)), draw(box(20, 20, 120, 60), distance="euclidean")
@@ -335,73 +249,3 @@ def test_euclidean_distance_differs_where_the_angle_is_acute() -> None:
     assert true.thresh_map[0, 10, 21] == pytest.approx(0.7 - 0.4 * 10 / 12, abs=1e-7)
     assert db.thresh_map[0, 10, 21] == pytest.approx(0.7 - 0.4 * np.sqrt(101) / 12, abs=1e-7)
     assert (true.thresh_map >= db.thresh_map).all()
-
-
-def test_thresholds_scale_the_field() -> None:
-    maps = draw(RECTANGLE, thresh_min=0.0, thresh_max=1.0)
-    assert maps.thresh_map[0, 66, 150] == pytest.approx(0.5, abs=1e-7)
-    assert maps.thresh_map.min() == 0 and maps.thresh_map.max() == 1
-
-
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_a_coordinate_that_is_not_finite_is_an_error_that_names_the_polygon(bad: float) -> None:
-    broken = box(10, 10, 90, 50)
-    broken[2, 1] = bad
-    with pytest.raises(ValueError, match="polygon 1 has the point"):
-        draw(RECTANGLE, broken, RECTANGLE)
-
-
-def test_malformed_arguments_are_errors() -> None:
-    with pytest.raises(ValueError, match="polygon 1 has shape"):
-        draw(RECTANGLE, np.zeros((4, 3)))
-    with pytest.raises(ValueError, match="ignore flags"):
-        draw(RECTANGLE, ignore=[])
-    with pytest.raises(ValueError, match="canvas"):
-        draw(RECTANGLE, canvas=(0, 10))
-
-
-@pytest.mark.parametrize(
-    "params",
-    [
-        {"shrink_ratio": 0.0},
-        {"shrink_ratio": 1.0},
-        {"shrink_ratio": -0.4},
-        {"shrink_ratio": 1.5},
-        {"thresh_min": 0.7},
-        {"thresh_min": 0.8, "thresh_max": 0.3},
-        {"thresh_max": 1.1},
-        {"min_text_size": -1},
-        {"parts": "some"},
-        {"distance": "manhattan"},
-        {"shrink": 0.4},
-    ],
-)
-def test_parameters_out_of_range_are_refused(params: dict[str, Any]) -> None:
-    with pytest.raises(ValidationError):
-        MapParams(**params)
-
-
-def test_arguments_are_left_alone() -> None:
-    polygons = [RECTANGLE.copy() - 60.5, SLANTED.copy()[::-1]]
-    before = [polygon.copy() for polygon in polygons]
-    flags = np.array([0, 1], np.uint8)
-    for array in (*polygons, flags):
-        array.flags.writeable = False
-    draw(*polygons, ignore=flags)
-    assert all(np.array_equal(polygon, was) for polygon, was in zip(polygons, before, strict=True))
-
-
-def test_threads_give_what_one_gives() -> None:
-    random = np.random.default_rng(0)
-    samples = [
-        [SLANTED * random.uniform(0.4, 1) + random.uniform(-20, 60, 2) for _ in range(8)] for _ in range(24)
-    ]
-    alone = [draw(*sample) for sample in samples]
-    with ThreadPoolExecutor(4) as pool:
-        for one, other in zip(alone, pool.map(lambda sample: draw(*sample), samples), strict=True):
-            assert_same(one, other)
-
-
-def test_importing_the_stage_does_not_import_numba() -> None:
-    code = "import sys, stages.maps; sys.exit('numba' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
