@@ -9,12 +9,9 @@ from typing import Any
 import pytest
 
 from ocr.training import LossLines
-from tests.support.pages import loader, module, sample_of, trainer
+from tests.support.pages import LIGHTNING_WARNS, loader, module, sample_of, trainer
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::lightning_fabric.utilities.warnings.PossibleUserWarning"),
-    pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning"),
-]
+pytestmark = LIGHTNING_WARNS
 
 
 class Told:

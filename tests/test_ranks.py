@@ -15,12 +15,9 @@ import torch
 
 from ocr.model import DetectorOutput
 from ocr.training import OverlapParams
-from tests.support.pages import MEAN, SIDE, STD, Batch, loader, module, sample_of, trainer
+from tests.support.pages import LIGHTNING_WARNS, MEAN, SIDE, STD, Batch, loader, module, sample_of, trainer
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::lightning_fabric.utilities.warnings.PossibleUserWarning"),
-    pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning"),
-]
+pytestmark = LIGHTNING_WARNS
 SHARES = {1: [range(5)], 2: [range(2), range(2, 5)]}
 """Of five samples, in batches of two: the second rank has a batch more, and its last one is short."""
 

@@ -7,12 +7,14 @@ from typing import Any
 
 import cv2
 import numpy as np
+import pytest
 import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
 
 from ocr.geometry import letterbox, transform_points
 from ocr.maps import MapParams, build_maps
+from ocr.model import DetectorOutput
 from ocr.params import DetectorIdentity, DetectorParams, DetectorSettings
 from ocr.training import DetectorModule
 
@@ -22,6 +24,12 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 WORDS = ("TOTAL", "4.20", "MILK", "BREAD", "CASH")
 TINY = DetectorParams(backbone="tiny", neck_channels=64)
 Batch = dict[str, Any]
+LIGHTNING_WARNS = [
+    # Lightning's advice: few workers, a training without validation.
+    pytest.mark.filterwarnings("ignore::lightning_fabric.utilities.warnings.PossibleUserWarning"),
+    # Lightning's own use of torch's pytrees.
+    pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning"),
+]
 
 
 def sample_of(seed: int, side: int = SIDE) -> Batch:
@@ -96,3 +104,20 @@ def trainer(folder: Path, **settings: Any) -> pl.Trainer:
             **settings,
         }
     )
+
+
+def seeing(samples: list[Batch], monkeypatch: pytest.MonkeyPatch, **settings: Any) -> DetectorModule:
+    """A detector that sees the truth in all pages but the third, where it sees nothing."""
+    detector = module(SIDE, **settings)
+    truth = torch.stack([sample["prob_maps"] for sample in samples]).float()
+    truth[2] = 0
+    seen = 0
+
+    def forward(images: torch.Tensor) -> DetectorOutput:
+        nonlocal seen
+        first, seen = seen, (seen + len(images)) % len(truth)
+        logits = 20 * (truth[first : first + len(images)] - 0.5)
+        return DetectorOutput(logits, -logits)
+
+    monkeypatch.setattr(detector.model, "forward", forward)
+    return detector

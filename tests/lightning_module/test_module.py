@@ -1,12 +1,8 @@
-"""The Lightning module: it learns, normalises on the device, and its checkpoints say what they hold."""
+"""The Lightning module: it learns, normalises on the device, and sees no number that is none."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import nullcontext
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,55 +10,28 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
-from ocr.maps import MapParams
 from ocr.model import DetectorOutput
-from ocr.preprocess import TensorParams
-from ocr.training import AugmentParams, DetectorModule, OptimizerParams, one_cycle, read_checkpoint
+from ocr.training import AugmentParams, OptimizerParams, one_cycle
 from pipeline.errors import ConfigError, PipelineError
 from tests.support.pages import (
+    LIGHTNING_WARNS,
     MEAN,
     SIDE,
     STD,
-    TINY,
     Batch,
     collate,
-    identity,
     loader,
     module,
     sample_of,
     trainer,
 )
-from warmstore.configuration import ModelConfig, TrainingConfig
-from warmstore.workflows import trained_detector
 
-pytestmark = [
-    # Lightning's advice: few workers, a training without validation.
-    pytest.mark.filterwarnings("ignore::lightning_fabric.utilities.warnings.PossibleUserWarning"),
-    # Lightning's own use of torch's pytrees.
-    pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning"),
-]
-
-
-GREY = identity(mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.4))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """These tensors are too small to share: threads would wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = LIGHTNING_WARNS
 
 
 @pytest.fixture(scope="module")
 def samples() -> list[Batch]:
     return [sample_of(1), sample_of(2)]
-
-
-@pytest.fixture(scope="module")
-def small() -> list[Batch]:
-    return [sample_of(seed, side=96) for seed in (1, 2, 3)]
 
 
 class Seen(pl.Callback):  # type: ignore[misc]  # Lightning is untyped here
@@ -215,96 +184,3 @@ def test_the_rate_rises_to_its_peak_and_falls_to_0() -> None:
 def test_the_schedule_needs_an_end(tmp_path: Path, small: list[Batch]) -> None:
     with pytest.raises(ConfigError, match=r"trainer\.max_epochs"):
         trainer(tmp_path, max_epochs=-1).fit(module(), loader(small))
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory, small: list[Batch]) -> tuple[Path, DetectorModule]:
-    """A checkpoint after one of two epochs, and the detector it was taken of."""
-    folder = tmp_path_factory.mktemp("run")
-    detector = module(belongs_to=GREY)
-    run = trainer(folder, max_epochs=1)
-    run.fit(detector, loader(small))
-    run.save_checkpoint(folder / "last.ckpt")
-    return folder / "last.ckpt", detector.eval()
-
-
-def test_a_checkpoint_gives_the_same_detector_back(checkpoint: tuple[Path, DetectorModule]) -> None:
-    path, trained = checkpoint
-    loaded = DetectorModule.from_checkpoint(path)
-    assert loaded.identity == GREY and not loaded.training
-    assert torch.equal(loaded.mean, trained.mean) and torch.equal(loaded.std, trained.std)
-    images = torch.rand(1, 3, 96, 96)
-    with torch.no_grad():
-        assert all(torch.equal(a, b) for a, b in zip(loaded(images), trained(images), strict=True))
-
-
-def test_training_goes_on_from_a_checkpoint(
-    tmp_path: Path, checkpoint: tuple[Path, DetectorModule], small: list[Batch]
-) -> None:
-    run = trainer(tmp_path, max_epochs=2)
-    detector = module(belongs_to=GREY)
-    run.fit(detector, loader(small), ckpt_path=checkpoint[0], weights_only=True)
-    assert run.current_epoch == 2 and run.global_step == 4
-
-
-@pytest.mark.parametrize(
-    ("other", "words"),
-    [
-        ({"canvas": (96, 128)}, r"canvas \[96, 96\] → \[96, 128\]"),
-        ({"model": TINY.model_copy(update={"neck_channels": 32})}, r"model .*'neck_channels': 32"),
-        ({"mean": MEAN}, r"mean \[0\.5, 0\.4, 0\.3\] → \[0\.485"),
-    ],
-)
-def test_a_checkpoint_of_another_detector_is_refused(
-    tmp_path: Path,
-    checkpoint: tuple[Path, DetectorModule],
-    small: list[Batch],
-    other: dict[str, Any],
-    words: str,
-) -> None:
-    belongs_to = GREY.model_copy(update=other)
-    with pytest.raises(ConfigError, match=words):
-        trainer(tmp_path).validate(
-            module(belongs_to=belongs_to), loader(small), ckpt_path=checkpoint[0], weights_only=True
-        )
-
-
-@pytest.mark.parametrize("shift", [0, 1e-5])
-def test_a_checkpoint_belongs_to_its_configuration_to_the_digits_that_a_module_holds(
-    tmp_path: Path, shift: float
-) -> None:
-    mean, std = (0.2000025, 0.5455144964388339, 0.35651750283124317), (0.2000065, 0.25, 100.1234567)
-    detector, run = module(belongs_to=identity(mean=mean, std=std)), trainer(tmp_path)
-    run.strategy.connect(detector)
-    run.save_checkpoint(tmp_path / "last.ckpt")
-    stages = SimpleNamespace(
-        tensors=TensorParams(mean=(mean[0] + shift, *mean[1:]), std=std), maps=MapParams()
-    )
-    config: Any = SimpleNamespace(canvas=(96, 96), seed=0, stages=stages)
-    asked = TrainingConfig(model=ModelConfig(**TINY.model_dump()))
-    with pytest.raises(ConfigError, match="mean") if shift else nullcontext():
-        trained_detector(config, asked, tmp_path / "last.ckpt")
-
-
-class Payload:
-    def __reduce__(self) -> Any:
-        return os.mkdir, ("hit",)
-
-
-def test_no_code_in_a_checkpoint_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    torch.save({"state_dict": {}, "detector": Payload()}, tmp_path / "bad.ckpt")
-    with pytest.raises(ConfigError, match=r"bad\.ckpt cannot be read as a checkpoint"):
-        read_checkpoint(tmp_path / "bad.ckpt")
-    assert not (tmp_path / "hit").exists()
-
-
-def test_what_is_no_checkpoint_of_a_detector_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"there is no checkpoint .*none\.ckpt"):
-        DetectorModule.from_checkpoint(tmp_path / "none.ckpt")
-    (tmp_path / "text.ckpt").write_text("not a checkpoint")
-    with pytest.raises(ConfigError, match=r"text\.ckpt cannot be read"):
-        DetectorModule.from_checkpoint(tmp_path / "text.ckpt")
-    torch.save({"state_dict": {}}, tmp_path / "other.ckpt")
-    with pytest.raises(ConfigError, match=r"other\.ckpt is not a checkpoint of a detector"):
-        DetectorModule.from_checkpoint(tmp_path / "other.ckpt")
