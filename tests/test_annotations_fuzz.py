@@ -14,6 +14,7 @@ from PIL import Image
 
 from tests import fuzz_annotations as fuzz
 from tests.support import mutated_labels as mutated
+from tests.support import written_labels as written
 
 
 def test_the_files_that_are_mutated_are_listed(tmp_path: Path) -> None:
@@ -36,10 +37,10 @@ def test_a_case_can_be_repeated() -> None:
 def run_mutations(name: str, cases: int, root: Path) -> Counter[str]:
     """Mutate the fields of a data set in every case; gives how often something was said."""
     (root / "img").mkdir()
-    for number, image in enumerate(mutated.IMAGES):
-        Image.new("RGB", (mutated.WIDTH, mutated.HEIGHT), (number, 0, 0)).save(root / "img" / image)
-    importer = mutated.IMPORTERS[name]
-    words = mutated.draw(importer.corners)
+    for number, image in enumerate(written.IMAGES):
+        Image.new("RGB", (written.WIDTH, written.HEIGHT), (number, 0, 0)).save(root / "img" / image)
+    importer = written.IMPORTERS[name]
+    words = written.draw(importer.corners)
     outcomes: Counter[str] = Counter()
     for case in range(cases):
         files = copy.deepcopy(importer.write(words))
@@ -54,14 +55,14 @@ def run_mutations(name: str, cases: int, root: Path) -> Counter[str]:
     return outcomes
 
 
-@pytest.mark.parametrize("name", mutated.IMPORTERS)
+@pytest.mark.parametrize("name", written.IMPORTERS)
 def test_a_mutated_field_gives_what_was_drawn_or_a_verdict(name: str, tmp_path: Path) -> None:
     outcomes = run_mutations(name, 40, tmp_path)
     assert set(outcomes) == {"said", "read"}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", mutated.IMPORTERS)
+@pytest.mark.parametrize("name", written.IMPORTERS)
 def test_many_mutated_fields_give_what_was_drawn_or_a_verdict(name: str, tmp_path: Path) -> None:
     run_mutations(name, 600, tmp_path)
 

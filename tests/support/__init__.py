@@ -1,7 +1,9 @@
 """What tests and benchmarks share; it imports neither.
 
 - Made data: `stores` (written by hand), `image_bytes`, `raster_bytes`, `labels` (annotation files), `pages`
-  (batches for the detector), `toy` (stages for the engine), `receipt_labels` (of the public receipts).
+  (batches for the detector), `toy` (stages for the engine), `receipt_labels` (of the public receipts),
+  `written_labels` (words in the files of every importer), `mutated_labels` (and with a field changed).
 - Independent implementations that results are held against: `map_reference`, `map_referees`, `referees`.
-- `shell`, which types a command, and `reads`, which looks at what was read.
+- `shell`, which types a command; `reads`, `tensor_batches`, `online_samples`, `decoding` and `drawn_maps`,
+  which look at what was read, computed, decoded or drawn.
 """
