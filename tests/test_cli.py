@@ -143,22 +143,6 @@ def test_a_lost_chunk_is_told_by_whoever_looks(built: Shell) -> None:
     assert built.json("status", "--split", "val")["val"]["decode"]["fresh"]
 
 
-def test_a_store_that_cannot_be_opened_is_one_row(built: Shell) -> None:
-    whole = built.folder / "work/tiny/val/tensors.zarr/zarr.json"
-    data = whole.read_bytes()
-    whole.unlink()
-    try:
-        states = {
-            name: found["state"] for name, found in built.json("status", "--split", "val")["val"].items()
-        }
-        assert states == {"canonicalize": "fresh", "decode": "fresh", "maps": "fresh", "tensors": "damaged"}
-        assert all(
-            built(command, "--split", "val").returncode == 0 for command in ("status", "plan", "report")
-        )
-    finally:
-        whole.write_bytes(data)
-
-
 def test_verify_needs_no_data_set_and_takes_paths(built: Shell, tmp_path: Path) -> None:
     copy = tmp_path / "copy.zarr"
     shutil.copytree(built.folder / "work/tiny/val/maps.zarr", copy)

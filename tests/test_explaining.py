@@ -123,6 +123,13 @@ def spoil(shell: Shell) -> None:
     path.write_bytes(b"no image")
 
 
+def delist(shell: Shell) -> None:
+    path = shell.folder / "data/tiny/val.json"
+    labels = json.loads(path.read_text())
+    del labels["images"][NAME]
+    path.write_text(json.dumps(labels))
+
+
 @pytest.mark.parametrize(
     ("harm", "override", "words"),
     [
@@ -149,6 +156,7 @@ def spoil(shell: Shell) -> None:
             "stages.decode.padding .*center: decode, maps",
         ),
         (spoil, "seed=0", "canonicalize refuses it: "),
+        (delist, "seed=0", "it is not listed any more: a run drops it\n$"),
     ],
 )
 def test_files_settings_and_lost_chunks_are_told(
@@ -212,9 +220,10 @@ def test_a_broken_store_is_one_row(shell: Shell, stage: str, harm: Callable[[Pat
     assert [list(stages) for stages in found.values()] == [list(STAGES)] * 2
     assert {s["state"] for s in found["train"].values()} == {"fresh"}
     assert found["val"]["canonicalize" if stage == "canonical" else stage]["state"] != "fresh"
-    for command in ("status", "report", "inspect"):
+    for command in ("status", "plan", "report", "inspect"):
         done = shell(command)
         assert (done.returncode, "train" in done.stdout) == (0, True), done.stderr
+        assert command == "inspect" or f"{stage}.zarr" not in done.stderr  # its row has told it
     done = shell("run", "--split", "val")
     assert done.returncode == 0, done.stderr
     assert {s["state"] for s in shell.json("status")["val"].values()} == {"fresh"}

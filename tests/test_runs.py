@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from contextlib import nullcontext
 from pathlib import Path
@@ -115,6 +116,18 @@ def test_the_newest_finished_training_is_validated_and_a_newer_one_is_named(
     with nullcontext() if resumable_ones else pytest.raises(ConfigError, match="to go on with"):
         assert resumable([tmp_path]) == resumable_ones[-1]
     assert resumable_ones == [] or resumable([tmp_path], resumable_ones[0].name) == resumable_ones[0]
+
+
+def test_a_finished_training_that_goes_on_is_under_way_and_after_a_kill_unfinished(tmp_path: Path) -> None:
+    config = load_config("tiny", [f"runs_dir={tmp_path}"])[0]
+    folder = ended(new_run(tmp_path, "train"), "finished", "last")
+    with run_folder(config, "train", folder):
+        with pytest.raises(ConfigError, match=f"{folder.name} is under way; stop it first"):
+            resumable([tmp_path], folder.name)
+        with pytest.raises(ConfigError, match=f"{folder.name} is under way"):
+            newest_checkpoint([tmp_path])
+        shutil.copytree(folder, killed := new_run(tmp_path, "train"))  # what a kill would leave
+    assert resumable([tmp_path]) == killed and newest_checkpoint([tmp_path]).is_relative_to(folder)
 
 
 def test_a_training_that_has_not_finished_is_not_validated_unasked(tmp_path: Path) -> None:

@@ -25,11 +25,11 @@ def explained(pipeline: Pipeline, sample_id: str) -> tuple[dict[str, dict[str, A
     reach no stage behind them. Raises ConfigError where the split does not know the sample.
     """
     stages = {stage["stage"]: {**stage, "computed_again": False} for stage in explain(pipeline, sample_id)}
-    if all(stage["state"] == "fresh" for stage in stages.values()):
-        return stages, "nothing changed"
     sample = next((found for found in pipeline.samples() if found.sample_id == sample_id), None)
     if sample is None:
-        return stages, "it is not listed any more: a run drops it"
+        return {}, "it is not listed any more: a run drops it"
+    if all(stage["state"] == "fresh" for stage in stages.values()):
+        return stages, "nothing changed"
     outcome: Outcome = {}
     if next(iter(stages.values()))["state"] != "quarantined":  # what it is refused for may end the process
         outcome = compute_chain(pipeline.stages, sample)

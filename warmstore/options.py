@@ -43,10 +43,10 @@ class Invocation:
             return self.splits[0]
         return "val" if "val" in self.splits else self.splits[0]
 
-    def stores(self, split: str) -> list[Store]:
+    def stores(self, split: str, *, told: bool = False) -> list[Store]:
         """Open a split's stores in the order of stages; says on standard error which cannot be opened.
 
-        The last one repeats the verdicts of those before it.
+        Says nothing where that has been `told`. The last store repeats the verdicts of those before it.
         """
         opened = []
         for stage in self.config.stages.in_order():
@@ -54,7 +54,8 @@ class Invocation:
                 opened.append(self.config.workspace(split).generations(stage).open())
             except StoreError as error:
                 error.spell = self.spell
-                click.echo(f"{split} {stage.name}: {error}", err=True)
+                if not told:
+                    click.echo(f"{split} {stage.name}: {error}", err=True)
         return [store for store in opened if store is not None]
 
 
@@ -155,7 +156,10 @@ def _refuse_mistyped(asked: Invocation) -> None:
     work_dir = asked.config.work_dir
     if not work_dir.is_dir() and asked.composed.origin("work_dir") == COMMAND_LINE:
         beside = [path.name for path in work_dir.parent.glob("*") if path.is_dir()]
-        near = "".join(f"; did you mean {name}?" for name in get_close_matches(work_dir.name, beside, 1))
+        near = "".join(
+            f"; did you mean {work_dir.with_name(name)}?"
+            for name in get_close_matches(work_dir.name, beside, 1)
+        )
         raise ConfigError(
             f"there is no work folder {work_dir}{near}", Remedy("run", otherwise=", which makes it")
         )

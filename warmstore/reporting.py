@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from pipeline.maintenance import Preview
 from warmstore import show
 from warmstore.options import Invocation
+from warmstore.workflows import read_summary
 
 
 def gather(
     asked: Invocation, previews: Mapping[str, Mapping[str, Preview]], remarks: Mapping[str, list[str]]
 ) -> dict[str, Any]:
     """Collect the report's facts as JSON values."""
-    quarantined = {s: list(stores[-1].info.quarantined) for s in previews if (stores := asked.stores(s))}
-    files = [file for folder in asked.config.runs_dirs for file in folder.glob("*/summary.json")]
-    files.sort(key=lambda file: file.parent.name)
-    measured = [found for found in (json.loads(file.read_text()) for file in files) if found.get("val")]
+    opened = {split: asked.stores(split, told=True) for split in previews}
+    quarantined = {split: list(stores[-1].info.quarantined) for split, stores in opened.items() if stores}
+    runs = [run for folder in asked.config.runs_dirs for run in folder.glob("*")]
+    runs.sort(key=lambda run: run.name)
+    measured = [found for found in map(read_summary, runs) if found.get("val")]
     return {
         "stores": {s: {n: p.to_json() for n, p in stages.items()} for s, stages in previews.items()},
         "quarantined": quarantined,

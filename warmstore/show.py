@@ -51,7 +51,7 @@ def table(
     console.print(title, style="italic", soft_wrap=True)
     console.print(drawn)
     if left_out:
-        console.print(f"without {', '.join(left_out)}: a wider terminal has room for that", soft_wrap=True)
+        console.print(f"without {', '.join(left_out)}: a wider terminal has room for that")
 
 
 def state(where: str, found: str) -> None:

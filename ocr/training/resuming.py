@@ -26,7 +26,7 @@ class LastCheckpoint(ModelCheckpoint):  # type: ignore[misc]  # Lightning is unt
         """Save where nothing is resumed."""
         super().on_train_start(trainer, pl_module)
         if not trainer.ckpt_path and not trainer.fast_dev_run:
-            trainer.save_checkpoint(Path(self.dirpath) / "last.ckpt")
+            trainer.save_checkpoint(Path(self.dirpath) / "last.ckpt", weights_only=False)
 
 
 class RandomStates(pl.Callback):  # type: ignore[misc]  # Lightning is untyped here

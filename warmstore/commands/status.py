@@ -94,7 +94,7 @@ def status(asked: Invocation, rehash: bool) -> int:
     least = ("counts", "generation", "age", "size", "samples", "accepted")
     show.table(f"{asked.composed.name} in {asked.config.work_dir}", columns, rows, least)
     for split in found:
-        for verdict in [v for store in asked.stores(split)[-1:] for v in store.info.quarantined]:
+        for verdict in [v for store in asked.stores(split, told=True)[-1:] for v in store.info.quarantined]:
             click.echo(f"{split}: quarantined {show.verdict(verdict)}")
         for remark in remarks(asked.config, split, pipelines[split].source):
             click.echo(f"{split}: {remark}")

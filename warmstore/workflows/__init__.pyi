@@ -12,6 +12,7 @@ from .runs import collect_runs as collect_runs
 from .runs import first_rank as first_rank
 from .runs import new_run as new_run
 from .runs import newest_checkpoint as newest_checkpoint
+from .runs import read_summary as read_summary
 from .runs import resumable as resumable
 from .runs import run_folder as run_folder
 from .train import TrainingInterrupted as TrainingInterrupted

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import ConfigError, Remedy
-from pipeline.files import bytes_freed
+from pipeline.files import bytes_freed, write_aside
 from pipeline.store import unused
 from pipeline.workspace import Collected
 from warmstore.configuration import RunConfig
@@ -24,6 +24,7 @@ from warmstore.configuration import RunConfig
 log = logging.getLogger(__name__)
 
 _RUN = re.compile(r"\d{8}-\d{6}(?:-\d{6})?-(run|train|validate|overfit)(-\d+)?")
+SUMMARY = "summary.json"
 LAST = Path("checkpoints/last.ckpt")
 """Below a training's folder: where it goes on."""
 _RANKS = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")
@@ -39,7 +40,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Training:
-    """A training's folder, and its `state`: finished, interrupted, failed, or unfinished after a kill."""
+    """A training's folder, and its `state`: finished, interrupted, failed, under way; killed: unfinished."""
 
     folder: Path
     state: str
@@ -89,6 +90,7 @@ def run_folder(config: RunConfig, kind: str, resumed: Path | None = None) -> Ite
     try:
         with suppress(OSError):  # without locks `gc` refuses to run
             fcntl.flock(descriptor, fcntl.LOCK_SH)
+        (run.folder / SUMMARY).unlink(missing_ok=True)  # a kill leaves what goes on unfinished, too
         yield run
         run.summary["state"] = "finished"
     except Exception as error:
@@ -96,7 +98,7 @@ def run_folder(config: RunConfig, kind: str, resumed: Path | None = None) -> Ite
         raise
     finally:
         if run.summary["state"] == "finished" or any(run.folder.iterdir()):
-            (run.folder / "summary.json").write_text(json.dumps(run.summary, indent=1))
+            write_aside(run.folder / SUMMARY, json.dumps(run.summary, indent=1).encode())
         else:
             run.folder.rmdir()  # nothing was done
         os.close(descriptor)
@@ -127,7 +129,7 @@ def newest_checkpoint(runs_dirs: Sequence[Path]) -> Path:
 def resumable(runs_dirs: Sequence[Path], name: str = "") -> Path:
     """Find the folder of the training that is to go on: of that name or path, else the newest unfinished.
 
-    Raises ConfigError where there is none, or it has no `last.ckpt`.
+    Raises ConfigError where there is none, it has no `last.ckpt`, or it is under way.
     """
     runs = _trainings(runs_dirs)
     if name:
@@ -142,7 +144,19 @@ def resumable(runs_dirs: Sequence[Path], name: str = "") -> Path:
             f"{' or '.join(map(str, runs_dirs))}",
             Remedy("train"),
         )
+    if found[-1].state == "under way" and first_rank():
+        raise ConfigError(
+            f"training {found[-1].folder.name} is under way; stop it first, or name another one"
+        )
     return found[-1].folder
+
+
+def read_summary(folder: Path) -> dict[str, Any]:
+    """Give what a run's summary says: nothing where the run was killed, or the file is damaged."""
+    with suppress(OSError, ValueError):
+        found = json.loads((folder / SUMMARY).read_text())
+        return found if isinstance(found, dict) else {}
+    return {}
 
 
 def collect_runs(runs_dir: Path, keep: int, dry_run: bool) -> Collected:
@@ -182,8 +196,8 @@ def _trainings(runs_dirs: Sequence[Path]) -> list[Training]:
 
 
 def _state(folder: Path) -> str:
-    try:
-        summary = json.loads((folder / "summary.json").read_text())
-    except (OSError, ValueError):
-        return "unfinished"  # it was killed, or goes on
-    return str(summary.get("state", "finished"))  # summaries were written at the end alone
+    with suppress(OSError), unused(folder) as free:
+        if not free:
+            return "under way"
+    summary = read_summary(folder)
+    return str(summary.get("state", "finished")) if summary else "unfinished"  # once, only the end wrote one
