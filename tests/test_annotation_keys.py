@@ -94,7 +94,10 @@ READ: list[tuple[Any, Any, str | None]] = [
     (coco({"segmentation": [[20, 20, 120, 60]]}), (CORNERS, "", False), "two corners"),
     (mmocr(polygon=[], bbox=[20, 20, 120, 60]), (CORNERS, "", False), None),
     (mmocr(polygon=[1, 2, 3, 4], bbox=[20, 20, 120, 60]), (CORNERS, "", False), "no outline"),
-    # Shapes that mean another one.
+    # What means another thing.
+    (native(points=QUAD, text="###"), (QUAD, "###", True), "words ### that no flag marks"),
+    (coco({"bbox": BOX, "utf8_string": "###"}), (CORNERS, "###", True), "words ### that no flag marks"),
+    (mmocr(polygon=FLAT, text="###", ignore=True), (QUAD, "###", True), None),
     (native(points=[QUAD[0], QUAD[1], QUAD[3], QUAD[2]]), (QUAD, "t", False), "four points in Z order"),
     (native(points=[QUAD[0], QUAD[2], QUAD[1], QUAD[3]]), (QUAD, "t", False), "four points in Z order"),
     (paddle(points=[[120, 60], [20, 20]]), (CORNERS, "t", False), "two points, which were read"),

@@ -1,4 +1,4 @@
-"""Shapes that people write and that mean another one: four points in Z order, two corners of a box."""
+"""What people write and mean otherwise: four points in Z order, two corners of a box, a bare `###`."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 
 from ocr.annotations.labels import Labels
 from ocr.annotations.primitives import box_points
-from ocr.annotations.words import AnnotatedImage, Word
+from ocr.annotations.words import IGNORED, AnnotatedImage, Word
 from ocr.geometry import Points
 
 
 def as_meant(image: AnnotatedImage, labels: Labels) -> AnnotatedImage:
-    """Put four points in Z order round, and make a box of two corners; both are told."""
+    """Put four points in Z order round, make a box of two corners, ignore `###`; all are told."""
     found: dict[int, Word] = {}
     fours = [index for index, word in enumerate(image.words) if len(word.points) == 4]
     if fours:
@@ -28,6 +28,9 @@ def as_meant(image: AnnotatedImage, labels: Labels) -> AnnotatedImage:
             low, high = word.points.min(axis=0), word.points.max(axis=0)
             found[index] = replace(word, points=box_points(*low, *high))
             labels.remark("has words of two points, which were read as two corners of a box")
+        if word.text == IGNORED and not word.ignore:
+            found[index] = replace(found.get(index, word), ignore=True)
+            labels.remark("has words ### that no flag marks, which are not counted (ignore)")
     if not found:
         return image
     return replace(image, words=tuple(found.get(index, word) for index, word in enumerate(image.words)))

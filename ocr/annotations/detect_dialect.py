@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from ocr.annotations.dialects import IGNORED, Line, ctw1500, further_points, mlt, rctw, unquoted
+from ocr.annotations.dialects import Line, ctw1500, further_points, mlt, rctw, unquoted
+from ocr.annotations.words import IGNORED
 from pipeline.errors import ConfigError
 
 _AMOUNT = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?")

@@ -22,10 +22,9 @@ import numpy as np
 
 from ocr.annotations.labels import keys
 from ocr.annotations.primitives import box_points
-from ocr.annotations.words import Word
+from ocr.annotations.words import IGNORED, Word
 from ocr.geometry import Points
 
-IGNORED = "###"
 SCRIPTS = keys("arabic latin chinese japanese korean bangla hindi symbols mixed none")
 
 _NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?|[+-]?(?i:nan|inf(?:inity)?)", re.ASCII)

@@ -21,10 +21,9 @@ from ocr.annotations.folders import images_by_stem, label_files
 from ocr.annotations.labels import Labels, keys
 from ocr.annotations.primitives import NO_POINTS, box_points, read_flag, read_points, read_size, read_text
 from ocr.annotations.problems import AnnotationError, Problems, failure, show
-from ocr.annotations.words import AnnotatedImage, Word
+from ocr.annotations.words import IGNORED, AnnotatedImage, Word
 from ocr.geometry import Points
 
-IGNORED = "###"
 FLAGS = ("ignore", "difficult")
 # Keys that are read; and behind the bar, those that are known to change nothing.
 DOCUMENT = keys("shapes imagePath imageHeight imageWidth flags") | keys(

@@ -11,6 +11,9 @@ import xxhash
 from ocr.annotations.problems import Problem
 from ocr.geometry import Points
 
+IGNORED = "###"
+"""The text of a word that is not counted, by the custom of this field."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Word:
