@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import shutil
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -28,6 +29,7 @@ SIDE = 8
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload([__name__])
 RUN_POINTS = [point for point in failpoints.POINTS if point != "gc.unlink"]
+TEXTS = {"a": "one\ntwo", "b": "12345", "c": "bad luck", "d": "a longer line of text", "e": ""}
 
 
 class Read(Stage):
@@ -244,3 +246,12 @@ def assert_published_is_whole(work: Path) -> None:
         path = work / f"val/{name}.zarr"
         if path.exists():
             assert verify_store(path).passed
+
+
+def same_as_clean(raw: Path, tmp_path: Path, **parameters: object) -> None:
+    """Incremental = clean build, byte for byte."""
+    clean = tmp_path / "clean"
+    run(raw, clean, **parameters)
+    for name in STAGES:
+        assert tree(tmp_path / f"work/val/{name}.zarr") == tree(clean / f"val/{name}.zarr")
+    shutil.rmtree(clean)
