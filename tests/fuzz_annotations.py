@@ -25,7 +25,8 @@ from ocr.annotations import FORMATS, dump
 from ocr.preprocess import PolygonParams, repair_polygons
 from ocr.splits import AnnotatedSplit, FrameEvidence, decide_frames
 from pipeline.errors import PipelineError
-from tests.test_annotations import DOCUMENTED, LINES
+from tests.test_annotation_lines import LINES
+from tests.test_annotations import DOCUMENTED
 
 CAP = 512 * 2**20
 """Bytes of address space beyond what the process has when it starts."""
