@@ -143,6 +143,16 @@ def test_a_training_without_validation_keeps_its_last_checkpoint(
     assert shell("validate").returncode == 0 and f"{folder.name} has only last.ckpt" in caplog.text
 
 
+@pytest.mark.parametrize("settings", ["trainer.max_epochs=0", "trainer.fast_dev_run=true"])
+def test_a_training_that_keeps_no_checkpoint_says_so(
+    shell: Shell, runs: Path, caplog: pytest.LogCaptureFixture, settings: str
+) -> None:
+    done = shell("train", settings)
+    assert done.returncode == 0 and "checkpoint none was kept" in done.stdout, done.stderr
+    assert "while it trained: there is no checkpoint" in caplog.text
+    assert shell("train", "--resume").returncode == shell("validate").returncode == 2
+
+
 def test_a_data_set_without_a_val_split_is_trained_on(shell: Shell, runs: Path) -> None:
     with contextlib.chdir(shell.folder):
         config = load_config("tiny", ["trainer.max_epochs=1"])[0]

@@ -64,7 +64,10 @@ def metric_lines(summary: dict[str, Any], done: str) -> list[str]:
     """Write a metric for people: never without the samples that it stands on."""
     found, store = summary["val"], summary["store"]
     used = f"{done} in {summary.get('val_precision', summary['precision'])}"
-    ends = [f"  checkpoint {summary['checkpoint']}", f"  everything of this run: {summary['folder']}"]
+    ends = [
+        f"  checkpoint {summary['checkpoint'] or 'none was kept'}",
+        f"  everything of this run: {summary['folder']}",
+    ]
     if not found:
         return [f"{used}; nothing was validated", *ends]
     quarantined = f"{found['quarantined'] or 'none'} quarantined"

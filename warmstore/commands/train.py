@@ -104,7 +104,8 @@ def _print(asked: Invocation, summary: dict[str, Any], done: str) -> None:
         )
         for row in epochs
     ]
-    show.table("validation epochs", columns, rows)
-    click.echo()
+    if rows:
+        show.table("validation epochs", columns, rows)
+        click.echo()
     for line in metric_lines(summary, done):
         click.echo(line)

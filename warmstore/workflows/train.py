@@ -97,7 +97,8 @@ def train_detector(
             seconds, trained = time.perf_counter() - began, list(profile.epochs)
             checkpoint, metrics = best.best_model_path or last.best_model_path or None, []
             if not best.best_model_path:
-                log.warning("nothing was validated while it trained: there is last.ckpt, but no best.ckpt")
+                there = "there is last.ckpt, but no best.ckpt" if checkpoint else "there is no checkpoint"
+                log.warning("nothing was validated while it trained: %s", there)
             if "val" in stores and trainer.limit_val_batches:
                 metrics = trainer.validate(module, data, checkpoint, verbose=False, weights_only=True)
         run.summary |= _summary(stores.get("val", stores["train"]), metrics, trained, trainer)
