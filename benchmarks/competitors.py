@@ -2,13 +2,15 @@
 
 A library writes its own copy of the samples into a folder and gives a function that reads rows: a slice in
 order, a list shuffled. Where it can give a batch as a view, it may; where it gives single samples, they are
-copied into reused memory.
+copied into reused memory. `benchmarks.streaming_libraries` has those that stream. Before it is measured, each
+library is read once in order, and must give the bytes of the store.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,27 +21,26 @@ import torch
 from benchmarks.measure import Side, compare, show
 from benchmarks.read_batches import npy_memmap
 from benchmarks.stores import MODES, TOUCHED, Reading, open_warm, read_epoch, touch
+from benchmarks.streaming_libraries import STREAMING
 from ocr.datasets import TensorDataset
 
 FIELDS = tuple(name.removesuffix("s") for name in TOUCHED)
 Rows = Any
 Pick = Callable[[Rows], list[Any]]
+Batches = Callable[[str], Iterable[list[Any]]]
 
 
 def competitors(asked: Reading) -> None:
     """Epochs in order and shuffled, against the store in RAM."""
     if not asked.libraries:
         return
-    datasets, batch, picks = (
-        {mode: open_warm(asked.store, mode) for mode in MODES[::-1]},
-        asked.batches[0],
-        {},
-    )
+    datasets = {mode: open_warm(asked.store, mode) for mode in MODES[::-1]}
+    batch, libraries = asked.batches[0], {}
     for name in asked.libraries:
         folder = asked.folder / name.replace(" ", "_")
         folder.mkdir(exist_ok=True)
         try:
-            picks[name] = LIBRARIES[name](datasets["mmap"], folder, batch)
+            libraries[name] = open_library(name, datasets["mmap"], folder, batch)
         except Exception as error:  # a library that is missing or does not run is a result
             print(f"{name} does not run here: {type(error).__name__}: {error}")
     for order in ("sequential", "shuffled"):
@@ -47,20 +48,51 @@ def competitors(asked: Reading) -> None:
             f"warmstore, {mode}": partial(read_epoch, dataset, batch, order)
             for mode, dataset in datasets.items()
         }
-        for name, pick in picks.items():
-            sides[name] = partial(read_rows, pick, len(datasets["ram"]), batch, order)
-        show(f"{order}, batch {batch}", compare(sides, asked.rounds))
+        sides |= {name: partial(read_batches, batches, order) for name, batches in libraries.items()}
+        show(f"{order}, batch {batch}", compare(sides, asked.rounds, partial(time.sleep, 0.5)))
 
 
-def read_rows(pick: Pick, count: int, batch: int, order: str) -> int:
+def open_library(name: str, dataset: TensorDataset, folder: Path, batch: int) -> Batches:
+    """Write the samples by a library, and give its batches once they are those of the store."""
+    if name in STREAMING:
+        epoch = STREAMING[name](dataset, folder, batch)
+
+        def batches(order: str) -> Iterator[list[Any]]:
+            return ([found[field] for field in TOUCHED] for found in epoch(order))
+
+    else:
+        batches = partial(pick_batches, LIBRARIES[name](dataset, folder, batch), len(dataset), batch)
+    same = [
+        np.array_equal(as_bytes(found), as_bytes([stored[field] for field in TOUCHED]))
+        for found, stored in zip(batches("sequential"), dataset.batches(batch), strict=False)
+    ]
+    if not all(same) or len(same) < max(1, len(dataset) // batch):
+        raise ValueError(f"it gives other samples than the store; remove {folder} and run again")
+    return batches
+
+
+def as_bytes(arrays: Iterable[Any]) -> np.ndarray:
+    """All arrays of a batch side by side, a row a sample."""
+    return np.hstack([np.asarray(array).reshape(len(array), -1).view(np.uint8) for array in arrays])
+
+
+def read_batches(batches: Batches, order: str) -> int:
     """Touch all samples; gives their number."""
+    count = 0
+    for arrays in batches(order):
+        touch(arrays)
+        count += len(arrays[0])
+    return count
+
+
+def pick_batches(pick: Pick, count: int, batch: int, order: str) -> Iterator[list[Any]]:
+    """Slices in order, lists of rows shuffled."""
     rows = list(range(count))
     if order == "shuffled":
         random.shuffle(rows)
     for start in range(0, count, batch):
         some = rows[start : start + batch]
-        touch(pick(some if order == "shuffled" else slice(some[0], some[-1] + 1)))
-    return count
+        yield pick(some if order == "shuffled" else slice(some[0], some[-1] + 1))
 
 
 def numpy_memmap(dataset: TensorDataset, folder: Path, batch: int) -> Pick:
@@ -115,7 +147,7 @@ def h5py(dataset: TensorDataset, folder: Path, batch: int) -> Pick:
         for name, out in outs.items():
             for source, target in runs:
                 file[name].read_direct(out, np.s_[source], np.s_[target])
-        return list(outs.values())
+        return [out[: len(np.r_[rows])] for out in outs.values()]
 
     return pick
 
@@ -135,7 +167,27 @@ def lmdb(dataset: TensorDataset, folder: Path, batch: int) -> Pick:
         with environment.begin(buffers=True) as transaction:
             for position, row in enumerate(np.r_[rows]):
                 out[position] = np.frombuffer(transaction.get(b"%08d" % row), np.uint8)
-        return [out]
+        return [out[: position + 1]]
+
+    return pick
+
+
+def hf_datasets(dataset: TensorDataset, folder: Path, batch: int) -> Pick:
+    """Arrow on disk, memory-mapped, a binary column an array; batches by slices and by indices."""
+    from datasets import Dataset, Features, Value, load_from_disk
+
+    features = Features({name: Value("large_binary") for name in TOUCHED})
+    columns = {name: [array.tobytes() for array in dataset[:][name].numpy()] for name in TOUCHED}
+    Dataset.from_dict(columns, features=features).save_to_disk(folder)
+    stored = load_from_disk(str(folder)).with_format("arrow")
+    outs = {name: dataset[:batch][name].numpy().copy() for name in TOUCHED}
+
+    def pick(rows: Rows) -> list[Any]:
+        table = stored[rows]
+        for name, out in outs.items():
+            for position, value in enumerate(table[name]):
+                out[position] = np.frombuffer(value.as_buffer(), out.dtype).reshape(out.shape[1:])
+        return [out[: len(table)] for out in outs.values()]
 
     return pick
 
@@ -145,6 +197,7 @@ LIBRARIES: dict[str, Callable[[TensorDataset, Path, int], Pick]] = {
     "TensorDict": tensordict,
     "LMDB": lmdb,
     "h5py": h5py,
+    "HF datasets": hf_datasets,
     "tensorstore": tensorstore,
     "zarr-python": zarr_python,
 }

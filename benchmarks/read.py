@@ -21,6 +21,7 @@ from benchmarks.measure import arguments, parse, show, spread
 from benchmarks.read_batches import sequential, shuffled
 from benchmarks.read_memory import memory
 from benchmarks.stores import Reading, noise_store
+from benchmarks.streaming_libraries import STREAMING
 from ocr.datasets import TensorDataset
 from tests.support.stores import fields, sample, write_store
 
@@ -32,10 +33,11 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="for what is written; kept if given")
     parser.add_argument("--batch", type=int, nargs="+", default=[16, 12, 32])
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--competitors", nargs="*", default=[], help=f"all, or of: {', '.join(LIBRARIES)}")
+    known = [*LIBRARIES, *STREAMING]
+    parser.add_argument("--competitors", nargs="*", default=[], help=f"all, or of: {', '.join(known)}")
     parser.add_argument("--only", nargs="*", choices=PARTS, default=list(PARTS), help="parts to run")
     options = parse(parser)
-    libraries = list(LIBRARIES) if options.competitors == ["all"] else options.competitors
+    libraries = known if options.competitors == ["all"] else options.competitors
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.folder or Path(temporary)
         store = options.store or noise_store(folder, options.samples)
