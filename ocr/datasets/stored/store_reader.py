@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import resource
+from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, partial
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -121,15 +122,31 @@ class StoreReader:
 
 
 def _call_all(calls: Sequence[Callable[[], object]]) -> None:
-    """Make calls side by side, on as many threads as torch computes on."""
-    threads = min(torch.get_num_threads(), len(calls))
-    if threads < 2:
-        for call in calls:
-            call()
-        return
-    with ThreadPoolExecutor(threads, thread_name_prefix="copies") as pool:
-        for future in [pool.submit(call) for call in calls]:
-            future.result()
+    """Make calls side by side, on as many threads as torch computes on, of which this is one.
+
+    Raises what a call raises. Each thread takes the next call that nobody has taken.
+    """
+    left, failed = deque(calls), list[Exception]()
+
+    def make() -> None:
+        while True:
+            try:
+                call = left.popleft()
+            except IndexError:  # nothing is left
+                return
+            try:
+                call()
+            except Exception as error:
+                failed.append(error)
+
+    others = [Thread(target=make) for _ in range(min(torch.get_num_threads(), len(calls)) - 1)]
+    for thread in others:
+        thread.start()
+    make()
+    for thread in others:
+        thread.join()
+    if failed:
+        raise failed[0]
 
 
 def _index(rows: Rows) -> slice | NDArray[np.int64]:
