@@ -121,9 +121,9 @@ class BoxParams(Parameters):
     """How regions are found in a probability map; lengths are in canvas pixels.
 
     The defaults differ from the reference's in two places, because with those even perfect maps of
-    receipts lose a fifth of their lines at 640 × 640 (docs/evaluation.md has the figures): `min_size` 3
-    discards the thin kernels of small lines, and no `unclip_ratio` gives both short and long lines
-    their height back.
+    receipts lose a fifth of their lines at 640 × 640 (docs/explanation/evaluation.md has the figures):
+    `min_size` 3 discards the thin kernels of small lines, and no `unclip_ratio` gives both short and
+    long lines their height back.
     """
 
     threshold: float = Field(0.3, ge=0, le=1)

@@ -9,7 +9,7 @@ from tests.test_frames import ALONE
 from tests.test_paths import COLLISIONS, FILES, NAMES
 from tests.test_polygons import DAMAGED, DROPPED
 
-PAGE = Path(__file__).resolve().parents[1] / "docs/annotations.md"
+PAGE = Path(__file__).resolve().parents[1] / "docs/reference/annotations.md"
 
 
 def test_every_format_rule_and_code_is_documented() -> None:

@@ -230,5 +230,5 @@ def test_every_code_is_documented() -> None:
     pattern = re.compile(r'(?:Quarantine|Damage)\(\s*"(\w+)"')
     codes = {code for source in sources for code in pattern.findall(source.read_text())}
     assert {"corrupt", "truncated", "too_many_scans", "turbojpeg_refused"} <= codes
-    documented = set(re.findall(r"`(\w+)`", (root / "docs/images.md").read_text()))
+    documented = set(re.findall(r"`(\w+)`", (root / "docs/reference/images.md").read_text()))
     assert codes <= documented

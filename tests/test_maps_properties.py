@@ -90,7 +90,7 @@ def test_direction_does_not_matter(polygon: Points) -> None:
 @ANY
 @given(rectangles(), st.integers(1, 3))
 def test_the_vertex_to_start_from_does_not_matter_for_rectangles(polygon: Points, turn: int) -> None:
-    # Of other shapes Clipper may round a vertex otherwise: see docs/maps.md.
+    # Of other shapes Clipper may round a vertex otherwise: see docs/explanation/maps.md.
     one, other = build([polygon]), build([np.roll(polygon, turn, axis=0)])
     for plane in ("prob_map", "prob_mask", "thresh_mask"):
         np.testing.assert_array_equal(getattr(one, plane), getattr(other, plane), err_msg=plane)

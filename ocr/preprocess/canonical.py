@@ -72,7 +72,7 @@ class Canonical:
 
 
 def canonicalize(raw: RawSample, params: CanonicalParams) -> Canonical:
-    """Make a raw sample canonical. Raises `Quarantine`; docs/images.md lists the codes."""
+    """Make a raw sample canonical. Raises `Quarantine`; docs/reference/images.md lists the codes."""
     data = _read(raw.image, params.max_bytes)
     if raw.digest is not None and digest(data) != raw.digest:
         raise PipelineError(f"{raw.image} changed while the run went on; run again")

@@ -82,7 +82,7 @@ def decode_upright(data: bytes, params: DecodeParams) -> Decoded:
     """Decode an upright image file and place it on the canvas.
 
     The same bytes and parameters give the same pixels. A file whose orientation is not 1 is refused:
-    `canonicalize` comes first. Raises `Quarantine` (docs/images.md lists the codes) and, where
+    `canonicalize` comes first. Raises `Quarantine` (docs/reference/images.md lists the codes) and, where
     TurboJPEG is asked for with no fallback and is missing, `ConfigError`.
     """
     header = read_header(data, params)

@@ -1,4 +1,4 @@
-"""Small stores for tests, written by hand as docs/store-format.md describes them."""
+"""Small stores for tests, written by hand as docs/explanation/store-format.md describes them."""
 
 from __future__ import annotations
 
