@@ -11,7 +11,7 @@ from typing import Any
 from pipeline.errors import ConfigError
 
 COMMAND_LINE = "the command line"
-_BUNDLED = Path(__file__).resolve().parents[2] / "configs"
+_PACKAGE = Path(__file__).resolve().parents[1]
 
 
 @dataclass(frozen=True)
@@ -32,13 +32,23 @@ class Composed:
         return self.origins.get(key, inside)
 
 
-def config_folder() -> Path:
-    """Folder of the configurations: WARMSTORE_CONFIGS, `configs/` here, or the project's own."""
+def config_folders() -> tuple[Path, ...]:
+    """Give the folders that runs are looked for in, in order: the user's, then the one warmstore brings.
+
+    The user's is WARMSTORE_CONFIGS, else `configs/` here where that is a folder. Raises ConfigError where
+    WARMSTORE_CONFIGS leads nowhere.
+    """
     given = os.environ.get("WARMSTORE_CONFIGS")
-    if given:
-        return Path(given).absolute()
-    here = Path("configs").absolute()
-    return here if here.is_dir() else _BUNDLED
+    own = Path(given or "configs").absolute()
+    if given and not own.is_dir():
+        raise ConfigError(
+            f"WARMSTORE_CONFIGS={given} is no folder; set it to one of configurations, or unset it"
+        )
+    installed = _PACKAGE / "configs"  # in a wheel; in a clone they stand beside the package
+    brought = installed if installed.is_dir() else _PACKAGE.with_name("configs")
+    if not own.is_dir():
+        return (brought,)
+    return (own,) if own.samefile(brought) else (own, brought)
 
 
 def compose(
@@ -46,6 +56,7 @@ def compose(
 ) -> Composed:
     """Compose the run `<name>.yaml` with `key=value` overrides.
 
+    What the run builds on is looked for beside it first, then in the other folders of configurations.
     What follows `=` is read by Hydra's grammar (`canvas=[640,480]`), and as it was typed where a key
     `is_text` or where it does not fit: `data.root=Receipts (2019)`. Values are not validated here.
     Raises ConfigError in one sentence for a run that is not there, YAML that cannot be read, or an
@@ -60,40 +71,57 @@ def compose(
     from omegaconf.errors import OmegaConfBaseException
     from yaml import YAMLError
 
-    folder = config_folder()
-    if not (folder / f"{name}.yaml").is_file():
-        runs = ", ".join(sorted(path.stem for path in folder.glob("*.yaml"))) or "none"
-        raise ConfigError(f"there is no run {name} in {folder}; there are: {runs}")
-    choices = [text for text in overrides if _is_choice(folder, text)]
+    folders = config_folders()
+    home = next((folder for folder in folders if (folder / f"{name}.yaml").is_file()), None)
+    if home is None:
+        runs = ", ".join(_names(folders)) or "none"
+        raise ConfigError(f"there is no run {name} in {_either(folders)}; there are: {runs}")
+    folders = (home, *(folder for folder in folders if folder != home))
+    choices = [text for text in overrides if _is_choice(folders, text)]
+    asked = [*choices, _search_path(folders[1:])]
     try:
-        with initialize_config_dir(version_base=None, config_dir=str(folder)):
-            config = hydra_compose(config_name=name, overrides=choices)
+        with initialize_config_dir(version_base=None, config_dir=str(home)):
+            config = hydra_compose(config_name=name, overrides=asked)
             loader = GlobalHydra.instance().config_loader()
-            files = loader.compute_defaults_list(name, choices, RunMode.RUN).defaults
+            files = loader.compute_defaults_list(name, asked, RunMode.RUN).defaults
         for key, value in (text.split("=", 1) for text in overrides if text not in choices):
             OmegaConf.update(config, key, _value(value, is_text(key)), merge=True, force_add=True)
         values = OmegaConf.to_container(config, resolve=True)
     except (HydraException, OmegaConfBaseException, YAMLError, OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"run {name} in {folder} cannot be composed: {_one_line(error)}") from None
+        raise ConfigError(f"run {name} in {home} cannot be composed: {_one_line(error)}") from None
     if not isinstance(values, dict):
-        raise ConfigError(f"{folder / name}.yaml holds a {type(values).__name__} where keys belong")
+        raise ConfigError(f"{home / name}.yaml holds a {type(values).__name__} where keys belong")
     return Composed(
-        name, {str(key): value for key, value in values.items()}, _origins(folder, files, overrides)
+        name, {str(key): value for key, value in values.items()}, _origins(folders, files, overrides)
     )
 
 
-def _is_choice(folder: Path, text: str) -> bool:
+def _names(folders: Sequence[Path], group: str = "") -> list[str]:
+    """Give the names of all runs, or of all choices in a group."""
+    return sorted({path.stem for folder in folders for path in (folder / group).glob("*.yaml")})
+
+
+def _either(folders: Sequence[Path]) -> str:
+    return " or ".join(map(str, folders))
+
+
+def _search_path(folders: Sequence[Path]) -> str:
+    """Write Hydra's override for further folders, quoted as its grammar wants it."""
+    quoted = ("'file://{}/'".format(str(folder).replace("'", r"\'")) for folder in folders)
+    return f"hydra.searchpath=[{','.join(quoted)}]"
+
+
+def _is_choice(folders: Sequence[Path], text: str) -> bool:
     """Tell a choice for Hydra, such as `cache=ram`, from a value. Raises ConfigError for what is neither."""
     key, sign, value = text.partition("=")
     if not sign or not key:
         raise ConfigError(f"{text} is no override; write key=value, for instance canvas=1024")
     if not value:
         raise ConfigError(f"{text} has no value; write {key}=VALUE, or {key}=null for none")
-    if not (folder / key).is_dir() or value.startswith("{"):
+    if not any((folder / key).is_dir() for folder in folders) or value.startswith("{"):
         return key[0] in "+~"
-    if not (folder / key / f"{value}.yaml").is_file():
-        choices = ", ".join(sorted(path.stem for path in (folder / key).glob("*.yaml")))
-        raise ConfigError(f"{text}: there is no {key} named {value}; there are: {choices}")
+    if value not in (choices := _names(folders, key)):
+        raise ConfigError(f"{text}: there is no {key} named {value}; there are: {', '.join(choices)}")
     return True
 
 
@@ -112,14 +140,15 @@ def _value(typed: str, is_text: bool) -> Any:
         return typed
 
 
-def _origins(folder: Path, files: Sequence[Any], overrides: Sequence[str]) -> dict[str, str]:
+def _origins(folders: Sequence[Path], files: Sequence[Any], overrides: Sequence[str]) -> dict[str, str]:
     """Find for each key the last file that sets it, in the order in which Hydra merges them."""
     from omegaconf import OmegaConf
 
     origins: dict[str, str] = {}
     for entry in files:
-        path = folder / f"{entry.config_path}.yaml"
-        if not path.is_file():
+        paths = (folder / f"{entry.config_path}.yaml" for folder in folders)
+        path = next((path for path in paths if path.is_file()), None)
+        if path is None:
             continue
         loaded = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
         prefix = entry.package if entry.package not in (None, "", "_global_") else ""
@@ -128,7 +157,7 @@ def _origins(folder: Path, files: Sequence[Any], overrides: Sequence[str]) -> di
                 origins[key] = str(path)
     for text in overrides:
         key = text.partition("=")[0].lstrip("+~")
-        if not _is_choice(folder, text):
+        if not _is_choice(folders, text):
             origins[key] = COMMAND_LINE
             for below in [known for known in origins if known.startswith(f"{key}.")]:
                 origins[below] = COMMAND_LINE
