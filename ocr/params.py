@@ -20,20 +20,20 @@ Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 
 
 class MapParams(Parameters):
-    """How the maps are drawn; the defaults are the authors'.
-
-    `shrink_ratio` r in (0, 1): polygons shrink and grow by D = A (1 − r²) / L. `min_text_size`, in
-    canvas pixels: a polygon whose bounding box is lower or narrower is masked. The threshold map runs
-    from `thresh_min` to `thresh_max`. `parts`: which parts of a polygon that falls apart when it
-    shrinks become kernels. `distance`: the authors' distance to an edge, or the true one.
-    """
+    """How the maps are drawn; the defaults are those of DBNet's authors."""
 
     shrink_ratio: float = Field(default=0.4, gt=0, lt=1)
+    """The ratio r: a polygon of area A and perimeter L shrinks and grows by D = A (1 − r²) / L."""
     min_text_size: float = Field(default=8, ge=0)
+    """In canvas pixels: a polygon whose bounding box is lower or narrower is masked."""
     thresh_min: float = Field(default=0.3, ge=0, le=1)
+    """The threshold map's value at the distance D from an edge, and beyond."""
     thresh_max: float = Field(default=0.7, ge=0, le=1)
+    """The threshold map's value on an edge."""
     parts: Literal["first", "all"] = "first"
+    """Which parts of a polygon that falls apart when it shrinks become kernels."""
     distance: Literal["db", "euclidean"] = "db"
+    """The distance to an edge as DBNet's authors compute it, or the true one."""
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -46,9 +46,13 @@ class DetectorParams(Parameters):
     """What a checkpoint's weights belong to: set under `model` in the configuration."""
 
     backbone: BackboneName = "resnet18"
+    """`tiny` has one block a stage and at most 128 channels."""
     pretrained: str | None = None
+    """A folder with weights as transformers writes them, or a name on the Hugging Face hub."""
     neck_channels: int = Field(default=256, ge=16, multiple_of=16)
+    """Width of the feature pyramid; the heads have a quarter of it."""
     adaptive_scale_fusion: bool = False
+    """Weigh the levels of the pyramid for each pixel, as DBNet++ does."""
 
 
 class DetectorIdentity(Parameters):
@@ -72,32 +76,41 @@ class DetectorIdentity(Parameters):
 
 
 class LossParams(Parameters):
-    """Weights of the three terms, negatives kept per positive, and the steepness k of the step function."""
+    """The three terms of the loss."""
 
     probability_weight: float = Field(default=5.0, ge=0)
+    """Weight of the cross-entropy of the probability map."""
     binary_weight: float = Field(default=1.0, ge=0)
+    """Weight of the Dice loss of the approximate binary map."""
     threshold_weight: float = Field(default=10.0, ge=0)
+    """Weight of the absolute difference of the threshold map."""
     negative_ratio: float = Field(default=3.0, gt=0)
+    """How many of the hardest negatives the cross-entropy keeps for each positive."""
     steepness: float = Field(default=50.0, gt=0)
+    """The k of the step function 1 / (1 + exp(−k (P − T)))."""
 
 
 class OptimizerParams(Parameters):
-    """AdamW; its rate rises to `lr` during the first `warmup` of all steps, then falls as a cosine to 0.
-
-    `beta2` sets how long squared gradients are remembered, 1 / (1 - beta2) steps: with the usual 0.999
-    the large ones of the start would outlast a training of a few hundred steps.
-    """
+    """AdamW; its rate rises to `lr` during the first `warmup` of all steps, then falls as a cosine to 0."""
 
     lr: float = Field(default=1e-3, gt=0)
+    """The highest learning rate."""
     beta2: float = Field(default=0.98, gt=0, lt=1)
+    """How long squared gradients are remembered: 1 / (1 − beta2) steps.
+
+    With the usual 0.999 the large ones of the start would outlast a training of a few hundred steps.
+    """
     weight_decay: float = Field(default=1e-4, ge=0)
+    """AdamW's weight decay."""
     warmup: float = Field(default=0.15, gt=0, lt=1)
+    """The share of all steps during which the rate rises."""
 
 
 class AugmentParams(Parameters):
-    """What training changes at random; `enabled: false` trains on the stored pixels and maps as they are."""
+    """What training changes at random."""
 
     enabled: bool = True
+    """Without it, training sees the stored pixels and maps as they are."""
     crop: int | None = Field(default=None, ge=32, multiple_of=32)
     """Side of the square window to train on, in pixels; the whole canvas if null."""
     flip: float = Field(default=0.5, ge=0, le=1)
@@ -105,8 +118,9 @@ class AugmentParams(Parameters):
     rotation: float = Field(default=5.0, ge=0, le=180)
     """Largest turn to either side, in degrees."""
     scale_min: float = Field(default=0.75, gt=0)
+    """The smallest scale; scales are drawn evenly in their logarithm."""
     scale_max: float = Field(default=1.33, gt=0)
-    """Bounds of the scale, which is drawn evenly in its logarithm."""
+    """The largest scale."""
     colour: float = Field(default=0.2, ge=0, lt=1)
     """Largest relative change of each channel's gain, and of the gamma of all."""
 

@@ -25,6 +25,7 @@ class Maps(Stage, MapParams):
     }
 
     canvas: tuple[int, int] = (640, 640)
+    """Height and width."""
 
     def fields(self) -> tuple[Field, ...]:
         """Declare the four maps."""

@@ -23,6 +23,7 @@ class Tensors(Stage, TensorParams):
     }
 
     canvas: tuple[int, int] = (640, 640)
+    """Height and width."""
 
     def fields(self) -> tuple[Field, ...]:
         """Declare the hot fields, which are mapped, and the ground truth in the upright frame."""

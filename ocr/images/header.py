@@ -24,9 +24,13 @@ class Limits(Parameters):
     """What an image may cost; each is checked on the header, before memory is taken."""
 
     max_bytes: Annotated[int, Field(ge=1)] = 256 * 2**20
+    """Size of the file."""
     max_pixels: Annotated[int, Field(ge=1)] = 50_000_000
+    """Height times width."""
     max_frames: Annotated[int, Field(ge=1)] = 100
+    """Frames of an animation, pages of a TIFF."""
     max_scans: Annotated[int, Field(ge=1)] = 100
+    """Scans of a progressive JPEG."""
 
 
 @dataclass(frozen=True)

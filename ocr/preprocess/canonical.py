@@ -35,17 +35,14 @@ class RawSample:
 
 
 class CanonicalParams(Limits, PolygonParams):
-    """How a raw sample becomes a canonical one: limits, repairs of polygons, and these.
-
-    `keep_metadata`: keep EXIF (with its orientation set to 1), XMP and IPTC; they are dropped otherwise,
-    GPS positions with them. `integrity`: `structure` walks the file's markers, `full` also decodes every
-    pixel (the decode stage does so anyway). `on_corrupt`: what becomes of a damaged file that still
-    decodes; `accept` records the damage in the field `transform`.
-    """
+    """How a raw sample becomes a canonical one: limits, repairs of polygons, and these."""
 
     keep_metadata: bool = False
+    """Keep EXIF (with its orientation set to 1), XMP and IPTC; otherwise they go, GPS positions with them."""
     integrity: Literal["structure", "full"] = "structure"
+    """`structure` walks the file's markers; `full` also decodes every pixel, as stage `decode` does later."""
     on_corrupt: Literal["quarantine", "accept"] = "quarantine"
+    """What becomes of a damaged file that still decodes; `accept` records the damage in field `transform`."""
 
 
 @dataclass(frozen=True)

@@ -31,25 +31,26 @@ Side = Annotated[int, Field(ge=1, le=16_384)]
 
 
 class DecodeParams(Limits):
-    """How pixels come out of a file and onto the canvas.
-
-    `canvas`: height and width. `padding`: where the empty part goes, of grey level `pad_value`.
-    `use_turbojpeg`: decode JPEG by TurboJPEG; `turbojpeg_fallback`: let Pillow decode what TurboJPEG
-    refuses (and everything, where the library is missing). `dct_scaling`: `safe` lets TurboJPEG decode
-    at the smallest M/8 that leaves twice the target size. `icc_to_srgb`: apply the file's ICC profile.
-    `background`: what shows through transparent pixels. `on_corrupt`: what becomes of a file that
-    decodes with a warning; `accept` records the warning in the field `decoder`.
-    """
+    """How pixels come out of a file and onto the canvas."""
 
     canvas: tuple[Side, Side] = (640, 640)
+    """Height and width."""
     padding: Padding = "bottom_right"
+    """Where the part of the canvas lies that the image leaves empty."""
     pad_value: Level = 0
+    """The grey level of that part."""
     use_turbojpeg: bool = True
+    """Decode JPEG by TurboJPEG."""
     turbojpeg_fallback: bool = True
+    """Let Pillow decode what TurboJPEG refuses, and every JPEG where the library is missing."""
     dct_scaling: Literal["off", "safe"] = "off"
+    """`safe` lets TurboJPEG decode at the smallest M/8 that leaves at least twice the target size."""
     icc_to_srgb: bool = False
+    """Apply the file's ICC profile."""
     background: tuple[Level, Level, Level] = (255, 255, 255)
+    """What shows through transparent pixels: R, G, B."""
     on_corrupt: Literal["quarantine", "accept"] = "quarantine"
+    """What becomes of a file that decodes with a warning; `accept` records it in field `decoder`."""
 
     def letterbox(self, size: Size) -> Letterbox:
         """Say how an upright image of (height, width) `size` lies on the canvas."""

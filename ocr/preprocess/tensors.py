@@ -33,18 +33,19 @@ MAP_DTYPES = {
 
 
 class TensorParams(Parameters):
-    """How images are stored for training.
-
-    `dtype`: `uint8` keeps pixels (0 to 255), to be normalised on the device; the others hold
-    (x / 255 - mean) / std, `bfloat16` as its bits in uint16. `mean` and `std`, of values in 0..1 for
-    R, G, B, are in the store's attributes either way (the defaults are ImageNet's). `codec`: `none`
-    makes chunks that can be mapped; `lz4` and `zstd` are smaller, for slow disks and the RAM cache.
-    """
+    """How images are stored for training."""
 
     dtype: ImageType = "uint8"
+    """`uint8` keeps pixels, 0 to 255, which are normalised on the device.
+
+    The others hold (x / 255 − mean) / std; `bfloat16` is stored as its bits in uint16.
+    """
     mean: tuple[Unit, Unit, Unit] = (0.485, 0.456, 0.406)
+    """Of R, G, B in 0…1 (ImageNet's by default); in the store's attributes, whatever `dtype` is."""
     std: tuple[Positive, Positive, Positive] = (0.229, 0.224, 0.225)
+    """As `mean`."""
     codec: Codec = "none"
+    """`none` makes chunks that can be mapped; `lz4` and `zstd` are smaller, for `cache.mode=ram`."""
 
 
 def final_maps(

@@ -27,23 +27,23 @@ Kind = Literal["serial", "threads", "processes", "dask"]
 
 
 class ExecutorConfig(Parameters):
-    """Where and how wide stages run.
-
-    kind     serial, threads, processes (each task isolated from crashes), or dask
-    workers  number of workers; all the processors that this process may use by default
-    batch    samples a task (rounded up to whole chunks)
-    address  of a running dask scheduler; without one, dask starts a cluster on this machine
-    timeout  seconds a task of one sample may take before its worker is ended (processes)
-    memory   bytes of address space a worker may use beyond what it starts with (processes); libraries
-             that it loads count
-    """
+    """Where and how wide stages run."""
 
     kind: Kind = "threads"
+    """`processes` isolates each task from crashes; `dask` uses a cluster."""
     workers: int | None = Field(default=None, ge=1)
+    """Number of workers; by default all the processors that this process may use."""
     batch: int = Field(default=16, ge=1)
+    """Samples a task, rounded up to whole chunks."""
     address: str | None = None
+    """Of a running dask scheduler; without one, dask starts a cluster on this machine."""
     timeout: float = Field(default=120.0, gt=0)
+    """Seconds that a task of one sample may take before its worker is ended (`processes`)."""
     memory: int = Field(default=8 << 30, ge=1 << 28)
+    """Bytes of address space that a worker may use beyond what it starts with (`processes`).
+
+    Libraries that it loads count.
+    """
 
     @property
     def width(self) -> int:

@@ -28,23 +28,31 @@ DEFAULT_RUN = "synthetic"
 
 
 class SplitConfig(Parameters):
-    """One split: paths below the data set's root, the annotations' format, and the frame they are in.
-
-    `part` = [start, stop) takes the samples of those ranks only (see `AnnotatedSplit`), for sets that
-    come as one folder. `encoding`, `follow_links`, `subset` and `categories` say how labels are read (see
-    `ocr.annotations.labels.LabelOptions`), `scale_labels` that they follow an image that was scaled.
-    """
+    """One split: where its images and labels are, and how labels are read."""
 
     images: Path
+    """The folder of images, below the data set's root."""
     annotations: Path
+    """The label file, or the folder of label files, below the root."""
     format: str = "auto"
+    """The labels' format; `auto` tells by content."""
     label_frame: Literal["raw", "upright", "auto"] = "auto"
+    """The frame the labels were drawn in: pixels as stored, or as a viewer shows them that honours EXIF."""
     part: tuple[int, int] | None = None
+    """[start, stop): take the samples of those ranks only, for a set that comes as one folder.
+
+    Samples are ranked by the digests of their names, so that each part is a fair share.
+    """
     encoding: str | None = None
+    """The encoding of label files, such as `gb18030`; UTF-8, and Latin-1 where that fails, by default."""
     follow_links: bool = False
+    """Follow links that lead out of the data set's root."""
     subset: str | None = None
+    """Which of the sets in a COCO file is read, `*` for all; the one called like the split by default."""
     categories: tuple[str, ...] | None = None
+    """Which categories of a COCO file are words; all by default."""
     scale_labels: bool = False
+    """Scale labels whose stated size is that of a larger or smaller copy of the image."""
 
     @field_validator("encoding")
     @classmethod
@@ -67,26 +75,37 @@ class GenerateConfig(Parameters):
     """How many synthetic receipts `warmstore data` draws into the data set's root."""
 
     train: int = Field(default=48, ge=0)
+    """Images of split `train`."""
     val: int = Field(default=24, ge=0)
+    """Images of split `val`."""
     seed: int = 0
+    """The same seed gives the same images; `train` and `val` are drawn from different ones."""
     size: tuple[int, int] = (1152, 864)
+    """Height and width of an image."""
 
 
 class DataConfig(Parameters):
-    """A data set: its root and its splits; `generate` where warmstore draws it itself."""
+    """A data set."""
 
     root: Path
+    """The folder of the data set; a relative path starts where the command is run."""
     splits: dict[str, SplitConfig] = Field(min_length=1)
+    """The splits by name; training reads `train` and `val`."""
     generate: GenerateConfig | None = None
+    """Set where warmstore draws the data set itself."""
 
 
 class StagesConfig(OnlineParams):
     """The stages with their parameters; `canvas` is set once, for all of them."""
 
     canonicalize: Canonicalize = Canonicalize()
+    """Upright images and one frame."""
     decode: Decode = Decode()
+    """Pixels on the canvas."""
     maps: Maps = Maps()
+    """DBNet's ground truth."""
     tensors: Tensors = Tensors()
+    """The layout that training reads."""
 
     def in_order(self) -> tuple[Stage, ...]:
         """Give the stages in the order in which they run."""
@@ -97,15 +116,25 @@ class RunConfig(Parameters):
     """Everything that a run is made of."""
 
     work_dir: Path = Path("work")
+    """Where stores and runs are written."""
     runs_dir: Path | None = None
+    """Where new runs are written instead, for a work folder that is read-only."""
     seed: int = Field(default=0, ge=0)
+    """Decides weights, the order of training and its augmentation."""
     canvas: tuple[int, int] = (640, 640)
+    """One number for a square, or [height, width]; multiples of 32."""
     data: DataConfig
+    """The data set."""
     stages: StagesConfig = StagesConfig()
+    """Parameters of the stages."""
     executor: ExecutorConfig = ExecutorConfig()
+    """What runs the stages."""
     cache: CacheParams = CacheParams()
+    """How samples are kept in memory."""
     trainer: TrainerConfig = TrainerConfig()
+    """Arguments of Lightning's Trainer."""
     model: ModelConfig = ModelConfig()
+    """The detector, its training and its boxes."""
 
     @field_validator("canvas", mode="before")
     @classmethod

@@ -25,31 +25,39 @@ if TYPE_CHECKING:
 
 
 class ModelConfig(DetectorParams):
-    """The detector, how it learns, how maps become boxes and where; `early_stopping` counts validations."""
+    """The detector, how it learns, and how maps become boxes."""
 
     batch_size: int = Field(default=16, ge=1)
+    """Samples a batch, in training and in validation."""
     early_stopping: int | None = Field(default=None, ge=1)
+    """End a training after so many validations without a better H-mean; never by default."""
     loss: LossParams = LossParams()
+    """The three terms of the loss."""
     optimizer: OptimizerParams = OptimizerParams()
+    """The optimizer and its learning rate."""
     augment: AugmentParams = AugmentParams()
+    """What training changes at random."""
     boxes: BoxParams = BoxParams()
+    """How regions are found in a probability map."""
     overlap: OverlapParams = OverlapParams()
+    """Threads that score samples while the device computes."""
 
 
 class TrainerConfig(Parameters):
-    """Arguments of Lightning's Trainer, by Lightning's names; what is None is left to Lightning.
-
-    Without `precision`, mixed precision is used: `bf16-mixed` on a CPU, `16-mixed` on a GPU. Weights are
-    float32 in all of them: Lightning's `…-true` would bring a batch's matrices to half precision as well.
-    `val_precision`, which Lightning does not have, is that of validation where it shall be another.
-    """
+    """Arguments of Lightning's Trainer, by Lightning's names; what is None is left to Lightning."""
 
     accelerator: str = "auto"
     devices: int | str | list[int] = "auto"
     strategy: str = "auto"
     num_nodes: int = Field(default=1, ge=1)
     precision: Precision | None = None
+    """Mixed precision by default: `bf16-mixed` on a CPU, `16-mixed` on a GPU.
+
+    Weights are float32 in all of them: Lightning's `…-true` would bring a batch's matrices to half
+    precision as well.
+    """
     val_precision: Precision | None = None
+    """The precision of validation, which Lightning does not have; that of training by default."""
     max_epochs: int | None = None
     min_epochs: int | None = None
     max_steps: int = -1

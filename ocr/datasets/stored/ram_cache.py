@@ -52,6 +52,7 @@ class CacheParams(Parameters):
     """How samples are kept in memory."""
 
     mode: Literal["mmap", "ram", "off"] = "mmap"
+    """Map the store's files, keep one copy in shared memory, or warm nothing."""
     budget: int | float = Field(default=0.8, ge=0)
     """Bytes (a whole number, or text such as `20GB`), or a share of the free memory (0.8, `80%`)."""
     lock: bool = False
