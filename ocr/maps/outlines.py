@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyclipper
 
+from ocr.maps.offset_kernels import grow_convex, shrink_upright
 from ocr.maps.polygon_kernels import clean, measure
 from ocr.params import MapParams
 
@@ -68,29 +69,34 @@ def shape_polygons(
             f"{len(polygons)} polygons have ignore flags of shape {ignored.shape}; each needs one"
         )
     rings, bounds = clean(*_gather(polygons), height, width)
-    sizes = measure(rings, bounds).tolist()
-    whole = rings.astype(np.int32)  # the original truncates as well, for Clipper and for what is masked
+    area, perimeter, side = measure(rings, bounds).T
+    drawn = ~ignored & (area >= 1) & (side >= params.min_text_size)
     distance = np.zeros(len(polygons))
+    np.divide(area * (1 - params.shrink_ratio**2), perimeter, out=distance, where=drawn)
+    whole = rings.astype(np.int32)  # the original truncates as well, for Clipper and for what is masked
+    shrunk, is_shrunk = shrink_upright(whole, bounds, distance)
+    grown_points, grown_bounds = grow_convex(whole, bounds, distance)
     verdicts: list[PolygonFate] = []
     masked: list[Outline] = []
     kernels: list[Outline] = []
     grown: dict[int, Outline] = {}
     for index, (start, stop) in enumerate(pairwise(bounds.tolist())):
-        outline, (area, perimeter, side) = whole[start:stop], sizes[index]
+        outline = whole[start:stop]
+        parts: list[Outline] = []
         if ignored[index]:
             verdict = PolygonFate.IGNORED
-        elif area < 1:
+        elif area[index] < 1:
             verdict = PolygonFate.INVALID
-        elif side < params.min_text_size:
+        elif not drawn[index]:
             verdict = PolygonFate.TOO_SMALL
         else:
-            distance[index] = area * (1 - params.shrink_ratio**2) / perimeter
-            shrunk, around = _shrink_and_grow(outline, distance[index])
-            verdict = PolygonFate.KEPT if shrunk else PolygonFate.VANISHED
+            parts = [shrunk[index]] if is_shrunk[index] else _offset(outline, -distance[index])
+            verdict = PolygonFate.KEPT if parts else PolygonFate.VANISHED
         verdicts.append(verdict)
         if verdict is PolygonFate.KEPT:
-            kernels += shrunk[:1] if params.parts == "first" else shrunk
-            grown[index] = around
+            kernels += parts[:1] if params.parts == "first" else parts
+            around = grown_points[grown_bounds[index] : grown_bounds[index + 1]]
+            grown[index] = around if len(around) else next(iter(_offset(outline, distance[index])), outline)
         elif len(outline):
             masked.append(outline)
     return Shapes(tuple(verdicts), rings, bounds, distance, masked, kernels, grown)
@@ -115,12 +121,8 @@ def _gather(polygons: Sequence[npt.ArrayLike]) -> tuple[npt.NDArray[np.float64],
     return points, bounds
 
 
-def _shrink_and_grow(outline: Outline, distance: float) -> tuple[list[Outline], Outline]:
-    """Give the parts that Clipper shrinks an outline to, and, where there are any, the outline grown."""
+def _offset(outline: Outline, distance: float) -> list[Outline]:
+    """Give the parts that Clipper moves an outline's edges out to, or in by a negative distance."""
     clipper = pyclipper.PyclipperOffset()
     clipper.AddPath(outline.tolist(), pyclipper.JT_ROUND, pyclipper.ET_CLOSEDPOLYGON)
-    shrunk = [np.array(part, np.int32) for part in clipper.Execute(-distance)]
-    if not shrunk:
-        return [], outline
-    grown = clipper.Execute(distance)
-    return shrunk, np.array(grown[0], np.int32) if grown else outline
+    return [np.array(part, np.int32) for part in clipper.Execute(distance)]
