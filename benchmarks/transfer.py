@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader
 from benchmarks.measure import arguments, compare, parse, show
 from benchmarks.stores import noise_store
 from ocr.datasets import TensorDataset
-from ocr.datasets.batches import ARRAYS, Batch, ahead_on_device, as_collated
+from ocr.datasets.batches import ARRAYS, Batch, ahead_on_device
 from ocr.datasets.stored import CacheParams
 
 
@@ -50,7 +50,7 @@ def transfer(path: Path, size: int, workers: int, rounds: int) -> None:
     locked = torch.zeros(size * registered.sample_bytes, dtype=torch.uint8).pin_memory()
     target = torch.empty_like(locked, device=device)
     loader: DataLoader[Any] = DataLoader(
-        pageable, size, num_workers=workers, pin_memory=True, persistent_workers=True, collate_fn=as_collated
+        pageable, size, num_workers=workers, pin_memory=True, persistent_workers=True
     )
 
     def limit() -> int:

@@ -9,7 +9,6 @@ import pytest
 from torch.utils.data import DataLoader
 
 from ocr.datasets import TensorDataset
-from ocr.datasets.batches import as_collated
 from ocr.datasets.stored import CacheParams
 from tests.support.reads import CANVAS, SAMPLE_BYTES, assert_reads
 from tests.support.stores import sample, tensors_store
@@ -66,8 +65,6 @@ def test_the_copy_is_registered_once_and_as_long_as_it_lives(
 def test_a_forked_worker_leaves_cuda_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     dataset = TensorDataset(tensors_store(tmp_path, 4, CANVAS))
-    loader = DataLoader(
-        dataset, batch_sampler=[[2, 0]], num_workers=1, collate_fn=as_collated, multiprocessing_context="fork"
-    )
+    loader = DataLoader(dataset, batch_sampler=[[2, 0]], num_workers=1, multiprocessing_context="fork")
     (batch,) = loader
     np.testing.assert_array_equal(batch["images"][0], sample(2, *CANVAS)["image"])

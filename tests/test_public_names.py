@@ -28,6 +28,7 @@ NAMES = [
     "OnlineDataset",
     "TensorDataset",
     "build_maps",
+    "collate",
     "open_store",
 ]
 

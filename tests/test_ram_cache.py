@@ -18,7 +18,6 @@ import pytest
 from torch.utils.data import DataLoader
 
 from ocr.datasets import TensorDataset
-from ocr.datasets.batches import as_collated
 from ocr.datasets.stored import CacheParams, ram_cache
 from pipeline.errors import StoreError
 from pipeline.memory import AddressRange, SharedMemory, file_residency, read_direct, shared_memory
@@ -107,9 +106,7 @@ def test_workers_attach_to_the_copy_and_count_together(tmp_path: Path, method: s
     path = tensors_store(tmp_path, 6, CANVAS, codec="zstd")
     dataset = TensorDataset(path, cache=CacheParams(mode="ram"))
     dataset.warm()
-    loader = DataLoader(
-        dataset, batch_size=2, num_workers=2, collate_fn=as_collated, multiprocessing_context=method
-    )
+    loader = DataLoader(dataset, batch_size=2, num_workers=2, multiprocessing_context=method)
     for batch in loader:
         for image, name in zip(batch["images"], batch["sample_id"], strict=True):
             np.testing.assert_array_equal(image, sample(int(name[7:12]), *CANVAS)["image"])

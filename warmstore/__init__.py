@@ -12,7 +12,7 @@ from typing import Any
 _HOMES = {
     "pipeline.store": ("open_store",),
     "ocr.maps": ("MapParams", "build_maps"),
-    "ocr.datasets": ("OcrDataModule", "OnlineDataset", "TensorDataset"),
+    "ocr.datasets": ("OcrDataModule", "OnlineDataset", "TensorDataset", "collate"),
     "ocr.detection": ("BoxDecoder",),
     "ocr.metrics": ("CLEval", "IouHmean"),
     "ocr.training": ("DetectorModule",),

@@ -1,6 +1,7 @@
 from ocr.datasets import OcrDataModule as OcrDataModule
 from ocr.datasets import OnlineDataset as OnlineDataset
 from ocr.datasets import TensorDataset as TensorDataset
+from ocr.datasets import collate as collate
 from ocr.detection import BoxDecoder as BoxDecoder
 from ocr.maps import MapParams as MapParams
 from ocr.maps import build_maps as build_maps

@@ -1,3 +1,4 @@
+from .batches.batch import collate as collate
 from .datamodule import OcrDataModule as OcrDataModule
 from .loader import BatchLoader as BatchLoader
 from .online.dataset_config import CacheConfig as CacheConfig

@@ -15,7 +15,7 @@ from PIL import Image
 from ocr.datasets import CacheConfig, ImageLoadingConfig, OnlineDataset, TensorDataset
 from ocr.datasets.online import online_dataset
 from ocr.preprocess import TensorParams
-from pipeline.errors import PipelineError
+from pipeline.errors import ConfigError, PipelineError
 from pipeline.stage import Chunked
 from tests.support.online_samples import CANVAS, COUNT, PARAMS, assert_equal, config, staged
 from tests.support.stores import fields, write_store
@@ -33,6 +33,22 @@ def test_samples_and_batches_equal_the_stores(raw: Path, tmp_path: Path) -> None
         assert_equal(online[index], store[index])
     for one, other in zip(online.batches(4), store.batches(4), strict=True):
         assert_equal(one, other)
+
+
+def test_names_lists_and_masks_choose_samples_as_a_stores_dataset_does(raw: Path) -> None:
+    online = OnlineDataset(config(raw), PARAMS)
+    names = online.sample_ids
+    assert_equal(online[names[2]], online[2])
+    mask = [name in names[:3] for name in names]
+    for index, rows in (
+        ([2, 0], [2, 0]),
+        ([names[2], names[0]], [2, 0]),
+        (slice(2, None, -2), [2, 0]),
+        (mask, [0, 1, 2]),
+    ):
+        assert_equal(online[index], next(online.batches(3, rows)))
+    with pytest.raises(ConfigError, match=r"has no sample nowhere\.jpg"):
+        online["nowhere.jpg"]
 
 
 SWITCHES: list[dict[str, Any]] = [

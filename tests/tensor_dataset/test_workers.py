@@ -15,7 +15,6 @@ import pytest
 from torch.utils.data import DataLoader, IterableDataset
 
 from ocr.datasets import TensorDataset
-from ocr.datasets.batches import as_collated
 from tests.support.stores import sample, tensors_store
 from tests.support.tensor_batches import CANVAS, assert_batch
 
@@ -35,12 +34,13 @@ def test_workers_started_in_any_way_read_the_same(path: Path, method: str) -> No
     dataset = TensorDataset(path)
     assert len(pickle.dumps(dataset)) < 4096
     loader = DataLoader(
-        dataset, batch_size=3, num_workers=2, collate_fn=as_collated, multiprocessing_context=method
+        dataset, batch_size=3, num_workers=2, multiprocessing_context=method, persistent_workers=True
     )
-    rows = iter(range(11))
-    for batch in loader:
-        assert_batch(batch, [next(rows) for _ in batch["sample_id"]])
-    assert dataset.stats().samples == 11
+    for _ in range(2):
+        rows = iter(range(11))
+        for batch in loader:
+            assert_batch(batch, [next(rows) for _ in batch["sample_id"]])
+    assert dataset.stats().samples == 22
 
 
 class InOrder(IterableDataset[dict[str, Any]]):
@@ -60,7 +60,6 @@ def test_a_worker_sends_what_was_asked_for_alone_and_keeps_none_of_it(path: Path
     loader: DataLoader[Any] = DataLoader(
         InOrder(dataset) if by == "itself" else dataset,
         batch_size=2 if by == "batches" else None,
-        collate_fn=as_collated if by == "batches" else None,
         num_workers=1,
         persistent_workers=True,
         multiprocessing_context="fork",
@@ -80,7 +79,7 @@ def test_a_worker_sends_what_was_asked_for_alone_and_keeps_none_of_it(path: Path
 
 def test_a_loader_without_workers_gets_views(path: Path) -> None:
     dataset = TensorDataset(path)
-    batches = list(DataLoader(dataset, batch_size=4, collate_fn=as_collated))
+    batches = list(DataLoader(dataset, batch_size=4))
     assert batches[1]["images"].data_ptr() == dataset[4:8]["images"].data_ptr()
     assert_batch(batches[2], [8, 9, 10])
 

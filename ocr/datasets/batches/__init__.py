@@ -7,7 +7,7 @@ from ocr.datasets.batches.batch import (
     Batch,
     Deferred,
     Sample,
-    as_collated,
+    Samples,
     check_fields,
     collate,
 )

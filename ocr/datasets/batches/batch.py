@@ -21,8 +21,10 @@ from typing import Any, overload
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.utils.data import default_collate
+from torch.utils.data._utils.collate import default_collate_fn_map
 
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, PipelineError
 
 ARRAYS = {
     "image": "images",
@@ -35,8 +37,42 @@ ROWS = ("inverse_matrix", "matrix", "size")
 LISTS = ("polygons", "ignore", "text", "sample_id")
 DEFAULT_FIELDS = (*ARRAYS, "inverse_matrix", "size", "polygons", "ignore")
 
-Sample = dict[str, Any]
-Batch = dict[str, Any]
+
+class Sample(dict[str, Any]):
+    """A dict of one sample. A DataLoader makes batches of them by `collate`, without being told to."""
+
+    def __repr__(self) -> str:
+        return _described(f"Sample {self.get('sample_id', 'without a name')}", self)
+
+
+class Batch(dict[str, Any]):
+    """A dict of a whole batch."""
+
+    def __repr__(self) -> str:
+        names = self.get("sample_id", [])
+        more = ", …" if len(names) > 3 else ""
+        return _described(f"Batch of {len(names)} samples ({', '.join(names[:3])}{more})", self)
+
+
+class Samples(Sequence[Sample]):
+    """The samples of a `batch` one by one: what a DataLoader hands to whatever `collate_fn` it has.
+
+    `collate` gives the batch back as it is, with its views. `samples["images"]` looks into it.
+    """
+
+    def __init__(self, batch: Batch) -> None:
+        self.batch = batch
+
+    def __len__(self) -> int:
+        return len(self.batch["sample_id"])
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, str):
+            return self.batch[index]
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        singular = {plural: name for name, plural in ARRAYS.items()}
+        return Sample({singular.get(key, key): values[index] for key, values in self.batch.items()})
 
 
 def check_fields(names: Sequence[str]) -> None:
@@ -48,20 +84,63 @@ def check_fields(names: Sequence[str]) -> None:
 
 
 def collate(samples: Sequence[Mapping[str, Any]]) -> Batch:
-    """Stack samples into a batch; the keys are those of the first."""
-    batch: Batch = {}
+    """Make a batch of samples: tensors are stacked, everything else is listed.
+
+    A DataLoader does so by itself with samples as our datasets give them. Where a dataset of your own
+    makes other dicts of them, give it `collate_fn=collate`. Raises PipelineError where samples differ in
+    their keys, or in a tensor's dtype or shape.
+    """
+    if isinstance(samples, Samples):
+        return samples.batch
+    batch = Batch()
     for key in samples[0]:
-        values = [sample[key] for sample in samples]
-        if key in LISTS:
+        values = [_value(sample, key, samples[0]) for sample in samples]
+        if key in LISTS or not isinstance(values[0], torch.Tensor):
             batch[key] = values
         else:
-            batch[ARRAYS.get(key, key)] = torch.stack(values)
+            batch[ARRAYS.get(key, key)] = default_collate(values)  # in a worker, into shared memory
     return batch
 
 
-def as_collated(batch: Batch) -> Batch:
-    """`collate_fn` of a DataLoader over a dataset whose `__getitems__` gives whole batches."""
-    return batch
+def _value(sample: Mapping[str, Any], key: str, first: Mapping[str, Any]) -> Any:
+    """Give a sample's value. Raises PipelineError where it does not go with that of the first."""
+    names = f"{sample.get('sample_id')} beside {first.get('sample_id')}"
+    if sample.keys() != first.keys():
+        differing = ", ".join(sorted(sample.keys() ^ first.keys()))
+        raise PipelineError(
+            f"one of two samples in a batch lacks {differing} ({names}); give their datasets the same fields"
+        )
+    value, expected = sample[key], first[key]
+    if isinstance(value, torch.Tensor) and isinstance(expected, torch.Tensor) and key not in LISTS:
+        found, wanted = _layout(value), _layout(expected)
+        if found != wanted:
+            raise PipelineError(
+                f"{key} of two samples in a batch is {found} and {wanted} ({names}); concatenate stores of "
+                "one canvas and one stages.tensors.dtype, or give them loaders of their own"
+            )
+    return value
+
+
+def _collated(samples: Sequence[Mapping[str, Any]], *, collate_fn_map: Any = None) -> Batch:
+    return collate(samples)
+
+
+# How torch's default collate function is told of a type (documented with `torch.utils.data.default_collate`).
+default_collate_fn_map[Sample] = _collated
+
+
+def _described(title: str, values: Mapping[str, Any]) -> str:
+    """Say what a sample or a batch holds, a line for each key, without its values."""
+    width = max(map(len, values), default=0)
+    lines = [f"  {key:{width}}  {_layout(value)}" for key, value in values.items() if key != "sample_id"]
+    return "\n".join([title, *lines])
+
+
+def _layout(value: Any) -> str:
+    """Say an array's dtype and shape, or how long a list is."""
+    if isinstance(value, torch.Tensor | np.ndarray):
+        return f"{str(value.dtype).removeprefix('torch.')} {tuple(value.shape)}"
+    return f"{len(value)} in a list" if isinstance(value, Sequence | Deferred) else repr(value)
 
 
 class Deferred:
@@ -92,7 +171,7 @@ class Deferred:
         return (self._read(int(row)) for row in self._rows)
 
     def __repr__(self) -> str:
-        return f"{list(self)!r}"
+        return f"[{len(self)} values, each read when it is looked at]"
 
     def __reduce__(self) -> tuple[type[list[Any]], tuple[list[Any]]]:
         """Travel to another process as the plain list."""

@@ -14,7 +14,7 @@ Prepare = Callable[[torch.Tensor], torch.Tensor]
 
 def prepared(batch: Batch, prepare: Prepare | None) -> Batch:
     """Give a batch with its images normalised."""
-    return {**batch, "images": prepare(batch["images"])} if prepare and "images" in batch else batch
+    return Batch(batch, images=prepare(batch["images"])) if prepare and "images" in batch else batch
 
 
 def ahead_on_device(
@@ -40,8 +40,8 @@ def _copy(
 ) -> tuple[Batch, torch.cuda.Event]:
     arrays = [name for name in ARRAYS.values() if name in batch]
     with torch.cuda.stream(stream):
-        moved = {name: batch[name].to(device, non_blocking=True) for name in arrays}
-        moved = prepared({**batch, **moved}, prepare)
+        arrived = {name: batch[name].to(device, non_blocking=True) for name in arrays}
+        moved = prepared(Batch(batch, **arrived), prepare)
         return moved, stream.record_event()
 
 

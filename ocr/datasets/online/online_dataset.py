@@ -7,8 +7,9 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from ocr.datasets.batches import DEFAULT_FIELDS, Batch, Sample, check_fields, co
 from ocr.datasets.online.dataset_config import DatasetConfig, OnlineParams
 from ocr.datasets.online.sample_cache import Arrays, Layout, SampleCache
 from ocr.datasets.online.stored_maps import StoredMaps
+from ocr.datasets.positions import Many, One, positions
 from ocr.datasets.statistics import Counters, Statistics
 from ocr.datasets.stored import as_tensor
 from ocr.preprocess import (
@@ -31,7 +33,7 @@ from ocr.preprocess import (
     final_maps,
 )
 from ocr.splits import AnnotatedSplit, LabelFrame
-from pipeline.errors import ConfigError, PipelineError, Quarantine
+from pipeline.errors import ConfigError, PipelineError, Quarantine, UnknownSampleError
 from pipeline.store import checksum
 
 log = logging.getLogger(__name__)
@@ -99,10 +101,17 @@ class OnlineDataset(Dataset[Sample]):
         """Mean and standard deviation of pixel values in 0..1, for R, G, B."""
         return self._params.tensors.mean, self._params.tensors.std
 
-    def __getitem__(self, index: int) -> Sample:
-        if not -len(self) <= index < len(self):
-            raise IndexError(f"sample {index} of {len(self)} in {self.config.image_path}")
-        index %= len(self)
+    @overload
+    def __getitem__(self, index: One) -> Sample: ...
+    @overload
+    def __getitem__(self, index: Many) -> Batch: ...
+    def __getitem__(self, index: One | Many) -> Sample | Batch:
+        found = positions(index, len(self), self._position)
+        return (
+            self._sample(found) if isinstance(found, int) else collate([self._sample(int(i)) for i in found])
+        )
+
+    def _sample(self, index: int) -> Sample:
         truth, arrays = self._compute(index)
         matrix = self._params.decode.letterbox(truth.size).matrix
         if self.transform:  # which may write into what it gets, and that may be what a cache holds
@@ -117,8 +126,8 @@ class OnlineDataset(Dataset[Sample]):
             "text": list(truth.text),
             "sample_id": self.sample_ids[index],
         }
-        sample = {name: values[name] for name in (*self.fields, "sample_id")}
-        return self.transform(sample) if self.transform else sample
+        sample = Sample({name: values[name] for name in (*self.fields, "sample_id")})
+        return Sample(self.transform(sample)) if self.transform else sample
 
     def batches(self, batch_size: int, order: Iterable[int] | None = None) -> Iterator[Batch]:
         """Iterate over batches once, in dataset order or that of the indices in `order`."""
@@ -138,6 +147,14 @@ class OnlineDataset(Dataset[Sample]):
     def stats(self) -> Statistics:
         """What was read, by all worker processes: a hit needed no file, no decoding and no drawing."""
         return self._counters.total()
+
+    def _position(self, sample_id: str) -> int:
+        """Find a sample by its name. Raises ConfigError where the dataset does not have it."""
+        with suppress(ValueError):
+            return self.sample_ids.index(sample_id)
+        if sample_id in self.quarantined:
+            raise ConfigError(f"{sample_id} cannot be used: {self.quarantined[sample_id]}")
+        raise UnknownSampleError(f"the dataset of {self.config.image_path}", sample_id, self.sample_ids)
 
     def _compute(self, index: int) -> tuple[Canonical, Arrays]:
         """A sample's ground truth and arrays, each part from memory where it is kept."""

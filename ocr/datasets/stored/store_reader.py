@@ -57,12 +57,12 @@ class StoreReader:
     def sample(self, row: int) -> Sample:
         """One sample; its arrays are views where they can be."""
         batch = self.batch(range(row, row + 1))
-        return {name: batch[ARRAYS.get(name, name)][0] for name in (*self.fields, "sample_id")}
+        return Sample({name: batch[ARRAYS.get(name, name)][0] for name in (*self.fields, "sample_id")})
 
     def batch(self, rows: Rows) -> Batch:
         """A batch of samples: views for a range of rows, copies in lent buffers for any others."""
         pick = _index(rows)
-        batch: Batch = {}
+        batch = Batch()
         copies: list[Callable[[], object]] = []
         for name in self.fields:
             if name in ARRAYS:

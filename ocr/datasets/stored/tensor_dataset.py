@@ -6,6 +6,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, overload
 
@@ -14,13 +15,14 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from ocr.datasets.batches import DEFAULT_FIELDS, Batch, BufferPool, Sample, one_ahead
+from ocr.datasets.batches import DEFAULT_FIELDS, Batch, BufferPool, Sample, Samples, one_ahead
+from ocr.datasets.positions import Many, One, positions
 from ocr.datasets.statistics import Counters, Statistics
 from ocr.datasets.stored.cuda_pinning import register_with_cuda
 from ocr.datasets.stored.ram_cache import CacheParams, RamCache, Warmth
 from ocr.datasets.stored.store_check import check_expected
 from ocr.datasets.stored.store_reader import Rows, StoreReader
-from pipeline.errors import ConfigError, StoreError
+from pipeline.errors import ConfigError, StoreError, UnknownSampleError
 from pipeline.memory import residency_is_told
 from pipeline.store import Store, open_store
 
@@ -32,8 +34,9 @@ Order = Literal["sequential", "shuffled"] | Sequence[int] | NDArray[np.int64]
 class TensorDataset(Dataset[Sample]):
     """The samples of one generation of a store, in dataset order.
 
-    `dataset[i]` is a sample, `dataset[a:b]` and `dataset.__getitems__([…])` are collated batches
-    (`ocr.datasets.batches.batch` lists their keys). Batches of consecutive samples are views of the store's
+    `dataset[i]` and `dataset["name"]` are samples; `dataset[a:b]`, `dataset[[2, 0]]`, a list of names and a
+    mask are batches (`ocr.datasets.batches.batch` lists their keys). A DataLoader needs no `collate_fn`,
+    also over a Subset or a ConcatDataset. Batches of consecutive samples are views of the store's
     pages: writing into one changes what this process sees and never the store. Others, and all of a
     shuffled order, are copies in buffers that are reused once nobody holds them.
 
@@ -108,19 +111,22 @@ class TensorDataset(Dataset[Sample]):
         return self._reader.sample_bytes
 
     @overload
-    def __getitem__(self, index: int) -> Sample: ...
+    def __getitem__(self, index: One) -> Sample: ...
     @overload
-    def __getitem__(self, index: slice) -> Batch: ...
-    def __getitem__(self, index: int | slice) -> Sample | Batch:
+    def __getitem__(self, index: Many) -> Batch: ...
+    def __getitem__(self, index: One | Many) -> Sample | Batch:
         if isinstance(index, slice):
             return self._batch(_as_run(self._rows[index]))
-        row = self._row(index)
+        found = positions(index, len(self), self._position)
+        if not isinstance(found, int):
+            return self._batch(self._rows_at(found))
+        row = int(self._rows[found])
         self._counted(range(row, row + 1))
         return self._reader.sample(row)
 
-    def __getitems__(self, indices: Sequence[int]) -> Batch:
-        """A collated batch: what a DataLoader fetches (`collate_fn=as_collated`)."""
-        return self._batch(_as_run(np.array([self._row(index) for index in indices], np.int64)))
+    def __getitems__(self, indices: Sequence[int]) -> Samples:
+        """Read several samples at once, as a batch: what a DataLoader fetches."""
+        return Samples(self[indices])
 
     def batches(
         self,
@@ -188,10 +194,20 @@ class TensorDataset(Dataset[Sample]):
         self._counters.add(*self._reader.residency(rows))
         return rows
 
-    def _row(self, index: int) -> int:
-        if not -len(self) <= index < len(self):
-            raise IndexError(f"sample {index} of {len(self)} in {self.store.name}")
-        return int(self._rows[index])
+    def _position(self, sample_id: str) -> int:
+        """Find a sample by its name. Raises ConfigError where the dataset does not have it."""
+        rows = self._rows if isinstance(self._rows, range) else self._rows.tolist()
+        with suppress(KeyError, ValueError):
+            return rows.index(self.store.rows[sample_id])
+        for verdict in self.store.info.quarantined:
+            if verdict["sample_id"] == sample_id:
+                why = "{stage}: {code}: {reason}".format_map(verdict)
+                raise ConfigError(f"{sample_id} is not in {self.store.name}: quarantined by {why}")
+        raise UnknownSampleError(f"this dataset of {self.store.name}", sample_id, self.sample_ids)
+
+    def _rows_at(self, found: NDArray[np.int64]) -> Rows:
+        rows = self._rows
+        return _as_run(found + rows.start if isinstance(rows, range) else rows[found])
 
     def _ordered(self, order: Order, seed: int) -> Rows:
         if isinstance(order, range) and order.step == 1 and 0 <= order.start <= order.stop <= len(self):
@@ -203,7 +219,7 @@ class TensorDataset(Dataset[Sample]):
             return np.asarray(self._rows, np.int64)[shuffled]
         if isinstance(order, str):
             raise ConfigError(f"order is sequential, shuffled or a list of indices, not {order}")
-        return _as_run(np.array([self._row(index) for index in order], np.int64))
+        return self._rows_at(np.atleast_1d(positions(order, len(self), self._position)))
 
     def __getstate__(self) -> dict[str, Any]:
         return {
