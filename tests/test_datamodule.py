@@ -102,9 +102,10 @@ def test_the_cache_is_warm_before_the_sanity_check(tmp_path: Path) -> None:
 def test_images_leave_normalised_in_the_precision_of_the_training(
     path: Path, precision: Any, dtype: torch.dtype
 ) -> None:
-    module = Recorder()
-    trainer(max_epochs=1, precision=precision).fit(module, OcrDataModule(path, path))
-    assert module.types == {"train": torch.uint8, "val": dtype}
+    for normalise, train, val in ((True, dtype, dtype), (("val",), torch.uint8, dtype)):
+        module = Recorder()
+        trainer(max_epochs=1, precision=precision).fit(module, OcrDataModule(path, path, normalise=normalise))
+        assert module.types == {"train": train, "val": val}
 
 
 def test_augmentation_is_done_to_training_batches_only(path: Path) -> None:

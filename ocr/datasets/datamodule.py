@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.utilities.rank_zero import rank_zero_info
 
 from ocr.datasets.batches import DEFAULT_FIELDS, Batch, Normaliser
 from ocr.datasets.loader import BatchLoader
 from ocr.datasets.online import OnlineDataset
 from ocr.datasets.statistics import Statistics
-from ocr.datasets.stored import CacheParams, TensorDataset, check_expected
-from pipeline.errors import ConfigError
-
-log = logging.getLogger(__name__)
+from ocr.datasets.stored import CacheParams, Mode, TensorDataset, check_expected
+from pipeline.errors import ConfigError, Remedy
 
 Split = Literal["train", "val", "test"]
 StoreOrDataset = str | os.PathLike[str] | TensorDataset | OnlineDataset
@@ -41,11 +40,15 @@ class OcrDataModule(pl.LightningDataModule):  # type: ignore[misc]  # Lightning 
 
     - `fields`, `train_fields`: what a batch holds; training that builds its maps anew reads no maps.
     - `expect`: what the configuration asks for; another store is refused (see `TensorDataset`).
-    - `normalise`: splits whose images leave here normalised, with the store's mean and std, in the
-      precision of the training, on its device.
+    - `normalise`: whether images leave here normalised, with the store's mean and std, in the precision of
+      the training, on its device; or the splits of which they do. Without it all splits leave as stored,
+      which is uint8 unless `stages.tensors.dtype` says otherwise; the first log line says what leaves.
     - `augment`: done to every training batch.
-    - `limit`: samples of each split; `cache`: how they are kept in memory. A dataset that is open
-      already keeps its own fields, limit and cache.
+    - `limit`: samples of each split; `cache`: how they are kept in memory (`"ram"`, or `CacheParams`). A
+      dataset that is open already keeps its own fields, limit and cache.
+
+    A module that has `mean_std` (two triples, of pixel values in 0…1, RGB) is given images normalised by
+    these alone: where the store's are others, ConfigError names both.
     """
 
     def __init__(
@@ -57,9 +60,9 @@ class OcrDataModule(pl.LightningDataModule):  # type: ignore[misc]  # Lightning 
         batch_size: int = 16,
         fields: Sequence[str] = DEFAULT_FIELDS,
         train_fields: Sequence[str] | None = None,
-        cache: CacheParams | None = None,
+        cache: CacheParams | Mode | None = None,
         expect: Mapping[str, Any] | None = None,
-        normalise: Sequence[Split] = ("val", "test"),
+        normalise: bool | Sequence[Split] = False,
         augment: Callable[[Batch], Batch] | None = None,
         limit: int | None = None,
         seed: int = 0,
@@ -68,10 +71,19 @@ class OcrDataModule(pl.LightningDataModule):  # type: ignore[misc]  # Lightning 
         if batch_size < 1:
             raise ConfigError(f"a batch has at least one sample, not {batch_size}")
         self.sources: dict[Split, StoreOrDataset | None] = {"train": train, "val": val, "test": test}
+        for split, source in self.sources.items():
+            if not isinstance(source, str | os.PathLike | TensorDataset | OnlineDataset | None):
+                raise ConfigError(
+                    f"{split} is a {type(source).__name__}; give OcrDataModule a store's path, "
+                    "a TensorDataset (samples=[…] chooses some of its samples) or an OnlineDataset"
+                )
+        splits = get_args(Split) if normalise is True else normalise or ()
+        if unknown := set(splits).difference(get_args(Split)):
+            raise ConfigError(f"normalise is True, False, or splits of train, val and test, not {unknown}")
         self.batch_size, self.limit, self.seed = batch_size, limit, seed
         self.fields = {"train": train_fields or fields, "val": fields, "test": fields}
-        self.cache, self.expect = cache or CacheParams(), expect
-        self.normalise, self.augment = tuple(normalise), augment
+        self.cache, self.expect = CacheParams.of(cache), expect
+        self.normalise, self.augment = tuple(splits), augment
         self.datasets: dict[Split, TensorDataset | OnlineDataset] = {}
         self.loaders: dict[Split, BatchLoader] = {}
 
@@ -90,10 +102,20 @@ class OcrDataModule(pl.LightningDataModule):  # type: ignore[misc]  # Lightning 
         self._trainer = trainer
 
     def setup(self, stage: str | None = None) -> None:
-        """Open the stage's datasets and warm them; later calls find them warm."""
-        for split in (self._predicted,) if stage == "predict" else _STAGES[stage]:
-            if self.sources[split] is not None and split not in self.datasets:
-                self.datasets[split] = self._open(split)
+        """Open the stage's datasets, say what they hand out, and warm them; later calls find them warm."""
+        wanted = (self._predicted,) if stage == "predict" else _STAGES[stage]
+        opened = {
+            split: self._open(split)
+            for split in wanted
+            if self.sources[split] is not None and split not in self.datasets
+        }
+        for split, dataset in opened.items():
+            rank_zero_info(
+                f"OcrDataModule hands out {split}: {len(dataset):,} samples, {self._images(split, dataset)}"
+            )
+        for split, dataset in opened.items():
+            dataset.warm()
+            self.datasets[split] = dataset
 
     def train_dataloader(self) -> BatchLoader:
         """Shuffled batches of the train split, in another order each epoch."""
@@ -133,8 +155,20 @@ class OcrDataModule(pl.LightningDataModule):  # type: ignore[misc]  # Lightning 
         elif isinstance(source, TensorDataset):
             check_expected(source.store, self.expect or {})
         assert source is not None
-        source.warm()
         return source
+
+    def _images(self, split: Split, dataset: TensorDataset | OnlineDataset) -> str:
+        """Say in what form a split's images leave here."""
+        if dataset.image_dtype is None:
+            return "without images"
+        stored = str(dataset.image_dtype).removeprefix("torch.")
+        mean, std = map(_spelled, dataset.mean_std)
+        if dataset.image_dtype.is_floating_point:
+            return f"images {stored}, stored normalised with mean {mean} and std {std}"
+        if split in self.normalise:
+            dtype = str(self._dtype).removeprefix("torch.")
+            return f"images {dtype}, normalised with the store's mean {mean} and std {std}"
+        return f"images {stored} 0…255 as stored, not normalised (the store's mean is {mean}, its std {std})"
 
     def _loader(self, split: Split) -> BatchLoader:
         if split not in self.datasets:
@@ -145,6 +179,8 @@ class OcrDataModule(pl.LightningDataModule):  # type: ignore[misc]  # Lightning 
                 f"{len(dataset)} samples of {split} are too few for {trainer.world_size} ranks, "
                 "each of which needs one; set trainer.devices lower, or the limit higher"
             )
+        if trainer:
+            self._check_normalising(split, trainer.lightning_module)
         device = trainer.strategy.root_device if trainer else None
         shuffle = split == "train" and not (
             trainer and trainer.overfit_batches
@@ -158,17 +194,37 @@ class OcrDataModule(pl.LightningDataModule):  # type: ignore[misc]  # Lightning 
             seed=self.seed,
             epoch=lambda: trainer.current_epoch if trainer else 0,
             device=device,
-            prepare=self._normaliser(dataset) if split in self.normalise else None,
+            prepare=Normaliser(*dataset.mean_std, self._dtype) if split in self.normalise else None,
             change=self.augment if split == "train" else None,
         )
         self.loaders[split] = loader
         return loader
 
-    def _normaliser(self, dataset: TensorDataset | OnlineDataset) -> Normaliser:
+    def _check_normalising(self, split: Split, module: Any) -> None:
+        """Raise ConfigError where images leave here normalised otherwise than a module expects."""
+        dataset, expected = self.datasets[split], getattr(module, "mean_std", None)
+        if expected is None or dataset.image_dtype is None:
+            return
+        stored = dataset.image_dtype.is_floating_point
+        if not (stored or split in self.normalise) or np.allclose(dataset.mean_std, expected, atol=1e-6):
+            return
+        where = dataset.store.name if isinstance(dataset, TensorDataset) else dataset.config.image_path
+        mean, std, own_mean, own_std = map(_spelled, (*dataset.mean_std, *expected))
+        leave = "" if stored else "give OcrDataModule normalise=False and normalise in the module, or "
+        raise ConfigError(
+            f"images of {split} are normalised with the mean {mean} and std {std} of {where}, and "
+            f"{type(module).__name__} expects mean {own_mean} and std {own_std}; {leave}write another store",
+            Remedy("run", ("tensors", f"stages.tensors.mean={own_mean}", f"stages.tensors.std={own_std}")),
+        )
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        """What images are normalised to: the type that the training computes in."""
         precision = str(self.trainer.precision) if self.trainer else "32"
-        dtype = torch.float32
         if precision.startswith("bf16"):
-            dtype = torch.bfloat16
-        elif precision.startswith("16"):
-            dtype = torch.float16
-        return Normaliser(*dataset.mean_std, dtype)
+            return torch.bfloat16
+        return torch.float16 if precision.startswith("16") else torch.float32
+
+
+def _spelled(values: Sequence[float]) -> str:
+    return f"[{','.join(f'{value:.6g}' for value in values)}]"

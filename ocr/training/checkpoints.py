@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,18 +11,19 @@ from ocr.params import DetectorIdentity
 from pipeline.errors import ConfigError
 
 
-def existing_checkpoint(path: Path) -> Path:
+def existing_checkpoint(path: str | os.PathLike[str]) -> Path:
     """Give the path of a checkpoint that is there. Raises ConfigError otherwise."""
+    path = Path(path)
     if not path.exists():
         raise ConfigError(f"there is no checkpoint {path}; train first, or name another one")
     return path
 
 
-def read_checkpoint(path: Path) -> dict[str, Any]:
+def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Read a checkpoint's plain values and tensors; its `detector` entry says what the weights belong to."""
     import torch  # here, because whether there is a checkpoint is told without it
 
-    existing_checkpoint(path)
+    path = existing_checkpoint(path)
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises whatever its unpickler or zip reader meets

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, TypeVar, cast, get_args
 
 import pytorch_lightning as pl
@@ -61,6 +61,11 @@ class DetectorModule(pl.LightningModule):  # type: ignore[misc]  # Lightning is 
         self.register_buffer("mean", torch.tensor(identity.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(identity.std).view(1, 3, 1, 1), persistent=False)
         self._checked: set[str] = set()
+
+    @property
+    def mean_std(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """What images are normalised with, of pixel values in 0…1, RGB; `OcrDataModule` keeps to it."""
+        return self.identity.mean, self.identity.std
 
     @property
     def worst(self) -> list[ScoredSample]:
@@ -228,7 +233,9 @@ class DetectorModule(pl.LightningModule):  # type: ignore[misc]  # Lightning is 
         check_identity(checkpoint.get("detector"), self.identity)
 
     @classmethod
-    def from_checkpoint(cls, path: Path, settings: DetectorSettings = _NO_SETTINGS) -> DetectorModule:
+    def from_checkpoint(
+        cls, path: str | os.PathLike[str], settings: DetectorSettings = _NO_SETTINGS
+    ) -> DetectorModule:
         """Build the detector that a checkpoint holds, on the CPU, in evaluation mode.
 
         The file is read without running any code in it. Raises `ConfigError` where there is no

@@ -138,7 +138,7 @@ def measure_rung(rung: Rung, job: Job) -> list[EpochMeasurement]:
     """Run a rung's validation epochs in this process."""
     module = trained_detector(job.config, job.settings, job.checkpoint)
     began = time.perf_counter()
-    data = OcrDataModule(val=open_rung(rung, job), batch_size=job.settings.model.batch_size)
+    data = OcrDataModule(val=open_rung(rung, job), batch_size=job.settings.model.batch_size, normalise=True)
     opened, profile, found = time.perf_counter() - began, EpochProfile(), []
     with quiet():
         trainer = pl.Trainer(

@@ -101,6 +101,12 @@ class OnlineDataset(Dataset[Sample]):
         """Mean and standard deviation of pixel values in 0..1, for R, G, B."""
         return self._params.tensors.mean, self._params.tensors.std
 
+    @property
+    def image_dtype(self) -> torch.dtype | None:
+        """Type of the images' values: uint8, or floating where they are given normalised; None without."""
+        dtype = self._params.tensors.dtype
+        return getattr(torch, dtype) if "image" in self.fields else None
+
     @overload
     def __getitem__(self, index: One) -> Sample: ...
     @overload

@@ -17,7 +17,7 @@ import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from pipeline.digest import digest
+from pipeline.errors import ConfigError
 from pipeline.memory import (
     AddressRange,
     Chunks,
@@ -48,10 +49,13 @@ _SIZES = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _UNITS = {**_SIZES, "%": 0.01, "": 1.0}
 
 
+Mode = Literal["mmap", "ram", "off"]
+
+
 class CacheParams(Parameters):
     """How samples are kept in memory."""
 
-    mode: Literal["mmap", "ram", "off"] = "mmap"
+    mode: Mode = "mmap"
     """Map the store's files, keep one copy in shared memory, or warm nothing."""
     budget: int | float = Field(default=0.8, ge=0)
     """Bytes (a whole number, or text such as `20GB`), or a share of the free memory (0.8, `80%`)."""
@@ -65,6 +69,16 @@ class CacheParams(Parameters):
     """Threads that read and decode while warming; 0 for two a processor core, and at least eight."""
     log_statistics_every_n: int = Field(default=0, ge=0)
     """Log hits, misses and waiting time every so many samples; 0 for never."""
+
+    @classmethod
+    def of(cls, given: CacheParams | Mode | None) -> CacheParams:
+        """Give parameters as they are, for the name of a mode, or the defaults. Raises ConfigError."""
+        if isinstance(given, CacheParams):
+            return given
+        if given is not None and given not in get_args(Mode):
+            modes = ", ".join(get_args(Mode))
+            raise ConfigError(f"cache is CacheParams(…) or the name of a mode, {modes}, not {given!r}")
+        return cls(mode=given) if given else cls()
 
     @field_validator("budget", mode="before")
     @classmethod

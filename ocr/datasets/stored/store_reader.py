@@ -54,6 +54,11 @@ class StoreReader:
                 names.setdefault(array.why_copied, []).append(name)
         return "; ".join(f"{', '.join(found)} stored {why}" for why, found in names.items()) or None
 
+    @property
+    def image_dtype(self) -> torch.dtype | None:
+        """Type of the images' values, where images are read."""
+        return _tensor_dtype(self.arrays["image"].dtype) if "image" in self.arrays else None
+
     def sample(self, row: int) -> Sample:
         """One sample; its arrays are views where they can be."""
         batch = self.batch(range(row, row + 1))

@@ -19,7 +19,7 @@ from ocr.datasets.batches import DEFAULT_FIELDS, Batch, BufferPool, Sample, Samp
 from ocr.datasets.positions import Many, One, positions
 from ocr.datasets.statistics import Counters, Statistics
 from ocr.datasets.stored.cuda_pinning import register_with_cuda
-from ocr.datasets.stored.ram_cache import CacheParams, RamCache, Warmth
+from ocr.datasets.stored.ram_cache import CacheParams, Mode, RamCache, Warmth
 from ocr.datasets.stored.store_check import check_expected
 from ocr.datasets.stored.store_reader import Rows, StoreReader
 from pipeline.errors import ConfigError, StoreError, UnknownSampleError
@@ -43,8 +43,8 @@ class TensorDataset(Dataset[Sample]):
     - `fields`: names of what a sample holds; what is not asked for is never read.
     - `limit`, `samples`, `where`: the first so many samples; these sample_ids, in this order; those for
       which `where` is true of a mapping with `sample_id` and the store's rows (`size`, `matrix`).
-    - `expect`: what the configuration asks for, `{"recipe": …, "canvas": (height, width)}`.
-    - `cache`: what `warm()` does.
+    - `expect`: what is asked of the store: `recipe`, `canvas` (height, width), `mean`, `std`.
+    - `cache`: what `warm()` does; `"ram"` is short for `CacheParams(mode="ram")`.
 
     The generation that was current at opening stays readable until the dataset is gone. Pickles as its
     path and choice, for workers started in any way.
@@ -61,14 +61,14 @@ class TensorDataset(Dataset[Sample]):
         samples: Iterable[str] | None = None,
         where: Callable[[Mapping[str, Any]], bool] | None = None,
         expect: Mapping[str, Any] | None = None,
-        cache: CacheParams | None = None,
+        cache: CacheParams | Mode | None = None,
         pin: bool = True,
     ) -> None:
         self._open(Path(path), tuple(fields), pin)
         check_expected(self.store, expect or {})
         self._rows: Rows = _choose(self.store, limit, samples, where)
         self._counters = Counters()
-        self.cache = RamCache(cache or CacheParams())
+        self.cache = RamCache(CacheParams.of(cache))
         if not residency_is_told(self.store.path):
             log.warning(
                 "%s belongs to another user, so the kernel does not tell what of it is in memory: "
@@ -104,6 +104,11 @@ class TensorDataset(Dataset[Sample]):
             return self.store.attributes["mean"], self.store.attributes["std"]
         except KeyError as error:
             raise StoreError(f"{self.store.name} does not say the {error} of its images") from None
+
+    @property
+    def image_dtype(self) -> torch.dtype | None:
+        """Type of the images' values: uint8, or floating where they are stored normalised; None without."""
+        return self._reader.image_dtype
 
     @property
     def sample_bytes(self) -> int:
