@@ -36,7 +36,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory, small: list[Batch]) -> 
 
 def test_a_checkpoint_gives_the_same_detector_back(checkpoint: tuple[Path, DetectorModule]) -> None:
     path, trained = checkpoint
-    loaded = DetectorModule.from_checkpoint(path)
+    loaded = DetectorModule.from_checkpoint(str(path))
     assert loaded.identity == GREY and not loaded.training
     assert torch.equal(loaded.mean, trained.mean) and torch.equal(loaded.std, trained.std)
     images = torch.rand(1, 3, 96, 96)
