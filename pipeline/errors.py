@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -53,6 +54,23 @@ class PipelineError(Exception):
 
 class ConfigError(PipelineError):
     """Wrong usage or configuration: exit code 2."""
+
+
+def host() -> str:
+    """Name of the machine that this process runs on."""
+    return os.uname().nodename
+
+
+def lost_input(path: object, problem: str) -> PipelineError:
+    """Build the error for a file that the run had read before and that this machine does not give as it was.
+
+    That is a machine's fault (a folder that is not mounted, a file that is being edited), and no verdict.
+    """
+    return PipelineError(
+        f"{path} {problem} on {host()}, and this run had read it before: that says nothing about the sample, "
+        "and nothing is recorded of it; make the file available there as it was and run again, "
+        "which continues from what is finished"
+    )
 
 
 class UnknownSampleError(ConfigError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import io
 import os
 import shutil
 import threading
@@ -21,7 +22,20 @@ if TYPE_CHECKING:
 
 TEMPORARY = ".tmp"
 _FEW = 64
+_PIECE = 1 << 18  # stays in the cache between reading and hashing
 _NO_LINK = (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EACCES, errno.ENOSYS)
+
+
+def checksum(path: Path) -> tuple[int, str]:
+    """Size and hex checksum of a file, read in pieces so that memory stays flat."""
+    import xxhash
+
+    state, size = xxhash.xxh3_128(), 0
+    with io.FileIO(path) as file:
+        while piece := file.read(_PIECE):
+            state.update(piece)
+            size += len(piece)
+    return size, state.hexdigest()
 
 
 def write_new(path: Path, data: Buffer, point: str = "chunk") -> None:

@@ -177,8 +177,9 @@ def progress() -> Iterator[Progress]:
 
 
 def verdict(found: Mapping[str, str]) -> str:
-    """Write a verdict: the sample, the stage that gave it, the code and the reason."""
-    return f"{found['sample_id']} by {found['stage']}: {found['code']}: {found['reason']}"
+    """Write a verdict: the sample, who gave it (and where, if that may be the cause), code and reason."""
+    where = f" on {found['host']}" if "host" in found else ""
+    return f"{found['sample_id']} by {found['stage']}{where}: {found['code']}: {found['reason']}"
 
 
 def words(counts: Mapping[str, int]) -> str:

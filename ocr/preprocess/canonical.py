@@ -15,7 +15,8 @@ from ocr.geometry import Size, upright_points
 from ocr.images import Damage, Header, Limits, accepted, find_damage, make_upright, read_header
 from ocr.preprocess.polygon_repair import PolygonParams, repair_polygons
 from pipeline.digest import digest
-from pipeline.errors import PipelineError, Quarantine
+from pipeline.errors import Quarantine, lost_input
+from pipeline.files import checksum
 
 
 @dataclass(frozen=True)
@@ -69,10 +70,11 @@ class Canonical:
 
 
 def canonicalize(raw: RawSample, params: CanonicalParams) -> Canonical:
-    """Make a raw sample canonical. Raises `Quarantine`; docs/reference/images.md lists the codes."""
-    data = _read(raw.image, params.max_bytes)
-    if raw.digest is not None and digest(data) != raw.digest:
-        raise PipelineError(f"{raw.image} changed while the run went on; run again")
+    """Make a raw sample canonical. Raises `Quarantine`; docs/reference/images.md lists the codes.
+
+    Raises PipelineError where the digest is known and the file is no longer the one that has it.
+    """
+    data = _read(raw, params.max_bytes)
     header = read_header(data, params)
     damage = [header.damage] if header.damage else []
     upright = make_upright(data, header, params.keep_metadata)
@@ -111,14 +113,31 @@ def _upright_words(raw: RawSample, header: Header) -> tuple[Word, ...]:
         )
 
 
-def _read(path: Path, max_bytes: int) -> bytes:
-    """Read a regular file of at most `max_bytes`; a pipe or a device is refused, not waited for."""
+def _read(raw: RawSample, max_bytes: int) -> bytes:
+    """Read a regular file of at most `max_bytes`; a pipe or a device is refused, not waited for.
+
+    No verdict is given on a file that was listed and is another one now, or none.
+    """
+    path = raw.image
     try:
         status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            raise Quarantine("unreadable_image", f"{path} is no regular file")
-        if status.st_size > max_bytes:
-            raise Quarantine("too_many_bytes", f"{status.st_size} bytes; the limit is max_bytes={max_bytes}")
-        return path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
-        raise Quarantine("unreadable_image", f"{path}: {error.strerror}") from None
+        regular, size = stat.S_ISREG(status.st_mode), status.st_size
+        data = path.read_bytes() if regular and size <= max_bytes else None
+        if raw.digest is not None and not (regular and _content(path, data) == raw.digest):
+            raise lost_input(path, "has changed")
+    except OSError as error:
+        if raw.digest is not None:
+            raise lost_input(path, f"cannot be read ({error.strerror})") from error
+        if isinstance(error, FileNotFoundError | NotADirectoryError | PermissionError):
+            raise Quarantine("unreadable_image", f"{path}: {error.strerror}") from None
+        raise
+    if not regular:
+        raise Quarantine("unreadable_image", f"{path} is no regular file")
+    if data is None:
+        raise Quarantine("too_many_bytes", f"{size} bytes; the limit is max_bytes={max_bytes}")
+    return data
+
+
+def _content(path: Path, data: bytes | None) -> bytes:
+    """Digest of a file, whose bytes are given where they were read."""
+    return bytes.fromhex(checksum(path)[1]) if data is None else digest(data)

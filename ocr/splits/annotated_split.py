@@ -161,6 +161,7 @@ class AnnotatedSplit:
                     verdict = Quarantine("unreadable_image", f"{identity}: {error.strerror}")
             if verdict is not None:
                 listed[identity] = verdict
+        root.check_mounted()
         return listed
 
     def _bad_labels(self, labels: AnnotatedImage) -> Quarantine | None:
@@ -228,7 +229,7 @@ class AnnotatedSplit:
                     evidence.append(FrameEvidence(*frame, polygons, image.labels.size))
                 else:
                     evidence.append(FrameEvidence((0, 0), 1, polygons))
-            except (Quarantine, OSError):
+            except Quarantine:
                 evidence.append(None)
         headers.save()
         return evidence
@@ -246,5 +247,6 @@ def _accepted(image: LocatedImage, decision: FrameDecision) -> SourceSample:
         "annotation": words_digest(image.labels.words),
         "frame": xxhash.xxh3_128_digest(f"{decision.frame} {decision.rule}".encode()),
     }
-    raw = RawSample(image.path, image.labels.words, decision.frame, decision.rule, image.digest)
+    # Absolute: a worker on another machine may work in another folder.
+    raw = RawSample(image.path.absolute(), image.labels.words, decision.frame, decision.rule, image.digest)
     return SourceSample(image.sample_id, inputs, raw)

@@ -10,7 +10,8 @@ import numpy as np
 
 from ocr.geometry import Size
 from ocr.images import Limits, read_header
-from pipeline.errors import Quarantine
+from pipeline.digest import digest as content_digest
+from pipeline.errors import Quarantine, lost_input
 from pipeline.files import write_aside
 
 _RECORD = np.dtype([("digest", "V16"), ("height", "<i8"), ("width", "<i8"), ("orientation", "<i8")])
@@ -41,11 +42,20 @@ class HeaderCache:
             self._load(memory)
 
     def read(self, path: Path, digest: bytes) -> RawFrame:
-        """Give what an image file says of itself. Raises `Quarantine` where it says nothing sensible."""
+        """Give what an image file says of itself. Raises `Quarantine` where it says nothing sensible.
+
+        Raises PipelineError where the file is no longer the one that has this digest.
+        """
         if digest not in self._known:
-            if path.stat().st_size > _NO_LIMITS.max_bytes:
-                raise Quarantine("too_many_bytes", f"{path.name} has over {_NO_LIMITS.max_bytes} bytes")
-            header = read_header(path.read_bytes(), _NO_LIMITS)
+            try:
+                if path.stat().st_size > _NO_LIMITS.max_bytes:
+                    raise Quarantine("too_many_bytes", f"{path.name} has over {_NO_LIMITS.max_bytes} bytes")
+                data = path.read_bytes()
+            except OSError as error:
+                raise lost_input(path, f"cannot be read ({error.strerror})") from error
+            if content_digest(data) != digest:
+                raise lost_input(path, "has changed")
+            header = read_header(data, _NO_LIMITS)
             self._known[digest] = RawFrame(header.size, header.orientation)
             self._fresh = True
         return self._known[digest]

@@ -7,6 +7,7 @@ Codes of the verdicts: `empty_path`, `absolute_path`, `parent_path`, `control_in
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
@@ -15,11 +16,13 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 from ocr.annotations import walk_files
-from pipeline.errors import Quarantine
+from pipeline.errors import PipelineError, Quarantine, host
 
 _ABSOLUTE = re.compile(r"[/\\]|[A-Za-z]:")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_OF_THE_NAME = (errno.EACCES, errno.EILSEQ, errno.EINVAL, errno.ELOOP, errno.ENAMETOOLONG, errno.EPERM)
+"""Errors that a name, or the rights of its file, bring about; others are the machine's."""
 _UNTIDY = re.compile(r"^\./|/\.?(?:/|$)")
 
 
@@ -66,6 +69,7 @@ class ImageRoot:
         self._alike: dict[str, str] | None = None
         self._real = os.path.realpath(root)
         self._inside: dict[str, bool] = {}
+        self._folders = {self._given: _identity(self._given)}
 
     def locate(self, name: str) -> Path:
         """Give the path of an image whose name `check_names` let pass. Raises `Quarantine`."""
@@ -73,6 +77,7 @@ class ImageRoot:
         folder = path.rpartition("/")[0]
         if folder not in self._inside:
             self._inside[folder] = self._is_inside(folder)
+            self._folders[folder] = _identity(folder)
         if not self._inside[folder]:
             raise _outside(name)
         try:
@@ -86,10 +91,24 @@ class ImageRoot:
                 "missing_image", f"{name} is not in the folder of images{self._hint(name)}"
             ) from None
         except OSError as error:
+            if error.errno not in _OF_THE_NAME:
+                raise
             raise Quarantine("unreadable_image", f"{name}: {error.strerror}") from None
         if not stat.S_ISREG(status.st_mode):
             raise Quarantine("not_a_file", f"{name} is no regular file")
         return Path(path)
+
+    def check_mounted(self) -> None:
+        """Raise PipelineError where a folder is no longer the one that names were looked up in.
+
+        Images that were not found there meanwhile are not missing: it was unmounted, or replaced.
+        """
+        for folder, before in self._folders.items():
+            if before is not None and _identity(folder) != before:
+                raise PipelineError(
+                    f"{folder} was unmounted or replaced on {host()} while the images in it were listed; "
+                    "mount it and run again"
+                )
 
     def _hint(self, name: str) -> str:
         """Name a file that differs from one that is missing only in ways that a person does not see."""
@@ -109,6 +128,15 @@ class ImageRoot:
             return True
         real = os.path.realpath(path)
         return real == self._real or real.startswith(self._real.rstrip(os.sep) + os.sep)
+
+
+def _identity(folder: str) -> tuple[int, int] | None:
+    """Device and inode of a folder; None where there is none."""
+    try:
+        status = os.stat(folder)  # noqa: PTH116
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _outside(name: str) -> Quarantine:

@@ -3,5 +3,6 @@
 from pipeline.execution.assembly import assemble
 from pipeline.execution.executors import ExecutorConfig
 from pipeline.execution.process_pool import WorkerProcesses
+from pipeline.execution.records import MACHINE_CODES
 from pipeline.execution.scheduler import Reporter, compute_plan, finished_samples, predicted_bytes
-from pipeline.execution.task import MACHINE_CODES, compute_sample
+from pipeline.execution.task import compute_sample

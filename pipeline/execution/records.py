@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.digest import digest
-from pipeline.errors import Quarantine
+from pipeline.errors import Quarantine, host
 from pipeline.files import write_aside
 from pipeline.stage import Chunked, Field, File
 from pipeline.store import checksum, value_parts
@@ -20,6 +20,9 @@ from pipeline.store import checksum, value_parts
 # order) and by field `values` (small ones, each as its parts) and `files`; bytes are spelled in hexadecimal.
 # `chunks`: sizes and checksums of the group's chunk files, by field.
 Record = Mapping[str, Any]
+
+# Verdicts that may be the machine's fault; they are remembered like the others, until `--retry`.
+MACHINE_CODES = frozenset({"crashed", "timed_out", "out_of_memory", "stage_error"})
 
 _SUFFIX = ".records"
 _spell = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
@@ -63,13 +66,17 @@ def sample_record(
     }
 
 
-def verdict_record(sample_id: str, fingerprint: bytes, verdict: Quarantine) -> dict[str, Any]:
-    """Give what the record of a group says of a sample that is quarantined."""
-    return {
-        "id": sample_id,
-        "fingerprint": fingerprint.hex(),
-        "verdict": {"code": verdict.code, "reason": verdict.reason},
-    }
+def verdict_record(
+    sample_id: str, fingerprint: bytes, verdict: Quarantine, machine: str = ""
+) -> dict[str, Any]:
+    """Give what the record of a group says of a sample that is quarantined.
+
+    What may be a machine's fault names the `machine`: this one, unless another is given.
+    """
+    said = {"code": verdict.code, "reason": verdict.reason}
+    if verdict.code in MACHINE_CODES:
+        said["host"] = machine or host()
+    return {"id": sample_id, "fingerprint": fingerprint.hex(), "verdict": said}
 
 
 def is_whole(staging: Path, key: str, record: Record) -> bool:

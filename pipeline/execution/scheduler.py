@@ -49,7 +49,7 @@ def compute_plan(
     staging.mkdir(parents=True, exist_ok=True)
     sweep(staging)
     sweep(workspace.folder)
-    groups, found = _groups(plan), read_records(staging)
+    groups, found = _groups(plan), _finished(plan, staging)
     records = {
         group.key: found[group.key]
         for group in groups
@@ -76,10 +76,22 @@ def finished_samples(generations: Generations, plan: StagePlan) -> frozenset[str
 
     Only a run holds their files against the records: a power cut may have emptied some.
     """
-    found = read_records(generations.staging)
+    found = _finished(plan, generations.staging)
     if not found:
         return frozenset()
     return frozenset(i.sample_id for group in _groups(plan) if group.key in found for i in group.items)
+
+
+def _finished(plan: StagePlan, staging: Path) -> dict[str, Record]:
+    """Read what an interrupted run has finished; where verdicts are to be retried, not those."""
+    found = read_records(staging)
+    if plan.retry:
+        found = {
+            key: record
+            for key, record in found.items()
+            if not any(sample["verdict"] for sample in record["samples"])
+        }
+    return found
 
 
 def predicted_bytes(fields: Iterable[Field]) -> int:

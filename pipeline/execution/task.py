@@ -21,15 +21,12 @@ from typing import Any
 import numpy as np
 
 from pipeline.digest import digest
-from pipeline.errors import PipelineError, Quarantine
+from pipeline.errors import PipelineError, Quarantine, host
 from pipeline.execution.records import Record, sample_record, verdict_record, write_records
 from pipeline.files import link_or_copy, write_aside
 from pipeline.planning import recipe_digest, recipe_of
 from pipeline.stage import Chunked, Field, File, FileContent, Inputs, Stage
 from pipeline.store import Store, check_field_names, check_values, checksum, encode, open_store, value_digest
-
-# Verdicts that may be the machine's fault; they are remembered like the others, until `--retry`.
-MACHINE_CODES = frozenset({"crashed", "timed_out", "out_of_memory", "stage_error"})
 
 
 @dataclass(frozen=True)
@@ -96,6 +93,12 @@ def run_task(task: Task) -> tuple[float, dict[str, Record]]:
         for group in task.groups:
             spent, records[group.key] = _run_group(task, group, stores)
             seconds += spent
+    except OSError as error:
+        where = f"{error.filename or task.staging} on {host()}"
+        raise PipelineError(
+            f"{task.stage.name} stopped: {error.strerror or error} ({where}); no verdict on a sample: "
+            "what was published stands, and once that is mended a rerun continues from the finished chunks"
+        ) from error
     finally:  # an error costs nothing that was finished before it
         write_records(task.staging, records)
     return seconds, records
@@ -125,8 +128,12 @@ def compute_sample(stage: Stage, fields: Sequence[Field], inputs: Inputs) -> Map
     """
     try:
         outputs = stage.compute(inputs)
-    except (Quarantine, OSError, PipelineError):
+    except (Quarantine, PipelineError):
         raise
+    except OSError as error:
+        if error.errno is not None:  # the operating system's; a library's own (Pillow's) has no number
+            raise
+        raise _unforeseen(stage, error) from error
     except ImportError as error:
         raise PipelineError(
             f"{stage.name} cannot load what it needs ({error}); install it, or raise executor.memory"
@@ -134,11 +141,13 @@ def compute_sample(stage: Stage, fields: Sequence[Field], inputs: Inputs) -> Map
     except MemoryError as error:
         raise Quarantine("out_of_memory", f"{stage.name} ran out of memory: {error}") from error
     except Exception as error:
-        raise Quarantine(
-            "stage_error", f"{stage.name} failed with {type(error).__name__}: {error}"
-        ) from error
+        raise _unforeseen(stage, error) from error
     check_field_names(stage, fields, inputs.sample_id, outputs)
     return outputs
+
+
+def _unforeseen(stage: Stage, error: Exception) -> Quarantine:
+    return Quarantine("stage_error", f"{stage.name} failed with {type(error).__name__}: {error}")
 
 
 def write_verdict(staging: Path, item: Item, verdict: Quarantine) -> dict[str, Record]:

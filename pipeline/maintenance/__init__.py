@@ -1,5 +1,6 @@
 """Looking after stores: status, verify, repair, diff."""
 
+from pipeline.maintenance.contested import RETRY, Contested, contested_verdicts
 from pipeline.maintenance.diff import diff_stores
 from pipeline.maintenance.repair import Repair, repair_stage
 from pipeline.maintenance.status import Preview, explain, preview, remember_rate

@@ -11,6 +11,7 @@ from typing import Any
 from pipeline.errors import BUILD, REBUILD, REPAIR, RUN, Quarantine, Remedy, StoreError, UnknownSampleError
 from pipeline.execution import compute_sample
 from pipeline.files import linked_outside
+from pipeline.maintenance.contested import Contested, contested_verdicts
 from pipeline.planning import Pipeline, SourceSample, full_recipe, full_recipe_changes
 from pipeline.stage import Inputs, Stage
 from pipeline.store import (
@@ -54,13 +55,17 @@ class DamagedFile:
 
 @dataclass
 class Verification:
-    """What a check found: files checked, bytes read, files damaged, samples that differ."""
+    """What a check found: files checked, bytes read, files damaged, samples that differ.
+
+    `contested`: verdicts that another generation of the same inputs does not share; no damage, but told.
+    """
 
     checked: int = 0
     bytes: int = 0
     damaged: list[DamagedFile] = field(default_factory=list)
     recomputed: int = 0
     differs: list[dict[str, str]] = field(default_factory=list)
+    contested: list[Contested] = field(default_factory=list)
 
     @property
     def passed(self) -> bool:
@@ -75,6 +80,7 @@ class Verification:
             "damaged": [damage.to_json(spell) for damage in self.damaged],
             "recomputed": self.recomputed,
             "differs_from_source": self.differs,
+            "contested": [contested.to_json() for contested in self.contested],
         }
 
 
@@ -107,7 +113,9 @@ def verify_store(path: Path, workers: int = 4, only: Set[str] = frozenset()) -> 
     if not only:
         extra = sorted(set(scan(generation)) - set(manifest.files))
         damaged += [DamagedFile(name, _STRANGER) for name in extra]
-    return Verification(len(names), sum(manifest.files[name][0] for name in names), damaged)
+    contested = _contested(store, only) if store is not None else []
+    read = sum(manifest.files[name][0] for name in names)
+    return Verification(len(names), read, damaged, contested=contested)
 
 
 def compare_with_source(
@@ -198,6 +206,10 @@ def _differences(
             continue
         if stored != value_digest(declared, computed[declared.name]):
             yield f"{declared.name} differs"
+
+
+def _contested(store: Store, only: Set[str]) -> list[Contested]:
+    return [found for found in contested_verdicts(store) if not only or found.sample_id in only]
 
 
 def _check(generation: Path, name: str, manifest: Manifest) -> str:

@@ -46,6 +46,7 @@ class StagePlan:
     `old` is None where nothing is published, or nothing of it can be used: `problem` says why.
     `why` counts the reasons why samples are stale. `damaged` names files of the published generation
     that must not be taken over, and `lost` the samples that are computed again for want of them alone.
+    With `retry` no verdict that the stage gave before counts, published or staged.
     """
 
     stage: Stage
@@ -59,6 +60,7 @@ class StagePlan:
     damaged: frozenset[str] = frozenset()
     lost: frozenset[str] = frozenset()
     problem: str = ""
+    retry: bool = False
 
     @property
     def stale(self) -> NDArray[np.int64]:
@@ -186,7 +188,7 @@ def plan_stage(
         if not retry:
             known = _known_verdicts(old, stage, ids, keys)
             reuse[list(known)] = REJECTED
-    plan = StagePlan(stage, recipe, candidates, wanted, old, reuse, known, problem=problem)
+    plan = StagePlan(stage, recipe, candidates, wanted, old, reuse, known, problem=problem, retry=retry)
     plan.why = _reasons(plan)
     return plan
 

@@ -1,10 +1,11 @@
 """A store: its format on disk, and reading one generation of it, verified."""
 
+from pipeline.files import checksum
 from pipeline.store.codecs import decode, encode
 from pipeline.store.damage import in_words, lost_samples, misfits, serving
 from pipeline.store.info import FORMAT_VERSION, Counts
 from pipeline.store.locks import unused
-from pipeline.store.manifest import MANIFEST, Manifest, checksum, read_manifest, scan
+from pipeline.store.manifest import MANIFEST, Manifest, read_manifest, scan
 from pipeline.store.reader import Store, open_store
 from pipeline.store.values import (
     Bytes,

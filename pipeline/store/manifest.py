@@ -6,7 +6,6 @@ it is found like one in any other file. The digest is the store's name for its b
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import re
@@ -19,7 +18,6 @@ from pipeline.digest import canonical_json, digest
 from pipeline.errors import REPAIR, StoreError
 
 MANIFEST = "manifest.json"
-_PIECE = 1 << 18  # stays in the cache between reading and hashing
 _SPELLING = re.compile(rb'\{"digest":"(?P<digest>[0-9a-f]{32})","files":(?P<files>.*),"format":1\}\n')
 
 
@@ -63,18 +61,6 @@ def read_manifest(generation: Path) -> Manifest:
     if not spelled or digest(spelled["files"]).hex() != spelled["digest"].decode():
         raise StoreError(f"{path} is damaged: it does not match its own digest", REPAIR)
     return Manifest({name: (size, check) for name, (size, check) in json.loads(spelled["files"]).items()})
-
-
-def checksum(path: Path) -> tuple[int, str]:
-    """Size and hex checksum of a file, read in pieces so that memory stays flat."""
-    import xxhash
-
-    state, size = xxhash.xxh3_128(), 0
-    with io.FileIO(path) as file:
-        while piece := file.read(_PIECE):
-            state.update(piece)
-            size += len(piece)
-    return size, state.hexdigest()
 
 
 def scan(generation: Path) -> dict[str, int]:

@@ -9,7 +9,7 @@ import pytest
 
 from ocr.preprocess import RawSample
 from ocr.splits import AnnotatedSplit, HeaderCache, LabelFrame
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, PipelineError
 from tests.support.split_data import BOTH, SIZE, TALL, WIDE, Data, codes, hash_file, jpeg
 
 
@@ -157,7 +157,8 @@ def test_headers_are_read_once_and_only_where_they_matter(data: Data, tmp_path: 
     for path in digests:
         path.write_bytes(b"whoever reads this again finds no header")
     assert rules("auto", cache) == ["bounds", "bounds", "no_polygons"]
-    assert rules("auto", None) == ["unread", "unread", "no_polygons"]
+    with pytest.raises(PipelineError, match="has changed"):
+        rules("auto", None)
     assert rules("upright", None) == ["declared"] * 3
 
 

@@ -12,7 +12,7 @@ import click
 
 from pipeline.errors import ConfigError, PipelineError, Remedy
 from pipeline.execution import MACHINE_CODES
-from pipeline.maintenance import remember_rate
+from pipeline.maintenance import RETRY, contested_verdicts, remember_rate
 from pipeline.planning import Source
 from pipeline.runner import StageResult, run_stages
 from pipeline.store import checksum
@@ -26,7 +26,6 @@ from warmstore.workflows import new_run
 
 _STAMP = ".generated.json"
 """In the root of the synthetic receipts: what they were drawn with, and whether that came to its end."""
-_RETRY = Remedy("run", ("--retry",), " to try again")
 
 
 @click.command()
@@ -212,6 +211,16 @@ def _print(asked: Invocation, results: dict[str, dict[str, StageResult]]) -> Non
         store = asked.config.workspace(split).generations(last).open()
         verdicts = store.info.quarantined if store is not None else ()
         if any(verdict["code"] in MACHINE_CODES for verdict in verdicts):
-            click.echo(f"{split}: some were refused by what happened here; {_RETRY.told(asked.spell)}")
+            click.echo(f"{split}: some were refused by what happened here; {RETRY.told(asked.spell)}")
         for verdict in verdicts[:5]:
             click.echo(f"{split}: quarantined {show.verdict(verdict)}")
+        for name in stages:
+            _print_contested(asked, split, name)
+
+
+def _print_contested(asked: Invocation, split: str, name: str) -> None:
+    """Tell of verdicts that other runs over the same inputs did not give."""
+    stage = next(stage for stage in asked.config.stages.in_order() if stage.name == name)
+    store = asked.config.workspace(split).generations(stage).open()
+    for contested in contested_verdicts(store)[:5] if store is not None else ():
+        click.echo(f"{split} {name}: {contested}; {RETRY.told(asked.spell)}")

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from pipeline.errors import ConfigError, Remedy, StoreError, UnknownSampleError
-from pipeline.maintenance import DamagedFile, Verification, compare_with_source, names_in, verify_store
+from pipeline.maintenance import RETRY, DamagedFile, Verification, compare_with_source, names_in, verify_store
 from pipeline.store import open_store
 from warmstore import show
 from warmstore.options import Invocation, run_options, typed_store
@@ -153,5 +153,7 @@ def _print_verified(asked: Invocation, results: Mapping[str, Mapping[str, Verifi
             of = f" of {show.shortened(damage.samples)}" if damage.samples else ""
             told = damage.remedy.told(asked.spell) if damage.remedy else _ELSEWHERE
             click.echo(f"{split} {name}: {damage.file}{of} {damage.problem}; {told}")
+        for contested in r.contested[:10] if r else ():
+            click.echo(f"{split} {name}: {contested}; {RETRY.told(asked.spell)}")
         for difference in r.differs[:10] if r else ():
             click.echo(f"{split} {name}: {difference['sample_id']} {difference['problem']}")
