@@ -11,9 +11,10 @@ import sys
 import click
 
 from pipeline.errors import ConfigError, PipelineError
-from warmstore.commands import bench, evaluate, inspect, maintain, run, status, train, verify
+from warmstore.commands import bench, evaluate, init, inspect, maintain, run, status, train, verify
 
 COMMANDS = (
+    init.init,
     run.run,
     run.data,
     status.plan,

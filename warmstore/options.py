@@ -35,7 +35,7 @@ class Invocation:
 
     def spell(self, remedy: Remedy) -> str:
         """Write a command that works as pasted: for the same run and splits, with the same overrides."""
-        return shlex.join((*_program(), remedy.command, *remedy.words, *self.typed))
+        return spelled(remedy, *self.typed)
 
     def one_split(self) -> str:
         """Give the split where a command speaks of one: the one asked for, else `val`, else the first."""
@@ -103,14 +103,19 @@ def run_options(
                 "config_name",
                 default=DEFAULT_RUN,
                 show_default=True,
-                metavar="NAME",
-                help="A run in configs/.",
+                metavar="RUN",
+                help="A run: its name in configs/, or the path of its YAML file.",
             ),
         ):
             wrapped = decorator(wrapped)
         return wrapped
 
     return decorate
+
+
+def spelled(remedy: Remedy, *words: str) -> str:
+    """Write a remedy's command, and further words of it, as this program was called."""
+    return shlex.join((*_program(), remedy.command, *remedy.words, *words))
 
 
 def writable(path: Path, *suffixes: str) -> Path:

@@ -142,6 +142,11 @@ def shortened(names: Sequence[str], most: int = 5) -> str:
     return ", ".join(names[:most]) + more
 
 
+def counted(count: int, what: str) -> str:
+    """Write a number of things: `1 image`, `12,345 images`."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
 class Progress:
     """A progress bar per stage on standard error, with rate and remaining time; silent off a terminal."""
 

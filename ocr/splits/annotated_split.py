@@ -54,9 +54,9 @@ class AnnotatedSplit:
     the image's; `scale_labels` scales those that were drawn on a larger or smaller copy, which are refused
     otherwise. Nothing is read before it is asked for.
 
-    With `ranks` the split is a part of the folder: the samples whose ranks lie in [start, stop). A
-    sample's rank is its place when all are sorted by the digest of their ids: the same on every machine,
-    spread over the set, and hardly moved by adding or removing an image.
+    With `ranks` the split is a part of the folder: the samples whose ranks lie in [start, stop), to the
+    last one where stop is None. A sample's rank is its place when all are sorted by the digest of their
+    ids: the same on every machine, spread over the set, and hardly moved by adding or removing an image.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class AnnotatedSplit:
         format: str = "auto",
         label_frame: LabelFrame = "auto",
         header_cache: Path | None = None,
-        ranks: tuple[int, int] | None = None,
+        ranks: tuple[int, int | None] | None = None,
         options: LabelOptions = PLAIN,
         scale_labels: bool = False,
     ) -> None:
@@ -89,7 +89,7 @@ class AnnotatedSplit:
         cannot be understood.
         """
         with collector_paused():
-            listed = self._locate(hashes)
+            listed = self.locate(hashes)
             found = [image for image in listed.values() if isinstance(image, LocatedImage)]
             placed = {sample.sample_id: sample for sample in self._place(found)}
             chosen = self._chosen(listed)
@@ -127,24 +127,8 @@ class AnnotatedSplit:
         )
         return replace(read, images=images)
 
-    def evidence(self, hashes: HashFile) -> list[tuple[LocatedImage, FrameEvidence]]:
-        """Give, for `inspect --frames`, each image that can be read and what tells its frame."""
-        found = [image for image in self._locate(hashes).values() if isinstance(image, LocatedImage)]
-        return [
-            (image, evidence)
-            for image, evidence in zip(found, self._evidence(found, always=True), strict=True)
-            if evidence is not None
-        ]
-
-    def _chosen(self, listed: Mapping[str, object]) -> Collection[str]:
-        """Name the samples of the split: all, or those of its ranks."""
-        if self._ranks is None:
-            return listed
-        ranked = sorted(listed, key=lambda identity: digest(identity.encode()))
-        return set(ranked[slice(*self._ranks)])
-
-    def _locate(self, hashes: HashFile) -> dict[str, LocatedImage | Quarantine]:
-        """Find and digest the images, in order; by sample id."""
+    def locate(self, hashes: HashFile) -> dict[str, LocatedImage | Quarantine]:
+        """Find and digest the images, in order, by sample id; a verdict where one cannot be used."""
         refused = check_names(image.file for image in self.read.images)
         root = ImageRoot(self.images, self.options.follow_links)
         listed: dict[str, LocatedImage | Quarantine] = {}
@@ -163,6 +147,22 @@ class AnnotatedSplit:
                 listed[identity] = verdict
         root.check_mounted()
         return listed
+
+    def evidence(self, hashes: HashFile) -> list[tuple[LocatedImage, FrameEvidence]]:
+        """Give, for `inspect --frames`, each image that can be read and what tells its frame."""
+        found = [image for image in self.locate(hashes).values() if isinstance(image, LocatedImage)]
+        return [
+            (image, evidence)
+            for image, evidence in zip(found, self._evidence(found, always=True), strict=True)
+            if evidence is not None
+        ]
+
+    def _chosen(self, listed: Mapping[str, object]) -> Collection[str]:
+        """Name the samples of the split: all, or those of its ranks."""
+        if self._ranks is None:
+            return listed
+        ranked = sorted(listed, key=lambda identity: digest(identity.encode()))
+        return set(ranked[slice(*self._ranks)])
 
     def _bad_labels(self, labels: AnnotatedImage) -> Quarantine | None:
         """Refuse labels with problems; files are named relative to the annotations, wherever these lie."""

@@ -26,10 +26,10 @@ class Done:
 
 
 class Shell:
-    """Runs `warmstore` in a folder with the project's configurations, in this process."""
+    """Runs `warmstore` in a folder, in this process, with the project's configurations or others."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, configs: Path = PROJECT / "configs") -> None:
+        self.folder, self.configs = folder, configs
 
     def __call__(self, *arguments: str) -> Done:
         command, *rest = arguments
@@ -43,7 +43,7 @@ class Shell:
             contextlib.redirect_stdout(out),
             contextlib.redirect_stderr(err),
         ):
-            patch.setenv("WARMSTORE_CONFIGS", str(PROJECT / "configs"))
+            patch.setenv("WARMSTORE_CONFIGS", str(self.configs))
             patch.setenv("COLUMNS", "160")
             code = _run(list(arguments))
         return Done(code, out.getvalue(), err.getvalue())

@@ -1,5 +1,6 @@
 """A run's configuration: composed from YAML, checked against its models."""
 
-from warmstore.configuration.compose import COMMAND_LINE, Composed, config_folders
+from warmstore.configuration.compose import COMMAND_LINE, Composed, config_folders, own_folder
+from warmstore.configuration.data_config import DataConfig, SplitConfig
 from warmstore.configuration.run_config import DEFAULT_RUN, RunConfig, load_config
 from warmstore.configuration.training_config import ModelConfig, TrainingConfig

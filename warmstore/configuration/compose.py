@@ -32,11 +32,10 @@ class Composed:
         return self.origins.get(key, inside)
 
 
-def config_folders() -> tuple[Path, ...]:
-    """Give the folders that runs are looked for in, in order: the user's, then the one warmstore brings.
+def own_folder() -> Path:
+    """Give the user's folder of configurations: WARMSTORE_CONFIGS, else `configs/` here, there or not.
 
-    The user's is WARMSTORE_CONFIGS, else `configs/` here where that is a folder. Raises ConfigError where
-    WARMSTORE_CONFIGS leads nowhere.
+    Raises ConfigError where WARMSTORE_CONFIGS leads nowhere.
     """
     given = os.environ.get("WARMSTORE_CONFIGS")
     own = Path(given or "configs").absolute()
@@ -44,6 +43,15 @@ def config_folders() -> tuple[Path, ...]:
         raise ConfigError(
             f"WARMSTORE_CONFIGS={given} is no folder; set it to one of configurations, or unset it"
         )
+    return own
+
+
+def config_folders() -> tuple[Path, ...]:
+    """Give the folders that runs are looked for in: the user's if it is there, then the one warmstore brings.
+
+    Raises what `own_folder` raises.
+    """
+    own = own_folder()
     installed = _PACKAGE / "configs"  # in a wheel; in a clone they stand beside the package
     brought = installed if installed.is_dir() else _PACKAGE.with_name("configs")
     if not own.is_dir():
@@ -54,7 +62,7 @@ def config_folders() -> tuple[Path, ...]:
 def compose(
     name: str, overrides: Sequence[str] = (), is_text: Callable[[str], bool] = lambda key: False
 ) -> Composed:
-    """Compose the run `<name>.yaml` with `key=value` overrides.
+    """Compose the run `<name>.yaml`, or that of a file where `name` ends so, with `key=value` overrides.
 
     What the run builds on is looked for beside it first, then in the other folders of configurations.
     What follows `=` is read by Hydra's grammar (`canvas=[640,480]`), and as it was typed where a key
@@ -71,29 +79,40 @@ def compose(
     from omegaconf.errors import OmegaConfBaseException
     from yaml import YAMLError
 
-    folders = config_folders()
-    home = next((folder for folder in folders if (folder / f"{name}.yaml").is_file()), None)
-    if home is None:
-        runs = ", ".join(_names(folders)) or "none"
-        raise ConfigError(f"there is no run {name} in {_either(folders)}; there are: {runs}")
-    folders = (home, *(folder for folder in folders if folder != home))
+    file, folders = _find(name)
+    home, run = file.parent, file.stem
     choices = [text for text in overrides if _is_choice(folders, text)]
     asked = [*choices, _search_path(folders[1:])]
     try:
         with initialize_config_dir(version_base=None, config_dir=str(home)):
-            config = hydra_compose(config_name=name, overrides=asked)
+            config = hydra_compose(config_name=run, overrides=asked)
             loader = GlobalHydra.instance().config_loader()
-            files = loader.compute_defaults_list(name, asked, RunMode.RUN).defaults
+            files = loader.compute_defaults_list(run, asked, RunMode.RUN).defaults
         for key, value in (text.split("=", 1) for text in overrides if text not in choices):
             OmegaConf.update(config, key, _value(value, is_text(key)), merge=True, force_add=True)
         values = OmegaConf.to_container(config, resolve=True)
     except (HydraException, OmegaConfBaseException, YAMLError, OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"run {name} in {home} cannot be composed: {_one_line(error)}") from None
+        raise ConfigError(f"run {run} in {home} cannot be composed: {_one_line(error)}") from None
     if not isinstance(values, dict):
-        raise ConfigError(f"{home / name}.yaml holds a {type(values).__name__} where keys belong")
+        raise ConfigError(f"{file} holds a {type(values).__name__} where keys belong")
     return Composed(
-        name, {str(key): value for key, value in values.items()}, _origins(folders, files, overrides)
+        run, {str(key): value for key, value in values.items()}, _origins(folders, files, overrides)
     )
+
+
+def _find(name: str) -> tuple[Path, tuple[Path, ...]]:
+    """Give the file of a run, and the folders that it builds on, its own first."""
+    folders = config_folders()
+    by_path = name.endswith(".yaml")
+    files = [Path(name).absolute()] if by_path else [folder / f"{name}.yaml" for folder in folders]
+    file = next((file for file in files if file.is_file()), None)
+    if file is None and by_path:
+        raise ConfigError(f"there is no file {name}; give the path of a run's YAML, or a run's name")
+    if file is None:
+        runs = ", ".join(_names(folders)) or "none"
+        near = f"; for the file here write --config {name}.yaml" if Path(f"{name}.yaml").is_file() else ""
+        raise ConfigError(f"there is no run {name} in {_either(folders)}; there are: {runs}{near}")
+    return file, (file.parent, *(folder for folder in folders if folder != file.parent))
 
 
 def _names(folders: Sequence[Path], group: str = "") -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Literal
 
@@ -21,10 +22,11 @@ class SplitConfig(Parameters):
     """The labels' format; `auto` tells by content."""
     label_frame: Literal["raw", "upright", "auto"] = "auto"
     """The frame the labels were drawn in: pixels as stored, or as a viewer shows them that honours EXIF."""
-    part: tuple[int, int] | None = None
-    """[start, stop): take the samples of those ranks only, for a set that comes as one folder.
+    part: tuple[int, int | None] | None = None
+    """[start, stop), or [start, null] for all from there: take the samples of those ranks only.
 
-    Samples are ranked by the digests of their names, so that each part is a fair share.
+    It is for a set that comes as one folder. Samples are ranked by the digests of their names, so that
+    each part is a fair share.
     """
     encoding: str | None = None
     """The encoding of label files, such as `gb18030`; UTF-8, and Latin-1 where that fails, by default."""
@@ -48,9 +50,11 @@ class SplitConfig(Parameters):
 
     @field_validator("part")
     @classmethod
-    def _in_order(cls, part: tuple[int, int] | None) -> tuple[int, int] | None:
-        if part is not None and not 0 <= part[0] < part[1]:
-            raise ValueError("it is [start, stop) with 0 <= start < stop")
+    def _in_order(cls, part: tuple[int, int | None] | None) -> tuple[int, int | None] | None:
+        if part is not None and not 0 <= part[0] < (math.inf if part[1] is None else part[1]):
+            raise ValueError(
+                "it is [start, stop) with 0 <= start < stop, or [start, null] for all from there"
+            )
         return part
 
 
