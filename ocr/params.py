@@ -6,9 +6,8 @@ seconds, and a configuration is checked in a fraction of one.
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
-import numpy as np
 from pydantic import Field, model_validator
 
 from pipeline.stage import Parameters
@@ -43,7 +42,7 @@ class MapParams(Parameters):
 
 
 class DetectorParams(Parameters):
-    """What a checkpoint's weights belong to: set under `model` in the configuration."""
+    """DBNet's network: `model.params` where `model.detector` is `dbnet`."""
 
     backbone: BackboneName = "resnet18"
     """`tiny` has one block a stage and at most 128 channels."""
@@ -53,26 +52,6 @@ class DetectorParams(Parameters):
     """Width of the feature pyramid; the heads have a quarter of it."""
     adaptive_scale_fusion: bool = False
     """Weigh the levels of the pyramid for each pixel, as DBNet++ does."""
-
-
-class DetectorIdentity(Parameters):
-    """What a checkpoint's weights belong to, and keep beside them.
-
-    `canvas` (height, width) is what they are trained for; `mean` and `std` are those of the store, of
-    pixel values in 0…1, RGB.
-    """
-
-    model: DetectorParams = DetectorParams()
-    canvas: tuple[int, int]
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-
-    def as_json(self) -> dict[str, Any]:
-        """Plain values, to the digits that a module holds: it has mean and std in float32."""
-        values = self.model_dump(mode="json", exclude={"model": {"pretrained"}})
-        for name in ("mean", "std"):
-            values[name] = [round(float(np.float32(value)), 6) for value in values[name]]
-        return values
 
 
 class LossParams(Parameters):

@@ -1,5 +1,8 @@
-"""The text detector: a residual backbone, a feature pyramid and DBNet's head."""
+"""The detectors that come with warmstore: DBNet, of a residual backbone, a feature pyramid and two heads.
 
-from ocr.model.backbone import Backbone, BackboneName
-from ocr.model.dbnet import DBNet, DetectorOutput, DetectorParams
-from ocr.model.neck import AdaptiveScaleFusion, FeaturePyramid
+Names are imported when they are used; `__init__.pyi` says from where.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor, nn
 
+from ocr.detectors import DetectorOutput as DetectorOutput
 from ocr.model.backbone import Backbone
 from ocr.model.neck import FeaturePyramid
 from ocr.params import DetectorParams as DetectorParams
 
 STRIDE = 32
-
-
-class DetectorOutput(NamedTuple):
-    """Logits, float32 (B, 1, H, W): a sigmoid makes them the probability map P and the threshold map T."""
-
-    prob_logits: Tensor
-    thresh_logits: Tensor
 
 
 class DBNet(nn.Module):

@@ -8,6 +8,7 @@ from .batch_contract import check_batch as check_batch
 from .checkpoints import check_identity as check_identity
 from .checkpoints import existing_checkpoint as existing_checkpoint
 from .checkpoints import read_checkpoint as read_checkpoint
+from .checkpoints import stored_identity as stored_identity
 from .epoch_profile import PARTS as PARTS
 from .epoch_profile import EpochProfile as EpochProfile
 from .epoch_profile import describe as describe

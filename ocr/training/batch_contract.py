@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ocr.params import DetectorIdentity
+from ocr.detectors import DetectorIdentity
 from pipeline.errors import PipelineError
 
 _FLAGS = (torch.uint8, torch.bool, torch.float16, torch.bfloat16, torch.float32)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ocr.params import DetectorIdentity
+from pydantic import ValidationError
+
+from ocr.detectors import DetectorIdentity
 from pipeline.errors import ConfigError
 
 
@@ -33,15 +34,24 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     return checkpoint
 
 
-def check_identity(stored: Mapping[str, Any] | None, configured: DetectorIdentity) -> None:
-    """Hold a checkpoint's `detector` against another; `ConfigError` names each key that differs."""
-    wanted = configured.as_json()
-    if stored is None:
-        raise ConfigError("the checkpoint is not one of a detector: it does not say which model it holds")
-    differences = [
-        f"{key} {stored.get(key)} → {wanted[key]}" for key in wanted if stored.get(key) != wanted[key]
-    ]
-    if differences:
+def stored_identity(checkpoint: dict[str, Any], where: str = "the checkpoint") -> DetectorIdentity:
+    """Give what a checkpoint's weights belong to, also one that was written when DBNet was the only detector.
+
+    Raises ConfigError where it does not say, or names a detector or a parameter that is not known here.
+    """
+    if checkpoint.get("detector") is None:
+        raise ConfigError(f"{where} is not one of a detector: it does not say which model it holds")
+    try:
+        return DetectorIdentity.model_validate(checkpoint["detector"])
+    except ConfigError as error:
+        raise ConfigError(f"{where} cannot be loaded: {error}") from None
+    except (TypeError, ValidationError) as error:
+        raise ConfigError(f"{where} holds a detector that this version does not know: {error}") from None
+
+
+def check_identity(stored: DetectorIdentity, configured: DetectorIdentity) -> None:
+    """Hold what a checkpoint belongs to against another; `ConfigError` names each key that differs."""
+    if differences := stored.differences(configured):
         raise ConfigError(
             f"the checkpoint belongs to another detector: {'; '.join(differences)}; "
             "use the configuration that it was trained with, or train anew"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections.abc import Mapping
@@ -10,16 +9,15 @@ from typing import Any, TypeVar, cast, get_args
 
 import pytorch_lightning as pl
 import torch
-from pydantic import ValidationError
 from torch import Tensor
 
 from ocr.detection import Detections
-from ocr.model import DBNet, DetectorOutput
-from ocr.params import DetectorIdentity, DetectorSettings, Precision
+from ocr.detectors import DetectorIdentity, DetectorOutput
+from ocr.params import DetectorSettings, Precision
 from ocr.training.augmentation import augment
 from ocr.training.autocast import computing_in
 from ocr.training.batch_contract import check_batch
-from ocr.training.checkpoints import check_identity, read_checkpoint
+from ocr.training.checkpoints import check_identity, read_checkpoint, stored_identity
 from ocr.training.losses import detector_loss
 from ocr.training.optimizer import one_cycle_adamw
 from ocr.training.scoring import ScoredSample, Scoring
@@ -56,8 +54,8 @@ class DetectorModule(pl.LightningModule):  # type: ignore[misc]  # Lightning is 
         self.scoring = Scoring(settings.loss, settings.boxes, settings.overlap)
         self.decoder = self.scoring.decoder
         self.losses, self.metric, self.cleval = self.scoring.losses, self.scoring.iou, self.scoring.cleval
-        self.model = DBNet(identity.model)
-        self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in its stubs
+        assert identity.entry is not None
+        self.model = identity.entry.build(identity.params)
         self.register_buffer("mean", torch.tensor(identity.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(identity.std).view(1, 3, 1, 1), persistent=False)
         self._checked: set[str] = set()
@@ -230,7 +228,7 @@ class DetectorModule(pl.LightningModule):  # type: ignore[misc]  # Lightning is 
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse the weights of another detector: `ConfigError` names what differs."""
-        check_identity(checkpoint.get("detector"), self.identity)
+        check_identity(stored_identity(checkpoint), self.identity)
 
     @classmethod
     def from_checkpoint(
@@ -242,11 +240,7 @@ class DetectorModule(pl.LightningModule):  # type: ignore[misc]  # Lightning is 
         file, or it is no checkpoint of a detector.
         """
         checkpoint = read_checkpoint(path)
-        try:
-            identity = DetectorIdentity.model_validate_json(json.dumps(checkpoint["detector"]))
-        except (TypeError, ValidationError) as error:
-            raise ConfigError(f"{path} holds a detector that this version does not know: {error}") from None
-        module = cls(identity, settings)
+        module = cls(stored_identity(checkpoint, str(path)), settings)
         module.load_state_dict(checkpoint["state_dict"])
         return cast(DetectorModule, module.eval())
 

@@ -57,7 +57,7 @@ def test_training_goes_on_from_a_checkpoint(
     ("other", "words"),
     [
         ({"canvas": (96, 128)}, r"canvas \[96, 96\] → \[96, 128\]"),
-        ({"model": TINY.model_copy(update={"neck_channels": 32})}, r"model .*'neck_channels': 32"),
+        ({"params": TINY.model_copy(update={"neck_channels": 32})}, r"params\.neck_channels 64 → 32"),
         ({"mean": MEAN}, r"mean \[0\.5, 0\.4, 0\.3\] → \[0\.485"),
     ],
 )
@@ -87,7 +87,7 @@ def test_a_checkpoint_belongs_to_its_configuration_to_the_digits_that_a_module_h
         tensors=TensorParams(mean=(mean[0] + shift, *mean[1:]), std=std), maps=MapParams()
     )
     config: Any = SimpleNamespace(canvas=(96, 96), seed=0, stages=stages)
-    asked = TrainingConfig(model=ModelConfig(**TINY.model_dump()))
+    asked = TrainingConfig(model=ModelConfig(params=TINY))
     with pytest.raises(ConfigError, match="mean") if shift else nullcontext():
         trained_detector(config, asked, tmp_path / "last.ckpt")
 

@@ -12,10 +12,10 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
 
+from ocr.detectors import DetectorIdentity, DetectorOutput
 from ocr.geometry import letterbox, transform_points
 from ocr.maps import MapParams, build_maps
-from ocr.model import DetectorOutput
-from ocr.params import DetectorIdentity, DetectorParams, DetectorSettings
+from ocr.params import DetectorParams, DetectorSettings
 from ocr.training import DetectorModule
 
 SIDE = 128
@@ -85,7 +85,7 @@ def loader(samples: list[Batch], batch_size: int = 2) -> DataLoader[Batch]:
 
 def identity(side: int = 96, **other: Any) -> DetectorIdentity:
     """A tiny detector's; `other` values replace these."""
-    return DetectorIdentity(**{"model": TINY, "canvas": (side, side), "mean": MEAN, "std": STD, **other})
+    return DetectorIdentity(**{"params": TINY, "canvas": (side, side), "mean": MEAN, "std": STD, **other})
 
 
 def module(side: int = 96, belongs_to: DetectorIdentity | None = None, **settings: Any) -> DetectorModule:

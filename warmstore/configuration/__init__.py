@@ -2,5 +2,6 @@
 
 from warmstore.configuration.compose import COMMAND_LINE, Composed, config_folders, own_folder
 from warmstore.configuration.data_config import DataConfig, SplitConfig
-from warmstore.configuration.run_config import DEFAULT_RUN, RunConfig, load_config
+from warmstore.configuration.load import DEFAULT_RUN, load_config
+from warmstore.configuration.run_config import RunConfig
 from warmstore.configuration.training_config import ModelConfig, TrainingConfig

@@ -16,11 +16,15 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 
 @dataclass(frozen=True)
 class Composed:
-    """A composed configuration, and for each dotted key the file (or command line) that set it."""
+    """A composed configuration, and for each dotted key the file (or command line) that set it.
+
+    `in_files` has the values without those that were typed.
+    """
 
     name: str
     values: dict[str, Any]
     origins: Mapping[str, str]
+    in_files: Mapping[str, Any]
 
     def origin(self, key: str) -> str:
         """Say what set a key, or what is in it; the nearest of its parents counts, else it is `default`."""
@@ -88,6 +92,7 @@ def compose(
             config = hydra_compose(config_name=run, overrides=asked)
             loader = GlobalHydra.instance().config_loader()
             files = loader.compute_defaults_list(run, asked, RunMode.RUN).defaults
+        in_files: Any = OmegaConf.to_container(config)
         for key, value in (text.split("=", 1) for text in overrides if text not in choices):
             OmegaConf.update(config, key, _value(value, is_text(key)), merge=True, force_add=True)
         values = OmegaConf.to_container(config, resolve=True)
@@ -96,7 +101,10 @@ def compose(
     if not isinstance(values, dict):
         raise ConfigError(f"{file} holds a {type(values).__name__} where keys belong")
     return Composed(
-        run, {str(key): value for key, value in values.items()}, _origins(folders, files, overrides)
+        run,
+        {str(key): value for key, value in values.items()},
+        _origins(folders, files, overrides),
+        in_files,
     )
 
 

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field, field_validator
 
 from ocr.datasets.stored import CacheParams
+from ocr.detectors import DetectorChoice, DetectorIdentity
 from ocr.params import (
     AugmentParams,
     BoxParams,
-    DetectorIdentity,
-    DetectorParams,
     DetectorSettings,
     LossParams,
     OptimizerParams,
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from warmstore.configuration.run_config import RunConfig
 
 
-class ModelConfig(DetectorParams):
+class ModelConfig(DetectorChoice):
     """The detector, how it learns, and how maps become boxes."""
 
     batch_size: int = Field(default=16, ge=1)
@@ -108,9 +107,14 @@ class TrainingConfig(Parameters):
 
     def detector_identity(self, run: RunConfig) -> DetectorIdentity:
         """Give what the weights of this run's detector belong to."""
-        model = DetectorParams(**{name: getattr(self.model, name) for name in DetectorParams.model_fields})
-        tensors = run.stages.tensors
-        return DetectorIdentity(model=model, canvas=run.canvas, mean=tensors.mean, std=tensors.std)
+        model, tensors = self.model, run.stages.tensors
+        return DetectorIdentity(
+            detector=model.detector,
+            params=model.params,
+            canvas=run.canvas,
+            mean=tensors.mean,
+            std=tensors.std,
+        )
 
     def detector_settings(self, run: RunConfig) -> DetectorSettings:
         """Give how this run's detector learns and is validated."""

@@ -140,7 +140,7 @@ def trained_detector(config: RunConfig, settings: TrainingConfig, checkpoint: Pa
             f"{checkpoint} was trained for canvas {canvas} and the configuration has "
             f"{list(config.canvas)}; set canvas={canvas} and rerun the stages, or train anew"
         )
-    check_identity(module.identity.as_json(), settings.detector_identity(config))
+    check_identity(module.identity, settings.detector_identity(config))
     return module
 
 

@@ -1,0 +1,166 @@
+"""Loading a run: composed from YAML, validated strictly, every problem told with where it comes from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from difflib import get_close_matches
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin
+
+from pydantic import ValidationError
+
+from ocr.detectors import find_detector
+from ocr.params import DetectorParams
+from pipeline.errors import ConfigError
+from stages import Decode, Maps, Tensors
+from warmstore.configuration.compose import COMMAND_LINE, Composed, compose
+from warmstore.configuration.run_config import RunConfig
+
+DEFAULT_RUN = "synthetic"
+
+
+def load_config(name: str = DEFAULT_RUN, overrides: Sequence[str] = ()) -> tuple[RunConfig, Composed]:
+    """Compose and validate a run.
+
+    Box decoding grows regions by what the maps' `shrink_ratio` took, unless it is told another.
+    Raises ConfigError that names every key at fault, its value, and the file that set it.
+    """
+    composed = _with_detector_params(compose(name, overrides, _is_text))
+    values = dict(composed.values)
+    canvas = values.get("canvas", RunConfig.model_fields["canvas"].default)
+    square = isinstance(canvas, int) and not isinstance(canvas, bool)
+    stages = dict(values.get("stages") or {})
+    for stage in (Decode, Maps, Tensors):
+        own = dict(stages.get(stage.name) or {})
+        if "canvas" in own:
+            raise ConfigError(
+                f"stages.{stage.name}.canvas is set by {composed.origin(f'stages.{stage.name}.canvas')}; "
+                "set canvas=…, which all stages share"
+            )
+        stages[stage.name] = {**own, "canvas": [canvas, canvas] if square else canvas}
+    config = _validate({**values, "stages": stages}, composed)
+    return _grown_as_shrunk(config), composed
+
+
+def _with_detector_params(composed: Composed) -> Composed:
+    """Settle `model.params`: they are those of the detector that is named beside them.
+
+    Where another detector was typed than files name, the parameters in files are not its own. Keys that stood
+    under `model` itself, while DBNet was the only detector, are parameters that the user gave: they
+    count more than those of `params` in files.
+    """
+    model = composed.values.get("model")
+    if not isinstance(model, dict) or not isinstance(model.get("params", {}), dict):
+        return composed  # which validation tells
+    params, origins = dict(model.get("params", {})), dict(composed.origins)
+    named = (composed.in_files.get("model") or {}).get("detector", "dbnet")
+    if model.get("detector", "dbnet") != named:
+        params = {key: params[key] for key in params if _typed(composed, f"model.params.{key}")}
+    old = DetectorParams.model_fields.keys() & model.keys()
+    for key in old:
+        here, there = f"model.{key}", f"model.params.{key}"
+        if key not in params or _typed(composed, here) or not _typed(composed, there):
+            params[key], origins[there] = model[key], composed.origin(here)
+    model = {**{key: value for key, value in model.items() if key not in old}, "params": params}
+    return replace(composed, values={**composed.values, "model": model}, origins=origins)
+
+
+def _typed(composed: Composed, key: str) -> bool:
+    return composed.origin(key) == COMMAND_LINE
+
+
+def _grown_as_shrunk(config: RunConfig) -> RunConfig:
+    """Let box decoding grow regions by what the maps took of them, unless it is told another ratio."""
+    if "shrink_ratio" in config.model.boxes.model_fields_set:
+        return config
+    boxes = config.model.boxes.model_copy(update={"shrink_ratio": config.stages.maps.shrink_ratio})
+    return config.model_copy(update={"model": config.model.model_copy(update={"boxes": boxes})})
+
+
+def _declared(keys: Iterable[object]) -> tuple[Any, ...]:
+    """Give the types, None aside, that a run takes at nested keys; nothing where it has no such key."""
+    kinds: tuple[Any, ...] = (RunConfig,)
+    for key in keys:
+        fields = getattr(kinds[0], "model_fields", {})
+        if get_origin(kinds[0]) is dict:
+            found = get_args(kinds[0])[1]
+        elif key in fields:
+            found = fields[key].annotation
+        else:
+            return (None,)
+        several = get_origin(found) in (Union, UnionType)
+        kinds = tuple(kind for kind in get_args(found) if kind is not NoneType) if several else (found,)
+    return kinds
+
+
+def _is_text(key: str) -> bool:
+    """Whether a run takes nothing but text at a dotted key: what is typed there means itself."""
+    return {str, Path}.issuperset(_declared(key.split(".")))
+
+
+def _validate(values: Any, composed: Composed) -> RunConfig:
+    """Validate a configuration strictly; JSON's types are the ones that YAML may hold.
+
+    Raises ConfigError naming for every problem the key, the value and where it came from.
+    """
+    try:
+        return RunConfig.model_validate_json(json.dumps(values))
+    except TypeError as error:
+        raise ConfigError(
+            f"run {composed.name} holds a value that is no plain number, text or list: {error}"
+        ) from None
+    except ConfigError as error:
+        where = composed.origin("model.detector")
+        raise ConfigError(f"run {composed.name} is wrong: model.detector: {error} ({where})") from None
+    except ValidationError as error:
+        problems = []
+        for found in error.errors():
+            key = ".".join(map(str, found["loc"]))
+            if any(key == f"stages.{name}.canvas" for name in ("decode", "maps", "tensors")):
+                continue  # said of `canvas` itself
+            key = key.removesuffix(".0") if key.startswith("canvas") else key
+            before = key.replace("model.params.", "model.")
+            key = before if before in composed.origins else key  # as it was typed
+            problems.append(f"{key}: {_problem(found)} ({composed.origin(key)}){_nearest(found, values)}")
+        raise ConfigError(f"run {composed.name} is wrong: {'; '.join(dict.fromkeys(problems))}") from None
+
+
+def _problem(found: Any) -> str:
+    """Say one problem of validation in the field's terms."""
+    if found["type"] == "extra_forbidden":
+        return "there is no such key"
+    if found["type"] == "missing":
+        return "this key is missing"
+    told = json.dumps(found["input"], default=str)
+    if found["type"] in ("string_type", "path_type"):
+        return f'{told} does not do: it is a text, which YAML wants in quotes: "{told}"'
+    message = found["msg"].removeprefix("Value error, ")
+    return f"{told} does not do: {message[0].lower()}{message[1:]}"
+
+
+def _nearest(found: Any, values: Any) -> str:
+    """Name the key that was probably meant: one spelled like it beside it, or its namesake elsewhere."""
+    *above, key = found["loc"]
+    if found["type"] != "extra_forbidden":
+        return ""
+    if above == ["model", "params"]:
+        name = values["model"].get("detector", "dbnet")
+        return (
+            f"; detector {name} has {', '.join(find_detector(name).params.model_fields) or 'no parameters'}"
+        )
+    prefix = "".join(f"{name}." for name in above)
+    beside = getattr(_declared(above)[0], "model_fields", {})
+    near = [f"{prefix}{name}" for name in get_close_matches(key, beside, 1)]
+    near = near or [name for name in _keys(RunConfig) if name.endswith(f".{key}")]
+    return f"; did you mean {' or '.join(near)}?" if near else ""
+
+
+def _keys(model: Any, prefix: str = "") -> Iterator[str]:
+    """Give all dotted keys of a model."""
+    for name in getattr(model, "model_fields", {}):
+        yield f"{prefix}{name}"
+        for kind in _declared(f"{prefix}{name}".split(".")):
+            yield from _keys(kind, f"{prefix}{name}.")
