@@ -17,6 +17,7 @@ SHELL := bash
 
 BIN := .venv/bin
 READY := .venv/.ready
+DEV_READY := .venv/.ready-dev
 WARMSTORE := $(BIN)/warmstore
 RUN := --config $(CONFIG) $(addprefix --split ,$(SPLIT)) $(SET)
 
@@ -26,11 +27,15 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
 	@echo "  variables: CONFIG=<run in configs/> SPLIT=val SET=\"key=value …\""
 
-setup: $(READY) ## make .venv and install what is needed (stamped: the second time it is there)
+setup: $(READY) ## make .venv and install what warmstore needs; what tests and checks need is added by them
 
-$(READY): pyproject.toml constraints.txt tests/referees.txt scripts/setup.sh
+$(READY): pyproject.toml constraints.txt scripts/setup.sh
 	@bash scripts/setup.sh
-	@touch $(READY)
+	@touch $@
+
+$(DEV_READY): $(READY) tests/referees.txt
+	@bash scripts/setup.sh dev
+	@touch $@
 
 data: $(READY) ## draw the embedded synthetic receipts (N_TRAIN=48 N_VAL=24)
 	@$(WARMSTORE) data --config $(CONFIG) $(addprefix --train ,$(N_TRAIN)) $(addprefix --val ,$(N_VAL)) $(SET)
@@ -55,24 +60,24 @@ validate: $(READY) ## validate a checkpoint (CHECKPOINT=…, the newest otherwis
 report: $(READY) ## report on the work folder
 	@$(WARMSTORE) report $(RUN)
 
-lint: $(READY) ## format and lint checks
+lint: $(DEV_READY) ## format and lint checks
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 
-types: $(READY) ## strict type checks
+types: $(DEV_READY) ## strict type checks
 	$(BIN)/mypy
 
-test: $(READY) ## run the tests
+test: $(DEV_READY) ## run the tests
 	$(BIN)/python -m pytest $(TEST)
 
 check: lint types test ## what CI runs
 
-chaos: $(READY) ## kill runs at random places and feed mutated files (CHAOS=60 seconds, FUZZ=20000 cases)
+chaos: $(DEV_READY) ## kill runs at random places and feed mutated files (CHAOS=60 seconds, FUZZ=20000 cases)
 	$(BIN)/python -m tests.chaos --seconds $(CHAOS)
 	$(BIN)/python -m tests.fuzz_images --cases $(FUZZ)
 	$(BIN)/python -m tests.fuzz_annotations --cases $(FUZZ)
 
-bench: $(READY) ## run the benchmarks side by side
+bench: $(DEV_READY) ## run the benchmarks side by side
 	@for script in benchmarks/*.py; do \
 	  grep -q '__main__' "$$script" || continue; \
 	  echo "== $$script"; $(BIN)/python -m "benchmarks.$$(basename $$script .py)"; \

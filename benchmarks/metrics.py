@@ -7,6 +7,7 @@ Predictions are the receipts' own lines, a few pixels off, some split, some miss
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from benchmarks.measure import arguments, compare_cases, parse, show
 from benchmarks.receipts import RECEIPTS, receipts_in
 from ocr.evaluation import LabelledImage
 from ocr.metrics import CLEval, IouHmean
+from tests.support import polygon_clipper
 from tests.support.receipt_labels import labelled_receipts
 from tests.support.referees import cleval_metric, iou_evaluator
 
@@ -65,7 +67,8 @@ def cleval(metric: Any) -> Sides:
         corners = [np.array(polygons).reshape(-1, 8) for polygons in (predictions, image.polygons)]
         metric.update(*corners, [""] * len(predictions), image.texts, image.ignore)
 
-    return {"ours": our_update, "the published package": their_update}
+    clipper = "shapely, Polygon3 is missing" if sys.modules["Polygon"] is polygon_clipper else "Polygon3"
+    return {"ours": our_update, f"the published package (with {clipper})": their_update}
 
 
 def iou(evaluator: Any) -> Sides:

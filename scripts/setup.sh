@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes .venv with pinned dependencies, and installs the system's TurboJPEG library where it is missing
-# and may be installed. Safe to run again.
+# and may be installed. `setup.sh dev` adds what the tests and checks need. Safe to run again.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -43,14 +43,25 @@ has_turbojpeg() {
   .venv/bin/python -c 'import ctypes.util, sys; sys.exit(ctypes.util.find_library("turbojpeg") is None)'
 }
 
+pip_install() { .venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt "$@"; }
+
+install_referees() {
+  pip_install --no-deps -r tests/referees.txt 2>/dev/null && return
+  grep -v '^#' tests/referees.txt | while read -r referee; do
+    pip_install --no-deps "$referee" 2>/dev/null ||
+      say "$referee cannot be installed here: the tests that compare with it are skipped"
+  done
+}
+
 [ -x .venv/bin/pip ] || make_venv
+if [ "${1:-}" = dev ]; then
+  say "adding what tests and checks need"
+  pip_install -e '.[dev]'
+  install_referees
+  exit
+fi
 say "installing Python packages into .venv (a few minutes the first time)"
-.venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
-while read -r referee; do
-  case "$referee" in '' | '#'*) continue ;; esac
-  .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps "$referee" 2>/dev/null ||
-    say "$referee cannot be installed here: the tests that compare with it are skipped"
-done <tests/referees.txt
+pip_install -e .
 if ! has_turbojpeg; then
   say "installing the TurboJPEG library (libturbojpeg0)"
   apt_install libturbojpeg0 || apt_install libturbojpeg || true

@@ -29,7 +29,7 @@ def scores(predictions, targets, texts=None, ignore=None):
 def referee():
     metric = cleval_metric()
     if metric is None:
-        pytest.skip("cleval or Polygon3 is not installed: see tests/support/referees.py")
+        pytest.skip("cleval is not installed: see tests/support/referees.py")
     return metric
 
 

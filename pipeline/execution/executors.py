@@ -21,6 +21,7 @@ from pydantic import Field
 
 from pipeline.errors import ConfigError, WorkerLost
 from pipeline.execution.process_pool import Call, WorkerProcesses
+from pipeline.extras import extra
 from pipeline.stage import Parameters
 
 Kind = Literal["serial", "threads", "processes", "dask"]
@@ -129,7 +130,8 @@ class _Dask:
 
 @contextmanager
 def _dask(config: ExecutorConfig) -> Iterator[Executor]:
-    from distributed import Client, LocalCluster
+    with extra("cluster", "executor.kind=dask"):
+        from distributed import Client, LocalCluster
 
     if config.address:
         try:

@@ -1,15 +1,21 @@
 """Public implementations that tests and benchmarks hold ours against, where they are installed.
 
-They are no dependencies: their packages bring large ones along that nobody here needs. To have them:
-`pip install --no-deps cleval Polygon3 openocr-python`.
+They are no dependencies: their packages bring large ones along that nobody here needs. `tests/referees.txt`
+names them, and `make test` installs them.
+
+CLEval's package clips with Polygon3, whose clipper (GPC) is free for non-commercial use only, so nothing
+here installs it. Without it the package clips with shapely (`polygon_clipper`).
 """
 
 from __future__ import annotations
 
 import importlib.util
+import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+
+from tests.support import polygon_clipper
 
 
 def load_module(package: str, path: str) -> ModuleType | None:
@@ -40,8 +46,10 @@ def iou_evaluator() -> Any:
 
 def cleval_metric() -> Any:
     """The published `CLEvalMetric` (clovaai/CLEval); None where not installed."""
-    if importlib.util.find_spec("cleval") is None or importlib.util.find_spec("Polygon") is None:
+    if importlib.util.find_spec("cleval") is None:
         return None
+    if importlib.util.find_spec("Polygon") is None:
+        sys.modules["Polygon"] = polygon_clipper
     from cleval.torchmetric import CLEvalMetric
 
     return CLEvalMetric
