@@ -13,7 +13,7 @@ from torch.utils.data import Subset
 
 from ocr.datasets import OcrDataModule, TensorDataset
 from ocr.datasets.stored import CacheParams
-from ocr.params import DetectorIdentity
+from ocr.detectors import DetectorIdentity
 from ocr.training import DetectorModule
 from pipeline.errors import ConfigError, StoreError
 from pipeline.stage import Chunked
@@ -118,7 +118,7 @@ def test_images_normalised_otherwise_than_a_module_expects_are_refused(
 
 
 def test_a_detector_of_another_mean_is_told_and_normalises_itself_where_it_may(path: Path) -> None:
-    detector = DetectorModule(DetectorIdentity(model=TINY, canvas=CANVAS, mean=BGR[0], std=BGR[1]))
+    detector = DetectorModule(DetectorIdentity(params=TINY, canvas=CANVAS, mean=BGR[0], std=BGR[1]))
     run = pl.Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False)
     with pytest.raises(ConfigError, match="DetectorModule expects mean"):
         run.validate(detector, OcrDataModule(val=path, normalise=True), verbose=False)

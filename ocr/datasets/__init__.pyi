@@ -1,5 +1,6 @@
 from .batches.batch import collate as collate
 from .datamodule import OcrDataModule as OcrDataModule
+from .drawing import draw_sample as draw_sample
 from .loader import BatchLoader as BatchLoader
 from .online.dataset_config import CacheConfig as CacheConfig
 from .online.dataset_config import DatasetConfig as DatasetConfig

@@ -15,6 +15,7 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from ocr.geometry import transform_points
 from ocr.metrics import IouHmean, Regions
 from ocr.training import ScoredSample
+from pipeline.pictures import CAPTION, GAP, as_pixels, outline, sheet
 
 FOUND, MISSED, FALSE, IGNORED, RIGHT = (
     (0, 150, 60),
@@ -25,11 +26,6 @@ FOUND, MISSED, FALSE, IGNORED, RIGHT = (
 )
 """Colours: ground truth that was found, that was missed; predictions that match nothing; don't-care
 regions and predictions in them; predictions that match."""
-
-MeanStd = tuple[Sequence[float], Sequence[float]]
-
-_PAPER, _INK = (250, 250, 250), (20, 20, 20)
-_GAP, _CAPTION = 10, 18
 
 
 def draw_overlay(
@@ -67,17 +63,9 @@ def draw_worst(worst: Sequence[ScoredSample], dataset: Any, columns: int = 4, si
     """
     rows = {sample_id: row for row, sample_id in enumerate(dataset.sample_ids)}
     panels = [_panel(sample, dataset[rows[sample.sample_id]], dataset.mean_std, side) for sample in worst]
-    columns = max(1, min(columns, len(panels)))
-    cell = side + _GAP, side + _GAP + _CAPTION
-    lines = max(1, -(-len(panels) // columns))
-    sheet = Image.new("RGB", (_GAP + columns * cell[0], _GAP + lines * cell[1] + _CAPTION), _PAPER)
-    draw = ImageDraw.Draw(sheet)
-    for index, (sample, panel) in enumerate(zip(worst, panels, strict=True)):
-        left, top = _GAP + index % columns * cell[0], _GAP + index // columns * cell[1]
-        name = sample.sample_id.encode("ascii", "replace").decode()
-        draw.text((left, top), f"{sample.hmean:.3f}  {name}", fill=_INK)
-        sheet.paste(panel, (left, top + _CAPTION))
-    left = _GAP
+    captions = [f"{sample.hmean:.3f}  {sample.sample_id}" for sample in worst]
+    drawn = sheet([*zip(captions, panels, strict=True)], columns, side, below=CAPTION)
+    draw, left = ImageDraw.Draw(drawn), GAP
     for words, colour in (
         ("found", FOUND),
         ("missed", MISSED),
@@ -85,9 +73,9 @@ def draw_worst(worst: Sequence[ScoredSample], dataset: Any, columns: int = 4, si
         ("false", FALSE),
         ("don't care", IGNORED),
     ):
-        draw.text((left, sheet.height - _CAPTION), words, fill=colour)
+        draw.text((left, drawn.height - CAPTION), words, fill=colour)
         left += 80
-    return sheet
+    return drawn
 
 
 class WorstImages(pl.Callback):  # type: ignore[misc]  # Lightning is untyped here
@@ -106,12 +94,12 @@ class WorstImages(pl.Callback):  # type: ignore[misc]  # Lightning is untyped he
         worst = pl_module.worst[: self.most]
         if trainer.sanity_checking or dataset is None or not worst or not trainer.is_global_zero:
             return
-        sheet = draw_worst(worst, dataset)
-        sheet.save(self.folder / "worst.png")
+        drawn = draw_worst(worst, dataset)
+        drawn.save(self.folder / "worst.png")
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
                 logger.experiment.add_image(
-                    "val/worst", np.asarray(sheet), trainer.global_step, dataformats="HWC"
+                    "val/worst", np.asarray(drawn), trainer.global_step, dataformats="HWC"
                 )
 
 
@@ -122,26 +110,16 @@ def _panel(
     side: int,
 ) -> Image.Image:
     """Draw one sample, scaled so that its canvas just fits into a square of `side` pixels."""
-    picture = Image.fromarray(np.ascontiguousarray(_pixels(stored["image"], mean_std).transpose(1, 2, 0)))
+    image = stored["image"]
+    picture = Image.fromarray(as_pixels(image.float() if image.is_floating_point() else image, mean_std))
     scale = side / max(picture.size)
     resized = picture.resize((round(picture.width * scale), round(picture.height * scale)))
     matrix = np.diag((scale, scale, 1.0)) @ np.linalg.inv(np.asarray(stored["inverse_matrix"]))
-    image = np.asarray(resized).transpose(2, 0, 1)
-    return draw_overlay(image, matrix, sample.detections.polygons, stored["polygons"], stored["ignore"])
-
-
-def _pixels(image: Any, mean_std: MeanStd) -> NDArray[np.uint8]:
-    """Bring an image back to uint8 where it is stored normalised."""
-    if not image.is_floating_point():
-        return np.asarray(image)
-    mean, std = (np.asarray(values).reshape(3, 1, 1) for values in mean_std)
-    values = (image.float().numpy() * std + mean) * 255
-    rounded: NDArray[np.uint8] = np.clip(np.rint(values), 0, 255).astype(np.uint8)
-    return rounded
+    pixels = np.asarray(resized).transpose(2, 0, 1)
+    return draw_overlay(pixels, matrix, sample.detections.polygons, stored["polygons"], stored["ignore"])
 
 
 def _outline(
     draw: ImageDraw.ImageDraw, matrix: ArrayLike, polygon: ArrayLike, colour: tuple[int, int, int], width: int
 ) -> None:
-    points = transform_points(np.asarray(matrix), np.asarray(polygon))
-    draw.polygon([(float(x), float(y)) for x, y in points], outline=colour, width=width)
+    outline(draw, transform_points(np.asarray(matrix), np.asarray(polygon)), colour, width)

@@ -9,7 +9,7 @@ from contextlib import suppress
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,15 +25,18 @@ from pipeline.stage import (
     Ragged,
     Row,
     Text,
-    describe_field,
 )
 from pipeline.store.codecs import decode
 from pipeline.store.index import StoreIndex
 from pipeline.store.info import StoreInfo
 from pipeline.store.locks import hold_current
 from pipeline.store.manifest import Manifest, read_manifest
+from pipeline.store.notebook import show, to_html, to_text, to_xarray
 from pipeline.store.values import Parts, value_digest
 from pipeline.store.zarr_metadata import chunk_key
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 _MADE_ANEW = Remedy("repair", otherwise=", or the stage that writes it")
 
@@ -74,17 +77,14 @@ class Store:
         return self.info.counts.accepted
 
     def __repr__(self) -> str:
-        try:
-            size = f"{self.manifest.size / 1e6:.2f} MB"
-        except StoreError:
-            size = "of unknown size"
-        lines = [
-            f"Store {self.name}: {self.stage}, generation {self.generation}, {len(self)} samples, {size}"
-        ]
-        width = max(map(len, self.declared), default=0)
-        for name, field in self.declared.items():
-            lines.append(f"  {name:{width}}  {describe_field(field, len(self))}")
-        return "\n".join(lines)
+        return to_text(self)
+
+    def _repr_html_(self) -> str:
+        return to_html(self)
+
+    def __reduce__(self) -> tuple[type[Store], tuple[Path, bool]]:
+        """Copy and travel as the generation's path: each copy holds it by a lock of its own."""
+        return Store, (self.path, self._lock >= 0)
 
     def __enter__(self) -> Store:
         return self
@@ -222,9 +222,27 @@ class Store:
     @cached_property
     def arrays(self) -> Mapping[str, Any]:
         """Fields as Zarr arrays by array name; reading a chunk that is not there raises StoreError."""
-        from pipeline.store.zarr_view import open_arrays
+        import zarr
 
-        return open_arrays(self.path, self.manifest.files, self.samples_in)
+        from pipeline.store.zarr_view import whole_store
+
+        whole = whole_store(self.path, self.manifest.files, self.samples_in)
+        return dict(zarr.open_group(whole, mode="r").arrays())
+
+    def show(self, sample: int | str, *fields: str, side: int = 480) -> Image.Image:
+        """Draw one sample, by position or name: its image with the polygons, and its maps over the image.
+
+        `fields` chooses among the fields that are pictures; `side` is the longer side of each, in pixels.
+        Text is outlined in green, don't-care regions in grey. Raises StoreError where there is no picture.
+        """
+        return show(self, sample, fields, side)
+
+    def to_xarray(self) -> Any:
+        """Give an `xarray.Dataset` with the coordinate `sample`: `.sel(sample="receipts/001.jpg")`.
+
+        Nothing is read before it is asked for; a missing or damaged chunk raises StoreError.
+        """
+        return to_xarray(self)
 
     def _metadata(self) -> dict[str, Any]:
         try:

@@ -1,12 +1,10 @@
-"""Zarr arrays over a store: what `open_store(...).fields` gives, with missing chunks as errors."""
+"""A store as Zarr and xarray read it, with missing and damaged chunks as errors."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-import zarr
 from zarr.abc.store import ByteRequest
 from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import LocalStore
@@ -44,11 +42,13 @@ class _WholeStore(LocalStore):
         return value
 
 
-def open_arrays(
+def whole_store(
     generation: Path, entries: Mapping[str, tuple[int, str]], samples_in: Callable[[str], Sequence[str]]
-) -> Mapping[str, Any]:
-    """Open every array of a generation's group, read-only; `samples_in` tells whose samples a file holds."""
+) -> LocalStore:
+    """Give a generation as a store of Zarr's, read-only; `samples_in` tells whose samples a file holds.
+
+    Reading a chunk that is missing or damaged raises StoreError.
+    """
     whole = _WholeStore(generation, read_only=True)
     whole.entries, whole.samples_in = entries, samples_in
-    group = zarr.open_group(whole, mode="r")
-    return dict(group.arrays())
+    return whole

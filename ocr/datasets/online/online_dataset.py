@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
 from ocr.datasets.batches import DEFAULT_FIELDS, Batch, Sample, check_fields, collate
+from ocr.datasets.drawing import draw_sample
 from ocr.datasets.online.dataset_config import DatasetConfig, OnlineParams
 from ocr.datasets.online.sample_cache import Arrays, Layout, SampleCache
 from ocr.datasets.online.stored_maps import StoredMaps
@@ -35,6 +36,9 @@ from ocr.preprocess import (
 from ocr.splits import AnnotatedSplit, LabelFrame
 from pipeline.errors import ConfigError, PipelineError, Quarantine, UnknownSampleError
 from pipeline.store import checksum
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 log = logging.getLogger(__name__)
 
@@ -134,6 +138,10 @@ class OnlineDataset(Dataset[Sample]):
         }
         sample = Sample({name: values[name] for name in (*self.fields, "sample_id")})
         return Sample(self.transform(sample)) if self.transform else sample
+
+    def show(self, index: One, side: int = 480) -> Image.Image:
+        """Draw one sample as it is given: what a `transform` made of it, and what `fields` has."""
+        return draw_sample(self[index], self.mean_std, side)
 
     def batches(self, batch_size: int, order: Iterable[int] | None = None) -> Iterator[Batch]:
         """Iterate over batches once, in dataset order or that of the indices in `order`."""

@@ -7,8 +7,9 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from html import escape
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 import torch
@@ -18,13 +19,17 @@ from torch.utils.data import Dataset
 from ocr.datasets.batches import DEFAULT_FIELDS, Batch, BufferPool, Sample, Samples, one_ahead
 from ocr.datasets.positions import Many, One, positions
 from ocr.datasets.statistics import Counters, Statistics
+from ocr.datasets.stored.chosen_rows import as_run, choose
 from ocr.datasets.stored.cuda_pinning import register_with_cuda
 from ocr.datasets.stored.ram_cache import CacheParams, Mode, RamCache, Warmth
 from ocr.datasets.stored.store_check import check_expected
 from ocr.datasets.stored.store_reader import Rows, StoreReader
 from pipeline.errors import ConfigError, StoreError, UnknownSampleError
 from pipeline.memory import residency_is_told
-from pipeline.store import Store, open_store
+from pipeline.store import open_store, thumbnails
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +71,7 @@ class TensorDataset(Dataset[Sample]):
     ) -> None:
         self._open(Path(path), tuple(fields), pin)
         check_expected(self.store, expect or {})
-        self._rows: Rows = _choose(self.store, limit, samples, where)
+        self._rows: Rows = choose(self.store, limit, samples, where)
         self._counters = Counters()
         self.cache = RamCache(CacheParams.of(cache))
         if not residency_is_told(self.store.path):
@@ -89,8 +94,18 @@ class TensorDataset(Dataset[Sample]):
             f"cache mode {self.cache.params.mode}, fields {', '.join(self._reader.fields)}"
         )
 
+    def _repr_html_(self) -> str:
+        return f"<div>{escape(repr(self))}{thumbnails(self.store, self._rows)}</div>"  # type: ignore[arg-type]
+
     def __len__(self) -> int:
         return len(self._rows)
+
+    def show(self, index: One, *fields: str, side: int = 480) -> Image.Image:
+        """Draw one sample from the store, whatever `fields` the dataset reads (see `Store.show`)."""
+        found = positions(index, len(self), self._position)
+        if not isinstance(found, int):
+            raise TypeError(f"one sample is shown, by position or name, not {index!r}")
+        return self.store.show(int(self._rows[found]), *fields, side=side)
 
     @property
     def sample_ids(self) -> list[str]:
@@ -121,7 +136,7 @@ class TensorDataset(Dataset[Sample]):
     def __getitem__(self, index: Many) -> Batch: ...
     def __getitem__(self, index: One | Many) -> Sample | Batch:
         if isinstance(index, slice):
-            return self._batch(_as_run(self._rows[index]))
+            return self._batch(as_run(self._rows[index]))
         found = positions(index, len(self), self._position)
         if not isinstance(found, int):
             return self._batch(self._rows_at(found))
@@ -212,7 +227,7 @@ class TensorDataset(Dataset[Sample]):
 
     def _rows_at(self, found: NDArray[np.int64]) -> Rows:
         rows = self._rows
-        return _as_run(found + rows.start if isinstance(rows, range) else rows[found])
+        return as_run(found + rows.start if isinstance(rows, range) else rows[found])
 
     def _ordered(self, order: Order, seed: int) -> Rows:
         if isinstance(order, range) and order.step == 1 and 0 <= order.start <= order.stop <= len(self):
@@ -240,42 +255,3 @@ class TensorDataset(Dataset[Sample]):
         self._open(state["path"], state["fields"], state["pin"])
         self._rows, self._counters, self.cache = state["rows"], state["counters"], state["cache"]
         self.cache.attach(list(self._reader.arrays.values()), self._rows)
-
-
-def _choose(
-    store: Store,
-    limit: int | None,
-    samples: Iterable[str] | None,
-    where: Callable[[Mapping[str, Any]], bool] | None,
-) -> Rows:
-    """Rows of the store that a dataset has, in its order."""
-    rows: Rows = range(len(store))
-    if samples is not None:
-        wanted = list(samples)
-        missing = [sample_id for sample_id in wanted if sample_id not in store.rows]
-        if missing:
-            raise StoreError(
-                f"{store.name} has no sample {', '.join(missing[:5])}; {len(missing)} are missing"
-            )
-        rows = np.array([store.rows[sample_id] for sample_id in wanted], np.int64)
-    if where is not None:
-        columns: dict[str, Any] = {
-            name: store.small(name) for name in ("size", "matrix") if name in store.declared
-        }
-        columns["sample_id"] = store.sample_ids
-        kept = [row for row in rows if where({name: column[row] for name, column in columns.items()})]
-        rows = np.array(kept, np.int64)
-    if limit is not None:
-        if limit < 0:
-            raise ConfigError(f"limit is a number of samples, not {limit}")
-        rows = rows[:limit]
-    return _as_run(rows)
-
-
-def _as_run(rows: Rows) -> Rows:
-    """Spell consecutive rows as a range: those can be views."""
-    if isinstance(rows, range):
-        return rows if rows.step == 1 else np.array(rows, np.int64)
-    start = int(rows[0]) if len(rows) else 0
-    run = range(start, start + len(rows))
-    return run if np.array_equal(rows, run) else rows

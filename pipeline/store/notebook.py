@@ -1,0 +1,154 @@
+"""A store to be looked at: as text, as HTML, its samples as pictures, and as an xarray data set."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import PipelineError, StoreError, UnknownSampleError
+from pipeline.pictures import as_data_uri, as_pixels, overview, sheet
+from pipeline.stage import Chunked, Field, File, Ragged, describe_field
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from pipeline.store.reader import Store
+
+THUMBNAILS = 8
+_THUMBNAIL = 144  # pixels of their longer side
+
+
+def show(store: Store, sample: int | str, fields: Sequence[str], side: int) -> Image.Image:
+    """Draw one sample (see `Store.show`)."""
+    row = _row(store, sample)
+    shown = (*_first_picture(store), *fields) if fields else tuple(store.declared)
+    panels = [panel for panel in _panels(store, row, shown, side) if not fields or panel[0] in fields]
+    if not panels:
+        raise StoreError(f"{store.name} holds no picture among {', '.join(fields or store.declared)}")
+    name, first = panels[0]
+    return sheet([(f"{store.sample_ids[row]} {name}", first), *panels[1:]], 3, side)
+
+
+def to_text(store: Store) -> str:
+    """Describe a store in lines: what it is, and its fields."""
+    try:
+        size = f"{store.manifest.size / 1e6:.2f} MB"
+    except StoreError:
+        size = "of unknown size"
+    width = max(map(len, store.declared), default=0)
+    fields = (f"  {name:{width}}  {describe_field(f, len(store))}" for name, f in store.declared.items())
+    head = f"Store {store.name}: {store.stage}, generation {store.generation}, {len(store)} samples, {size}"
+    return "\n".join((head, *fields))
+
+
+def to_html(store: Store) -> str:
+    """Describe a store in HTML: its fields, and thumbnails of the first samples."""
+    head, *_ = to_text(store).split("\n")
+    rows = "".join(
+        f"<tr><td style='text-align:left'>{escape(name)}</td>"
+        f"<td style='text-align:left'>{escape(describe_field(field, len(store)))}</td></tr>"
+        for name, field in store.declared.items()
+    )
+    return f"<div>{escape(head)}<table>{rows}</table>{thumbnails(store, range(len(store)))}</div>"
+
+
+def thumbnails(store: Store, rows: Sequence[int]) -> str:
+    """Give the first of these samples in HTML, each with its name; a damaged one says so."""
+    figures = []
+    for row in map(int, rows[:THUMBNAILS]):
+        name = escape(store.sample_ids[row])
+        try:
+            panels = _panels(store, row, _first_picture(store), _THUMBNAIL)
+        except PipelineError as error:
+            figures.append(f"<figcaption title='{escape(str(error))}'>{name}: damaged</figcaption>")
+            continue
+        image = "".join(f"<img src='{as_data_uri(panel)}' alt='{name}'>" for _, panel in panels[:1])
+        figures.append(f"{image}<figcaption>{name}</figcaption>" if image else "")
+    more = f"<p>and {len(rows) - THUMBNAILS:,} more</p>" if len(rows) > THUMBNAILS and any(figures) else ""
+    style = "display:inline-block;margin:4px;font-size:smaller"
+    return "".join(f"<figure style='{style}'>{figure}</figure>" for figure in figures if figure) + more
+
+
+def to_xarray(store: Store) -> Any:
+    """Open a store as an xarray data set (see `Store.to_xarray`)."""
+    try:
+        import xarray
+    except ImportError:
+        raise PipelineError("xarray is not installed; run `pip install xarray`") from None
+    from pipeline.store.zarr_view import whole_store
+
+    opened = xarray.open_zarr(whole_store(store.path, store.manifest.files, store.samples_in))
+    return opened.drop_vars("sample_id").assign_coords(sample=list(store.sample_ids))
+
+
+def _row(store: Store, sample: int | str) -> int:
+    if isinstance(sample, str):
+        if sample not in store.rows:
+            raise UnknownSampleError(str(store.name), sample, store.sample_ids)
+        return store.rows[sample]
+    if not -len(store) <= sample < len(store):
+        raise IndexError(f"sample {sample} of {len(store)} in {store.name}")
+    return int(sample) % len(store)
+
+
+def _panels(store: Store, row: int, fields: Sequence[str], side: int) -> list[tuple[str, Image.Image]]:
+    pictures = dict(_pictures(store, row, fields))
+    polygons, ignore = _polygons(store, row)
+    canvas = isinstance(store.declared.get(next(iter(pictures), "")), Chunked)
+    if canvas and "matrix" in store.declared:  # outlines are in the frame of the upright file
+        matrix = store.value("matrix", row)
+        polygons = [points @ matrix[:2, :2].T + matrix[:2, 2] for points in polygons]
+    return overview(pictures, polygons, ignore, side)
+
+
+def _pictures(store: Store, row: int, fields: Sequence[str]) -> Iterator[tuple[str, Any]]:
+    """Give the fields that are pictures: images as images, maps as arrays (H, W)."""
+    from PIL import Image, UnidentifiedImageError
+
+    for name in fields:
+        value = store.value(name, row) if _is_picture(store.declared.get(name)) else None
+        field = store.declared.get(name)
+        if isinstance(field, File) and value is not None:
+            try:
+                yield name, Image.open(io.BytesIO(value.data))
+            except UnidentifiedImageError:
+                continue
+        elif value is not None and value.ndim == 3 and len(value) == 3:
+            yield name, Image.fromarray(as_pixels(_floating(store, value), _mean_std(store.attributes)))
+        elif value is not None:
+            yield name, value.reshape(value.shape[-2:])
+
+
+def _is_picture(field: Field | None) -> bool:
+    if isinstance(field, Chunked):
+        return len(field.shape) == 2 or (len(field.shape) == 3 and field.shape[0] in (1, 3))
+    return isinstance(field, File)
+
+
+def _first_picture(store: Store) -> tuple[str, ...]:
+    return tuple(name for name, field in store.declared.items() if _is_picture(field))[:1]
+
+
+def _polygons(store: Store, row: int) -> tuple[list[NDArray[Any]], NDArray[Any]]:
+    """Read the field that holds polygons, and which of them are don't-care."""
+    for name, field in store.declared.items():
+        if isinstance(field, Ragged) and field.levels == 2 and field.shape == (2,):
+            ignore = store.value("ignore", row) if "ignore" in store.declared else np.zeros(0)
+            return list(store.value(name, row)), ignore
+    return [], np.zeros(0)
+
+
+def _floating(store: Store, values: NDArray[Any]) -> NDArray[Any]:
+    """Give bfloat16, which is stored as its bits in uint16, as float32."""
+    if store.attributes.get("image_dtype") != "bfloat16" or values.dtype != np.uint16:
+        return values
+    return (values.astype(np.uint32) << 16).view(np.float32)
+
+
+def _mean_std(attributes: Mapping[str, Any]) -> tuple[Sequence[float], Sequence[float]] | None:
+    return (attributes["mean"], attributes["std"]) if attributes.get("normalised") else None
