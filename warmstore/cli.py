@@ -11,46 +11,29 @@ import sys
 import click
 
 from pipeline.errors import ConfigError, PipelineError
-from warmstore.commands import bench, evaluate, init, inspect, maintain, run, status, train, verify
+from warmstore.commands import Commands
+from warmstore.completion import put_no_space_behind_keys
 
-COMMANDS = (
-    init.init,
-    run.run,
-    run.data,
-    status.plan,
-    status.status,
-    status.explain,
-    inspect.inspect,
-    status.config,
-    status.doctor,
-    status.report,
-    verify.verify,
-    maintain.repair,
-    maintain.diff,
-    maintain.gc,
-    train.train,
-    train.validate,
-    evaluate.precision,
-    evaluate.ceiling,
-    bench.bench,
-)
+_EPILOG = """\b
+Most commands take --config RUN, --split NAME and KEY=VALUE overrides; `warmstore run --help` shows them.
+To complete names with the tab key, put this into ~/.bashrc (for zsh write zsh_source, into ~/.zshrc):
+  eval "$(_WARMSTORE_COMPLETE=bash_source warmstore)"
+"""
 
 
 @click.group(
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Every command takes --config NAME and key=value overrides; see `warmstore run --help`.",
+    cls=Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog=_EPILOG,
 )
 @click.version_option(package_name="warmstore")
 def cli() -> None:
     """Preprocess photographed documents once, then validate at the speed of the model."""
 
 
-for _command in COMMANDS:
-    cli.add_command(_command)
-
-
 def main() -> None:
     """Run the command line and exit with its code."""
+    put_no_space_behind_keys()
     sys.exit(_run(sys.argv[1:]))
 
 

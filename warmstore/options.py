@@ -16,6 +16,7 @@ import click
 
 from pipeline.errors import ConfigError, PipelineError, Remedy, StoreError
 from pipeline.store import MANIFEST, Store
+from warmstore import completion
 from warmstore.configuration import COMMAND_LINE, DEFAULT_RUN, Composed, RunConfig, load_config
 
 
@@ -88,7 +89,9 @@ def run_options(
 
         metavar = f"[{words}]… [KEY=VALUE]…" if words else "[KEY=VALUE]…"
         for decorator in (
-            click.argument("arguments", nargs=-1, metavar=metavar),
+            click.argument(
+                "arguments", nargs=-1, metavar=metavar, shell_complete=completion.arguments(words)
+            ),
             click.option("--debug", is_flag=True, help="Show a traceback when something goes wrong."),
             click.option("--json", "as_json", is_flag=True, help="Print one JSON object."),
             click.option(
@@ -96,7 +99,8 @@ def run_options(
                 "splits",
                 multiple=True,
                 metavar="NAME",
-                help="A split (repeatable); all of them otherwise.",
+                shell_complete=completion.splits,
+                help="Only this split; the option may be repeated. Without it, all splits.",
             ),
             click.option(
                 "--config",
@@ -104,7 +108,8 @@ def run_options(
                 default=DEFAULT_RUN,
                 show_default=True,
                 metavar="RUN",
-                help="A run: its name in configs/, or the path of its YAML file.",
+                shell_complete=completion.runs,
+                help="The run: its name in configs/, or the path of its YAML file.",
             ),
         ):
             wrapped = decorator(wrapped)

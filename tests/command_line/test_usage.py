@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
+import click
 import pytest
 
 from tests.support.shell import PROJECT, Shell
-from warmstore.cli import COMMANDS
+from warmstore.cli import cli
+from warmstore.commands import PURPOSES
 
 
 @pytest.mark.parametrize(
@@ -82,31 +85,30 @@ def test_config_says_where_each_value_came_from(built: Shell) -> None:
     assert lines["stages.maps.shrink_ratio"].endswith(" default")
 
 
-def test_every_command_has_help_with_an_example() -> None:
-    for command in COMMANDS:
-        assert command.help
-        assert f"warmstore {command.name}" in command.help
+CONTEXT = click.Context(cli)
+COMMANDS = cli.list_commands(CONTEXT)
 
 
-def test_help_is_in_one_place() -> None:
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_with_an_example(name: str) -> None:
+    command = cli.get_command(CONTEXT, name)
+    assert command and command.name == name and command.help
+    assert f"warmstore {name}" in command.help
+    told = [option.help for option in command.params if isinstance(option, click.Option)]
+    assert [words for words in told if not (words and words.endswith("."))] == []
+
+
+def test_help_is_in_one_place_by_purpose() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "warmstore", "--help"],
         capture_output=True,
         text=True,
         check=False,
         cwd=PROJECT,
+        env={**os.environ, "COLUMNS": "110"},
     )
-    for name in (
-        "run",
-        "plan",
-        "status",
-        "explain",
-        "verify",
-        "repair",
-        "diff",
-        "gc",
-        "inspect",
-        "report",
-        "doctor",
-    ):
-        assert name in done.stdout
+    lines = done.stdout.splitlines()
+    for purpose, commands in PURPOSES.items():
+        at = lines.index(f"{purpose}:")
+        assert [line.split()[0] for line in lines[at + 1 : at + 1 + len(commands)]] == list(commands)
+        assert all(told[0].isupper() and told.endswith(".") for _, told in commands.values())

@@ -108,6 +108,11 @@ def compose(
     )
 
 
+def run_names() -> list[str]:
+    """Name all runs, the user's and those that come with warmstore."""
+    return _names(config_folders())
+
+
 def _find(name: str) -> tuple[Path, tuple[Path, ...]]:
     """Give the file of a run, and the folders that it builds on, its own first."""
     folders = config_folders()

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
+from itertools import pairwise
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin
@@ -164,3 +165,9 @@ def _keys(model: Any, prefix: str = "") -> Iterator[str]:
         yield f"{prefix}{name}"
         for kind in _declared(f"{prefix}{name}".split(".")):
             yield from _keys(kind, f"{prefix}{name}.")
+
+
+def known_keys() -> list[str]:
+    """Give the dotted keys that take a value, but those of splits, for the shell to complete."""
+    keys = list(_keys(RunConfig))
+    return [key for key, following in pairwise([*keys, ""]) if not following.startswith(f"{key}.")]
