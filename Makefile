@@ -18,10 +18,11 @@ SHELL := bash
 BIN := .venv/bin
 READY := .venv/.ready
 DEV_READY := .venv/.ready-dev
+DOCS_READY := .venv/.ready-docs
 WARMSTORE := $(BIN)/warmstore
 RUN := --config $(CONFIG) $(addprefix --split ,$(SPLIT)) $(SET)
 
-.PHONY: help setup data canonicalize decode maps tensors preprocess train validate test check lint types bench report chaos clean
+.PHONY: help setup data canonicalize decode maps tensors preprocess train validate test check lint types docs bench report chaos clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -35,6 +36,10 @@ $(READY): pyproject.toml constraints.txt scripts/setup.sh
 
 $(DEV_READY): $(READY) tests/referees.txt
 	@bash scripts/setup.sh dev
+	@touch $@
+
+$(DOCS_READY): $(READY)
+	@bash scripts/setup.sh docs
 	@touch $@
 
 data: $(READY) ## draw the embedded synthetic receipts (N_TRAIN=48 N_VAL=24)
@@ -76,6 +81,10 @@ chaos: $(DEV_READY) ## kill runs at random places and feed mutated files (CHAOS=
 	$(BIN)/python -m tests.chaos --seconds $(CHAOS)
 	$(BIN)/python -m tests.fuzz_images --cases $(FUZZ)
 	$(BIN)/python -m tests.fuzz_annotations --cases $(FUZZ)
+
+docs: $(DOCS_READY) ## build the documentation into build/site
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@echo "open build/site/index.html; its search wants a server: $(BIN)/python -m http.server --directory build/site"
 
 bench: $(DEV_READY) ## run the benchmarks side by side
 	@for script in benchmarks/*.py; do \

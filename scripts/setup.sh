@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes .venv with pinned dependencies, and installs the system's TurboJPEG library where it is missing
-# and may be installed. `setup.sh dev` adds what the tests and checks need. Safe to run again.
+# and may be installed. `setup.sh dev` adds what the tests and checks need, `setup.sh docs` what the documentation does. Safe to run again.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -54,6 +54,11 @@ install_referees() {
 }
 
 [ -x .venv/bin/pip ] || make_venv
+if [ "${1:-}" = docs ]; then
+  say "adding what the documentation needs"
+  pip_install -e '.[docs]'
+  exit
+fi
 if [ "${1:-}" = dev ]; then
   say "adding what tests and checks need"
   pip_install -e '.[dev]'

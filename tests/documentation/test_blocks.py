@@ -1,0 +1,74 @@
+"""Every command and every code block of the pages does what it says, run in the order of its page."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import subprocess
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.documentation.blocks import PAGES, PROJECT, Block, blocks, commands
+from tests.support.shell import Shell
+
+RUN = {"bash", "python", "yaml"}
+SHOWN = {"text", "json"}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(PROJECT)))
+def test_a_page_speaks_of_its_blocks(page: Path) -> None:
+    unknown = {f"{page.name}:{block.line}" for block in blocks(page) if block.language not in RUN | SHOWN}
+    assert unknown == set(), "a block has no language: bash, python and yaml are run, text and json shown"
+
+
+@pytest.mark.parametrize(
+    "page",
+    [page for page in PAGES if any(block.language in RUN for block in blocks(page))],
+    ids=lambda page: str(page.relative_to(PROJECT)),
+)
+def test_blocks_run(page: Path, workplace: Path) -> None:
+    names: dict[str, Any] = {"__name__": "__main__"}
+    for block in blocks(page):
+        try:
+            _run(block, page, workplace, names)
+        except BaseException as error:
+            error.add_note(f"in {page.relative_to(PROJECT)}, line {block.line}")
+            raise
+
+
+def _run(block: Block, page: Path, folder: Path, names: dict[str, Any]) -> None:
+    if block.title:
+        path = folder / block.title
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(block.code)
+    elif block.language == "bash":
+        for command in commands(block.code):
+            _command(command, folder)
+    elif block.language == "python":
+        code = compile("\n" * (block.line - 1) + block.code, str(page), "exec", dont_inherit=True)
+        with contextlib.chdir(folder), warnings.catch_warnings():
+            warnings.simplefilter("default")
+            exec(code, names)
+    if block.language == "yaml":
+        yaml.safe_load(block.code)
+
+
+def _command(command: str, folder: Path) -> None:
+    """Type a command: one of warmstore's alone into this process, which has its libraries at hand."""
+    words = shlex.split(command)
+    if words[0] == "warmstore" and not {"|", ">", "&&", ";"} & set(words):
+        done = Shell(folder, folder / "configs").typed(*words[1:])
+        code, told = done.returncode, done.stdout + done.stderr
+    else:
+        path = f"{folder / '.venv/bin'}:{os.environ['PATH']}"
+        known = {**os.environ, "PATH": path, "PYTHONPATH": str(PROJECT)}
+        ran = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", command], cwd=folder, env=known, capture_output=True, text=True
+        )
+        code, told = ran.returncode, ran.stdout + ran.stderr
+    assert code == 0, f"{command}\n{told}"
