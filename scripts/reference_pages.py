@@ -86,6 +86,8 @@ def every_key() -> str:
 
 def _group(prefix: str, model: type[BaseModel]) -> Iterator[str]:
     inner = {name: found for name, field in model.model_fields.items() if (found := _model(field))}
+    if "params" in inner:  # a detector's own: those of the default one
+        inner["params"] = type(model().params), ""  # type: ignore[attr-defined]
     yield f"## `{prefix.rstrip('.')}`\n" if prefix else "## A run\n"
     yield f"{_summary(model)}\n"
     rows = []
@@ -96,7 +98,9 @@ def _group(prefix: str, model: type[BaseModel]) -> Iterator[str]:
             "required" if field.is_required() else f"`{_value(field.get_default(call_default_factory=True))}`"
         )
         kind = _cell(" or ".join(f"`{word}`" for word in _kinds(field.annotation)) + _bounds(field))
-        rows.append(f"| `{prefix}{name}` | {kind} | {_cell(default)} | {_cell(_told(model, name))} |")
+        rows.append(
+            f"| `{name}`{{ #{prefix}{name} }} | {kind} | {_cell(default)} | {_cell(_told(model, name))} |"
+        )
     if rows:
         yield "| key | value | default | |\n| --- | --- | --- | --- |"
         yield "\n".join(rows) + "\n"

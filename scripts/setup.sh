@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Makes .venv with pinned dependencies, and installs the system's TurboJPEG library where it is missing
-# and may be installed. `setup.sh dev` adds what the tests and checks need, `setup.sh docs` what the documentation does. Safe to run again.
+# and may be installed. `setup.sh dev` adds what the tests and checks need, `setup.sh docs` what the
+# documentation needs. Safe to run again.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

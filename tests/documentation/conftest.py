@@ -23,6 +23,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for command in ("run", "train"):
         done = shell.typed(command)
         assert done.returncode == 0, done.stderr
+    shutil.copytree(folder / "data/tiny", folder / "photos")  # a reader's own
     return folder
 
 
@@ -39,6 +40,7 @@ def _tools(folder: Path) -> None:
         tool = tools / name
         tool.write_text(f'#!/bin/sh\nexec "{sys.executable}" {words} "$@"\n')
         tool.chmod(0o755)
+    (tools / "activate").write_text(f"export PATH={tools}:$PATH\n")
     (folder / ".venv/.ready").touch()
 
 

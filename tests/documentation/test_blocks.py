@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shlex
 import subprocess
 import warnings
@@ -16,6 +17,8 @@ import yaml
 from tests.documentation.blocks import PAGES, PROJECT, Block, blocks, commands
 from tests.support.shell import Shell
 
+SMALL = {r"(trainer\.(?:max_epochs|check_val_every_n_epoch))=\d+": r"\1=1"}
+"""What makes a command long, and what it is in the tests."""
 RUN = {"bash", "python", "yaml"}
 SHOWN = {"text", "json"}
 
@@ -60,6 +63,8 @@ def _run(block: Block, page: Path, folder: Path, names: dict[str, Any]) -> None:
 
 def _command(command: str, folder: Path) -> None:
     """Type a command: one of warmstore's alone into this process, which has its libraries at hand."""
+    for long, short in SMALL.items():
+        command = re.sub(long, short, command)
     words = shlex.split(command)
     if words[0] == "warmstore" and not {"|", ">", "&&", ";"} & set(words):
         done = Shell(folder, folder / "configs").typed(*words[1:])
