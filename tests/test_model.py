@@ -49,7 +49,7 @@ def test_logits_are_float32_and_as_large_as_the_image(autocast: torch.dtype | No
     model = network(TINY.model_copy(update={"adaptive_scale_fusion": fusion})).eval()
     with torch.no_grad(), torch.autocast("cpu", autocast, enabled=autocast is not None):
         output = model(torch.rand(2, 3, 64, 96))
-    for logits in output:
+    for logits in output[:2]:
         assert logits.shape == (2, 1, 64, 96) and logits.dtype == torch.float32
         assert torch.isfinite(logits).all()
 

@@ -21,14 +21,20 @@ PATHS = {
 NAMES = [
     "BoxDecoder",
     "CLEval",
+    "Detections",
+    "Detector",
     "DetectorModule",
+    "DetectorOutput",
+    "DetectorScore",
     "IouHmean",
     "MapParams",
     "OcrDataModule",
     "OnlineDataset",
+    "Parameters",
     "TensorDataset",
     "build_maps",
     "collate",
+    "evaluate_detector",
     "open_store",
 ]
 

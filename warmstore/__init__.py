@@ -12,10 +12,13 @@ from pathlib import Path
 from typing import Any
 
 _HOMES = {
+    "pipeline.stage": ("Parameters",),
     "pipeline.store": ("open_store",),
     "ocr.maps": ("MapParams", "build_maps"),
     "ocr.datasets": ("OcrDataModule", "OnlineDataset", "TensorDataset", "collate"),
-    "ocr.detection": ("BoxDecoder",),
+    "ocr.detection": ("BoxDecoder", "Detections"),
+    "ocr.detectors": ("Detector", "DetectorOutput"),
+    "ocr.evaluation": ("DetectorScore", "evaluate_detector"),
     "ocr.metrics": ("CLEval", "IouHmean"),
     "ocr.training": ("DetectorModule",),
 }

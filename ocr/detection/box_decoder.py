@@ -79,7 +79,8 @@ class BoxDecoder:
         return [self.decode_one(*one) for one in zip(maps[:, 0], matrices, sizes, strict=True)]
 
     def decode_one(self, prob_map: Floats, inverse_matrix: ArrayLike, size: ArrayLike) -> Detections:
-        """Decode one map, float32 (H, W); otherwise as `decode`. The unit of work of a pool."""
+        """Decode one map, float32 (H, W) or (1, H, W); otherwise as `decode`. The unit of work of a pool."""
+        prob_map = prob_map[0] if prob_map.ndim == 3 else prob_map
         find = self._boxes if self.params.shape == "box" else self._outlines
         polygons, scores = find(prob_map, self._contours(prob_map))
         return _to_upright(polygons, scores, np.asarray(inverse_matrix), np.asarray(size))

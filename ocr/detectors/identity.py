@@ -69,6 +69,18 @@ class DetectorIdentity(DetectorChoice):
     def _model_of(name: str) -> type[Parameters]:
         return Parameters if ":" in name else find_detector(name).params
 
+    @classmethod
+    def of_network(
+        cls,
+        network: object,
+        canvas: tuple[int, int],
+        mean: tuple[float, float, float],
+        std: tuple[float, float, float],
+    ) -> DetectorIdentity:
+        """Give the identity of a network of one's own, by its class."""
+        kind = type(network)
+        return cls(detector=f"{kind.__module__}:{kind.__qualname__}", canvas=canvas, mean=mean, std=std)
+
     @property
     def entry(self) -> Detector | None:
         """The registry's entry; None for a network of one's own."""

@@ -3,6 +3,10 @@ from .ceiling import LabelledImage as LabelledImage
 from .ceiling import MissReason as MissReason
 from .ceiling import find_ceiling as find_ceiling
 from .ceiling import labelled_images as labelled_images
+from .detector_score import READ_FIELDS as READ_FIELDS
+from .detector_score import DetectorScore as DetectorScore
+from .detector_score import ImageScore as ImageScore
+from .detector_score import evaluate_detector as evaluate_detector
 from .overlays import FALSE as FALSE
 from .overlays import FOUND as FOUND
 from .overlays import IGNORED as IGNORED

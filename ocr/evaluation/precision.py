@@ -10,8 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ocr.datasets.batches import Normaliser
-from ocr.detection import Detections
+from ocr.detection import Detections, as_float32, decode_batch
 from ocr.metrics import CLEval, IouHmean
 from ocr.params import Precision as Precision
 from ocr.training import DetectorModule, computing_in
@@ -66,11 +65,10 @@ def compare_precisions(
     before it is timed. Raises PipelineError where a map holds NaN or infinity.
     """
     runs = [_Run(precision) for precision in precisions]
-    normalise = Normaliser(module.mean.flatten().tolist(), module.std.flatten().tolist())
     module.eval()
     with torch.inference_mode():
         for number, batch in enumerate(batches):
-            images = normalise(batch["images"]).to(module.device)
+            images = module.prepared(batch["images"].to(module.device))
             for run in runs if number == 0 else ():
                 run.forward(module, images)
             reference: tuple[Tensor, list[Detections]] | None = None
@@ -89,12 +87,12 @@ class _Run:
         self.largest, self.boxes, self.changed, self.seconds = 0.0, 0, 0, 0.0
 
     def forward(self, module: DetectorModule, images: Tensor) -> tuple[Tensor, float]:
-        """Probability maps, float32 (B, 1, H, W), and the seconds that they took."""
+        """Maps, float32 (B, C, H, W), and the seconds that they took."""
         began = _now(images.device)
         with computing_in(self.precision, images.device.type):
-            logits = module(images).prob_logits
-        probabilities: Tensor = logits.float().sigmoid()
-        return probabilities, _now(images.device) - began
+            output = module(images)
+        maps: Tensor = output.maps()
+        return maps, _now(images.device) - began
 
     def add(
         self,
@@ -106,7 +104,7 @@ class _Run:
         """Add a batch; gives its maps and its detections."""
         maps, seconds = self.forward(module, images)
         self.seconds += seconds
-        detections = module.decoder.decode(maps, batch["inverse_matrix"], batch["size"])
+        detections = decode_batch(module.decoder, as_float32(maps), batch["inverse_matrix"], batch["size"])
         polygons = [found.polygons for found in detections]
         self.iou.update(polygons, batch["polygons"], ignore=batch["ignore"])
         self.cleval.update(polygons, batch["polygons"], texts=batch.get("text"), ignore=batch["ignore"])

@@ -13,9 +13,13 @@ from .epoch_profile import PARTS as PARTS
 from .epoch_profile import EpochProfile as EpochProfile
 from .epoch_profile import describe as describe
 from .epoch_profile import draw_profile as draw_profile
+from .epoch_profile import time_parts as time_parts
+from .judges import Evaluation as Evaluation
+from .judges import Judges as Judges
 from .losses import LossParams as LossParams
 from .losses import approximate_binary_map as approximate_binary_map
 from .losses import balanced_bce as balanced_bce
+from .losses import dbnet_loss as dbnet_loss
 from .losses import detector_loss as detector_loss
 from .losses import dice_loss as dice_loss
 from .losses import masked_l1 as masked_l1
@@ -24,8 +28,11 @@ from .optimizer import OptimizerParams as OptimizerParams
 from .optimizer import one_cycle as one_cycle
 from .ordered_pool import OrderedPool as OrderedPool
 from .ordered_pool import OverlapParams as OverlapParams
+from .output_contract import check_output as check_output
+from .output_contract import ran as ran
 from .progress_log import LossLines as LossLines
 from .resuming import LastCheckpoint as LastCheckpoint
 from .resuming import RandomStates as RandomStates
 from .scoring import ScoredSample as ScoredSample
+from .scoring import Scoring as Scoring
 from .stopwatch import Stopwatch as Stopwatch

@@ -34,19 +34,28 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     return checkpoint
 
 
-def stored_identity(checkpoint: dict[str, Any], where: str = "the checkpoint") -> DetectorIdentity:
+def stored_identity(
+    checkpoint: dict[str, Any], where: str = "the checkpoint", network: object = None
+) -> DetectorIdentity:
     """Give what a checkpoint's weights belong to, also one that was written when DBNet was the only detector.
 
-    Raises ConfigError where it does not say, or names a detector or a parameter that is not known here.
+    Raises ConfigError where it does not say, names a detector or a parameter that is not known here, or holds
+    a network of somebody's own and no `network` is given.
     """
     if checkpoint.get("detector") is None:
         raise ConfigError(f"{where} is not one of a detector: it does not say which model it holds")
     try:
-        return DetectorIdentity.model_validate(checkpoint["detector"])
+        identity = DetectorIdentity.model_validate(checkpoint["detector"])
     except ConfigError as error:
         raise ConfigError(f"{where} cannot be loaded: {error}") from None
     except (TypeError, ValidationError) as error:
         raise ConfigError(f"{where} holds a detector that this version does not know: {error}") from None
+    if network is None and identity.entry is None:
+        raise ConfigError(
+            f"{where} holds a network of its author's own, {identity.detector}, which no name stands for: "
+            "give DetectorModule.from_checkpoint(path, network=…) one, or register it (warmstore.detectors)"
+        )
+    return identity
 
 
 def check_identity(stored: DetectorIdentity, configured: DetectorIdentity) -> None:

@@ -91,7 +91,7 @@ class EpochProfile(pl.Callback):  # type: ignore[misc]  # Lightning is untyped h
             "epoch": trainer.current_epoch,
             "samples": self._samples,
             "wall_s": wall,
-            **_parts(pl_module.stopwatch, read.wait_s if trainer.datamodule else None),
+            **time_parts(pl_module.stopwatch, read.wait_s if trainer.datamodule else None),
             "samples_per_s": self._samples / wall,
             "hits": read.hits,
             "misses": read.misses,
@@ -145,7 +145,7 @@ def draw_profile(epochs: Sequence[Mapping[str, Any]], path: Path) -> None:
     figure.savefig(path, dpi=120)
 
 
-def _parts(stopwatch: Stopwatch, waited_s: float | None) -> dict[str, float]:
+def time_parts(stopwatch: Stopwatch, waited_s: float | None) -> dict[str, float]:
     """Seconds of each of PARTS; what fetching took beyond waiting is normalising and copying ahead."""
     parts, work = stopwatch.parts, stopwatch.work
     waited = parts["fetch"] if waited_s is None else min(waited_s, parts["fetch"])

@@ -7,26 +7,40 @@ binary map of equation 2. The default weights are those of the authors' code.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ocr.model import DetectorOutput
+from ocr.detectors import DetectorOutput, Loss
 from ocr.params import LossParams as LossParams
 
 _MAPS = ("prob_maps", "prob_masks", "thresh_maps", "thresh_masks")
 
 
 class Losses(NamedTuple):
-    """Scalars, float32: the weighted `total`, and its terms before weighting."""
+    """Scalars, float32: the weighted `total`, and its terms before weighting.
+
+    Without a threshold map there are no `binary` and no `threshold`.
+    """
 
     total: Tensor
     probability: Tensor
-    binary: Tensor
-    threshold: Tensor
+    binary: Tensor | None = None
+    threshold: Tensor | None = None
+
+
+def dbnet_loss(params: LossParams) -> Loss:
+    """Give DBNet's loss as a detector has it: the terms that there are, by their names."""
+    return partial(_named_losses, params=params)
+
+
+def _named_losses(output: DetectorOutput, batch: Mapping[str, Any], params: LossParams) -> dict[str, Tensor]:
+    losses = detector_loss(output, batch, params)._asdict()
+    return {name: value for name, value in losses.items() if value is not None}
 
 
 def detector_loss(output: DetectorOutput, batch: Mapping[str, Tensor], params: LossParams) -> Losses:
@@ -36,9 +50,12 @@ def detector_loss(output: DetectorOutput, batch: Mapping[str, Tensor], params: L
     """
     prob_map, prob_mask, thresh_map, thresh_mask = (batch[name].float() for name in _MAPS)
     with torch.autocast(output.prob_logits.device.type, enabled=False):
-        prob_logits, thresholds = output.prob_logits.float(), output.thresh_logits.float().sigmoid()
-        step = approximate_binary_map(prob_logits.sigmoid(), thresholds, params.steepness)
+        prob_logits = output.prob_logits.float()
         probability = balanced_bce(prob_logits, prob_map, prob_mask, params.negative_ratio)
+        if output.thresh_logits is None:
+            return Losses(params.probability_weight * probability, probability)
+        thresholds = output.thresh_logits.float().sigmoid()
+        step = approximate_binary_map(prob_logits.sigmoid(), thresholds, params.steepness)
         binary = dice_loss(step, prob_map, prob_mask)
         threshold = masked_l1(thresholds, thresh_map, thresh_mask)
         total = (

@@ -1,4 +1,4 @@
-"""The detector as a LightningModule: normalise on the device, train, validate, save what it is."""
+"""A detector as a LightningModule: normalise on the device, train, validate, save what it is."""
 
 from __future__ import annotations
 
@@ -9,18 +9,22 @@ from typing import Any, TypeVar, cast, get_args
 
 import pytorch_lightning as pl
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from ocr.detection import Detections
-from ocr.detectors import DetectorIdentity, DetectorOutput
+from ocr.detection import Decoder, Detections, as_float32, decode_batch
+from ocr.detectors import DetectorIdentity, DetectorOutput, Loss
+from ocr.metrics import CLEval, IouHmean
 from ocr.params import DetectorSettings, Precision
 from ocr.training.augmentation import augment
 from ocr.training.autocast import computing_in
 from ocr.training.batch_contract import check_batch
 from ocr.training.checkpoints import check_identity, read_checkpoint, stored_identity
-from ocr.training.losses import detector_loss
+from ocr.training.judges import Judges
+from ocr.training.mean_losses import MeanLosses
 from ocr.training.optimizer import one_cycle_adamw
-from ocr.training.scoring import ScoredSample, Scoring
+from ocr.training.output_contract import check_output, ran
+from ocr.training.parts import IMAGENET, Triple, own_parts, registered_parts
+from ocr.training.scoring import EndPool, ScoredSample, Scoring
 from ocr.training.stopwatch import Stopwatch
 from pipeline.errors import ConfigError, PipelineError
 
@@ -32,13 +36,17 @@ _NO_SETTINGS = DetectorSettings()
 
 
 class DetectorModule(pl.LightningModule):  # type: ignore[misc]  # Lightning is untyped here
-    """DBNet with its loss, box decoder and metrics; batches are dicts and may come from anywhere.
+    """A detector with its loss, decoder and metrics; batches are dicts and may come from anywhere.
+
+    `detector` is what the registry builds, or any network from images to `DetectorOutput`, of which `canvas`,
+    `mean` and `std` say what it reads. `decoder`, `loss`, `metric` and `cleval` are attributes
+    that may be replaced: an epoch takes those that there are when it begins.
 
     Per batch it reads `images` (uint8, or floating and then normalised already), the four maps,
     `inverse_matrix`, `size`, `polygons`, `ignore` and `sample_id`; augmented training needs no maps.
     `text`, where it is there, makes CLEval exact. A batch of validation is read until after the next one
     has been fetched, so a loader may not write over it. The first batch of training and of validation is
-    held against `ocr.training.batch_contract`.
+    held against `ocr.training.batch_contract`, the first output against `ocr.training.output_contract`.
 
     Logs `train/…` and `val/…` losses, `val/hmean`, `val/precision`, `val/recall`, the same with
     `val/cleval_…`, and `val/samples`; a test logs them as `test/…`. For callbacks, `worst` gives the
@@ -47,21 +55,37 @@ class DetectorModule(pl.LightningModule):  # type: ignore[misc]  # Lightning is 
 
     mean: Tensor
     std: Tensor
+    identity: DetectorIdentity
+    decoder: Decoder
+    loss: Loss
 
-    def __init__(self, identity: DetectorIdentity, settings: DetectorSettings = _NO_SETTINGS) -> None:
+    def __init__(
+        self,
+        detector: DetectorIdentity | nn.Module,
+        settings: DetectorSettings = _NO_SETTINGS,
+        *,
+        canvas: tuple[int, int] = (640, 640),
+        mean: Triple = IMAGENET[0],
+        std: Triple = IMAGENET[1],
+        decoder: Decoder | None = None,
+        loss: Loss | None = None,
+    ) -> None:
         super().__init__()
-        self.identity, self.settings = identity, settings
-        self.scoring = Scoring(settings.loss, settings.boxes, settings.overlap)
-        self.decoder = self.scoring.decoder
-        self.losses, self.metric, self.cleval = self.scoring.losses, self.scoring.iou, self.scoring.cleval
-        assert identity.entry is not None
-        self.model = identity.entry.build(identity.params)
-        self.register_buffer("mean", torch.tensor(identity.mean).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(identity.std).view(1, 3, 1, 1), persistent=False)
+        if isinstance(detector, nn.Module):
+            parts = own_parts(detector, settings, canvas, mean, std)
+        else:
+            parts = registered_parts(detector, settings)
+        self.identity, self.settings, self.model = parts.identity, settings, parts.network
+        self.decoder, self.loss = decoder or parts.decoder, loss or parts.loss
+        self.metric, self.cleval, self.losses = IouHmean(), CLEval(), MeanLosses()
+        self.scoring, self._reads_pixels = Scoring(settings.overlap), parts.reads_pixels
+        mean, std = self.mean_std
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
         self._checked: set[str] = set()
 
     @property
-    def mean_std(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    def mean_std(self) -> tuple[Triple, Triple]:
         """What images are normalised with, of pixel values in 0…1, RGB; `OcrDataModule` keeps to it."""
         return self.identity.mean, self.identity.std
 
@@ -74,8 +98,6 @@ class DetectorModule(pl.LightningModule):  # type: ignore[misc]  # Lightning is 
     def stopwatch(self) -> Stopwatch:
         """The clock of an epoch; it runs where a callback starts it."""
         return self.scoring.stopwatch
-
-    # ------------------------------------------------------------------------------- batches
 
     def on_before_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
         """Hold the first batch of training, of validation and of prediction against the contract."""
@@ -110,11 +132,22 @@ class DetectorModule(pl.LightningModule):  # type: ignore[misc]  # Lightning is 
                 seed=self.settings.seed,
                 epoch=self.current_epoch,
             )
-            batch["images"] = self._normalise(batch["images"])
-        elif not images.is_floating_point():
-            batch = {**batch, "images": self._normalise(self._unit_pixels(images))}
+            if not self._reads_pixels:
+                batch["images"] = self._normalise(batch["images"])
+        else:
+            batch = {**batch, "images": self.prepared(images)}
         self.stopwatch.lap("transfer")
         return batch
+
+    def prepared(self, images: Tensor) -> Tensor:
+        """Bring images as they are stored, (B, 3, H, W), to what the network reads.
+
+        uint8 pixels are normalised; floating ones are normalised already, and are brought back where
+        the network reads pixels.
+        """
+        if self._reads_pixels:
+            return self._unit_pixels(images)
+        return images if images.is_floating_point() else self._normalise(self._unit_pixels(images))
 
     def _unit_pixels(self, images: Tensor) -> Tensor:
         """Pixels in 0…1, float32; stored normalised pixels are brought back."""
@@ -125,33 +158,32 @@ class DetectorModule(pl.LightningModule):  # type: ignore[misc]  # Lightning is 
     def _normalise(self, pixels: Tensor) -> Tensor:
         return (pixels - self.mean) / self.std
 
-    # --------------------------------------------------------------------------------- steps
-
     def forward(self, images: Tensor) -> DetectorOutput:
-        """Normalised images, floating (B, 3, H, W), to logits, float32 (B, 1, H, W)."""
+        """Images as `prepared` gives them, floating (B, 3, H, W), to logits of as large maps."""
         if not torch.is_autocast_enabled(images.device.type):
             images = images.to(self.mean.dtype)  # that of the weights; images may be stored in half precision
         return cast(DetectorOutput, self.model(images))
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """Give the loss of a batch. Raises `PipelineError` when it is no longer a number."""
-        losses = detector_loss(self(batch["images"]), batch, self.settings.loss)
-        if not torch.isfinite(losses.total):
+        losses = self.loss(self._output(batch), batch)
+        total = losses["total"]
+        if not torch.isfinite(total):
             raise PipelineError(
-                f"the loss is {losses.total.item()} in epoch {self.current_epoch}, batch {batch_idx} "
+                f"the loss is {total.item()} in epoch {self.current_epoch}, batch {batch_idx} "
                 f"({', '.join(batch['sample_id'])}); "
                 "lower the learning rate, or train with trainer.precision=32-true"
             )
-        named, count = _named("train", losses._asdict()), len(batch["images"])
+        named, count = _named("train", losses), len(batch["images"])
         self.log_dict(named, on_step=False, on_epoch=True, batch_size=count, sync_dist=True)
-        return losses.total
+        return total
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """Have the last batch scored while the model looks at this one."""
         self.stopwatch.lap("other")
         self.scoring.hand_over()
         with computing_in(self.settings.val_precision, batch["images"].device.type):
-            output = self(batch["images"])
+            output = self._output(batch)
         self.stopwatch.lap("forward")
         self.scoring.keep(output, batch)
 
@@ -161,16 +193,31 @@ class DetectorModule(pl.LightningModule):  # type: ignore[misc]  # Lightning is 
 
     def predict_step(self, batch: dict[str, Any], batch_idx: int) -> list[Detections]:
         """Find the regions of each image, in its upright frame."""
-        probabilities = self(batch["images"]).prob_logits.sigmoid()
-        return self.decoder.decode(probabilities, batch["inverse_matrix"], batch["size"])
+        maps = as_float32(self._output(batch).maps())
+        return decode_batch(self.decoder, maps, batch["inverse_matrix"], batch["size"])
+
+    def _output(self, batch: Mapping[str, Any]) -> DetectorOutput:
+        """Run the network; its first output is held against the contract."""
+        images, names, detector = batch["images"], batch["sample_id"], self.identity.detector
+        output = ran(detector, self, images, names)
+        if "output" not in self._checked:
+            check_output(output, detector, images, names)
+            self._checked.add("output")
+        return cast(DetectorOutput, output)
+
+    @property
+    def judges(self) -> Judges:
+        """What outputs are judged by, as it is now."""
+        detector = self.identity.detector
+        return Judges(detector, self.decoder, self.metric, self.cleval, self.loss, self.losses)
 
     def on_validation_epoch_start(self) -> None:
         """Forget what a sanity check or an interrupted epoch has counted."""
-        self.scoring.begin(self.device)
+        self.scoring.begin(self.device, self.judges)
 
     def on_test_epoch_start(self) -> None:
         """Begin to count."""
-        self.scoring.begin(self.device)
+        self.scoring.begin(self.device, self.judges)
 
     def on_validation_epoch_end(self) -> None:
         """Log losses and metrics over the whole set, with the number of samples they stand on."""
@@ -185,7 +232,7 @@ class DetectorModule(pl.LightningModule):  # type: ignore[misc]  # Lightning is 
         self.scoring.end()
         iou, cleval = self.metric.compute(), self.cleval.compute()
         self.stopwatch.lap("metric")
-        if not iou["targets"]:
+        if not iou.get("targets", 1):
             log.warning(
                 "there is no text to find in these %d samples, so the metric says nothing: its rates are 0 "
                 "by convention; a set without labels is for `predict`",
@@ -207,20 +254,18 @@ class DetectorModule(pl.LightningModule):  # type: ignore[misc]  # Lightning is 
                 f" and boxes would be misplaced; use one of {', '.join(get_args(Precision))}"
             )
         if stage != "predict":
-            self.scoring.prepare()
+            self.scoring.prepare(self.judges)
 
     def configure_callbacks(self) -> list[pl.Callback]:
         """End the pool of an epoch that fails; Lightning does not tear a module down then."""
-        known = any(isinstance(callback, _EndPool) for callback in self.trainer.callbacks)
-        return [] if known else [_EndPool()]
+        known = any(isinstance(callback, EndPool) for callback in self.trainer.callbacks)
+        return [] if known else [EndPool()]
 
     def configure_optimizers(self) -> Any:
         """AdamW with its schedule. Raises ConfigError where training has no end."""
         return one_cycle_adamw(
             self.model.parameters(), self.settings.optimizer, self.trainer.estimated_stepping_batches
         )
-
-    # --------------------------------------------------------------------------- checkpoints
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the identity beside the weights."""
@@ -232,25 +277,22 @@ class DetectorModule(pl.LightningModule):  # type: ignore[misc]  # Lightning is 
 
     @classmethod
     def from_checkpoint(
-        cls, path: str | os.PathLike[str], settings: DetectorSettings = _NO_SETTINGS
+        cls,
+        path: str | os.PathLike[str],
+        settings: DetectorSettings = _NO_SETTINGS,
+        network: nn.Module | None = None,
     ) -> DetectorModule:
         """Build the detector that a checkpoint holds, on the CPU, in evaluation mode.
 
-        The file is read without running any code in it. Raises `ConfigError` where there is no
-        file, or it is no checkpoint of a detector.
+        A `network` of one's own is given, since no name stands for it. The file is read without running
+        any code in it. Raises `ConfigError` where there is no file, or it is no checkpoint of a detector.
         """
         checkpoint = read_checkpoint(path)
-        module = cls(stored_identity(checkpoint, str(path)), settings)
+        identity = stored_identity(checkpoint, str(path), network)
+        canvas, mean, std = identity.canvas, identity.mean, identity.std
+        module = cls(network or identity, settings, canvas=canvas, mean=mean, std=std)
         module.load_state_dict(checkpoint["state_dict"])
         return cast(DetectorModule, module.eval())
-
-
-class _EndPool(pl.Callback):  # type: ignore[misc]  # Lightning is untyped here
-    def on_exception(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
-    ) -> None:
-        if isinstance(pl_module, DetectorModule):
-            pl_module.scoring.close()
 
 
 def _named(stage: str, losses: Mapping[str, T]) -> dict[str, T]:

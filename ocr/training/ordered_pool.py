@@ -28,10 +28,11 @@ class OrderedPool(Generic[R]):
     """Runs one call after another and gives their results in that same order.
 
     The first that fails, in that order, ends it all: `submit`, `finished` or `drain` raises
-    PipelineError with its sample's name, from the error itself.
+    PipelineError with the names of the detector and of its sample, from the error itself.
     """
 
-    def __init__(self, params: OverlapParams) -> None:
+    def __init__(self, params: OverlapParams, detector: str = "") -> None:
+        self._detector = detector
         self._most_pending = params.most_pending
         self._executor = ThreadPoolExecutor(params.workers, "overlap") if params.workers else _Inline()
         self._pending: deque[tuple[str, Future[R]]] = deque()
@@ -68,7 +69,8 @@ class OrderedPool(Generic[R]):
         except Exception as error:
             self.close()
             raise PipelineError(
-                f"Loss, box decoding or metric failed on sample {sample_id}: {error or repr(error)} "
+                f"loss, box decoding or metric of detector {self._detector} failed on sample {sample_id}: "
+                f"{error or repr(error)} "
                 "(model.overlap.workers=0 runs them in the caller, for debugging)"
             ) from error
 

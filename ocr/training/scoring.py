@@ -3,29 +3,32 @@
 from __future__ import annotations
 
 import heapq
-import time
+import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
+import pytorch_lightning as pl
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from ocr.detection import BoxDecoder, BoxParams, Detections, as_float32
-from ocr.metrics import CLEval, CLEvalCounts, IouCounts, IouHmean
-from ocr.model import DetectorOutput
-from ocr.training.losses import Losses, LossParams, detector_loss
-from ocr.training.mean_losses import MeanLosses
+from ocr.detection import Detections, as_float32, decoded
+from ocr.detectors import DetectorOutput
+from ocr.training.judges import Evaluation, Judges, MeasuredLoss
 from ocr.training.ordered_pool import OrderedPool, OverlapParams
 from ocr.training.stopwatch import Stopwatch
+
+log = logging.getLogger(__name__)
 
 _ADDED_AT_ONCE = 256
 """Samples that are added up together: an addition is some calls into torch, and each of those gives Python's
 lock to the pool and waits to have it back."""
-_TARGETS = ("prob_maps", "prob_masks", "thresh_maps", "thresh_masks")
+
+Find = Callable[[], Detections]
+"""Gives one sample's detections, in the pool."""
 
 
 @dataclass(frozen=True)
@@ -37,78 +40,78 @@ class ScoredSample:
     detections: Detections
 
 
-@dataclass(frozen=True)
-class MeasuredLoss:
-    """A batch's losses, the number of its samples, and the CPU seconds that computing them took."""
-
-    losses: Losses
-    samples: int
-    seconds: float
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """One sample's detections, what each metric counts for them, and the CPU seconds that both took."""
-
-    sample_id: str
-    detections: Detections
-    iou: IouCounts
-    cleval: CLEvalCounts
-    boxes_s: float
-    metric_s: float
-
-
 class Scoring:
-    """Computes losses, decodes and counts in a pool, and adds up in the order in which samples came.
+    """Computes losses, finds regions and counts in a pool, and adds up in the order in which samples came.
 
-    `losses`, `iou` and `cleval` are where that is added, on whatever device they lie; `stopwatch` tells where
-    the time went. `worst` holds the `most_worst` samples of the epoch with the least H-mean, the worst
-    first; ties go by name.
+    `stopwatch` tells where the time went. `worst` holds the `most_worst` samples of the epoch with the
+    least H-mean, the worst first; ties go by name. `each` gets the evaluation of every sample, in order.
     """
 
     def __init__(
-        self, loss: LossParams, boxes: BoxParams, overlap: OverlapParams, most_worst: int = 16
+        self,
+        overlap: OverlapParams,
+        most_worst: int = 16,
+        each: Callable[[Evaluation], None] = lambda evaluation: None,
     ) -> None:
-        self.loss, self.decoder, self.params, self.most_worst = loss, BoxDecoder(boxes), overlap, most_worst
-        self.losses, self.iou, self.cleval = MeanLosses(), IouHmean(), CLEval()
+        self.params, self.most_worst, self.each = overlap, most_worst, each
         self.stopwatch = Stopwatch()
         self.worst: list[ScoredSample] = []
-        # Counting needs no state, so the pool gets metrics of its own, which never lie on a device.
-        self._counting = IouHmean(), CLEval()
+        self._judges: Judges
         self._pool: OrderedPool[MeasuredLoss | Evaluation] | None = None
         self._on_host = True
         self._kept: Callable[[], None] | None = None
         self._measured: deque[MeasuredLoss] = deque()
         self._evaluated: deque[Evaluation] = deque()
+        self._crossing = 0
 
-    def prepare(self) -> None:
-        """Load what is compiled, so that the first epoch does not wait for it."""
-        prob_map = np.zeros((32, 32), np.float32)
-        prob_map[8:24, 8:24] = 1
+    def prepare(self, judges: Judges) -> None:
+        """Load what metrics compile, so that the first epoch does not wait for it."""
         corners = np.array([[8, 8], [24, 8], [24, 24], [8, 24]], dtype=np.float32)
-        self.evaluate("", prob_map, np.eye(3), (32, 32), [corners], ["text"])
+        found = Detections([corners], np.ones(1, np.float32))
+        judges.judge("", lambda: found, [corners], ["text"])
 
-    def begin(self, device: torch.device) -> None:
+    def begin(self, device: torch.device, judges: Judges) -> None:
         """Begin an epoch of outputs on `device`; what an interrupted one left is dropped."""
         self.close()
-        for metric in (self.losses, self.iou, self.cleval):
-            metric.reset()
-        self.worst = []
+        judges.reset()
+        self.worst, self._judges, self._crossing = [], judges, 0
         self._on_host = device.type == "cpu"
-        self._pool = OrderedPool(self.params)
+        self._pool = OrderedPool(self.params, judges.detector)
 
     def keep(self, output: DetectorOutput, batch: Mapping[str, Any]) -> None:
-        """Keep a batch's logits (B, 1, H, W) until they are handed over.
-
-        Reads the four maps, `inverse_matrix`, `size`, `polygons`, `ignore`, `sample_id`, and `text` where
-        it is there. A GPU computes losses at once, where the maps lie.
-        """
-        targets = {name: batch[name] for name in _TARGETS}
+        """Keep a batch's logits until they are handed over; a GPU computes losses at once, where maps lie."""
+        measure = partial(self._judges.measure, output, batch)
         if not self._on_host:
-            self._measured.append(self.measure(output, targets))
+            self._measured.append(measure())
             self.stopwatch.lap("loss")
-        maps = as_float32(output.prob_logits.sigmoid())
-        self._kept = partial(self._submit, output, maps, targets, batch)
+        self.keep_maps(as_float32(output.maps()), batch, measure if self._on_host else None)
+
+    def keep_maps(
+        self,
+        maps: NDArray[np.float32],
+        batch: Mapping[str, Any],
+        measure: Callable[[], MeasuredLoss] | None = None,
+    ) -> None:
+        """Keep a batch's maps, float32 (B, C, H, W) in 0…1, until they are handed over, to be decoded then.
+
+        Reads `inverse_matrix` and `size` of the batch beside what `keep_found` does.
+        """
+        places = zip(np.asarray(batch["inverse_matrix"]), np.asarray(batch["size"]), strict=True)
+        decoder = self._judges.decoder
+        finds = [partial(decoded, decoder, one, *place) for one, place in zip(maps, places, strict=True)]
+        self.keep_found(finds, batch, measure)
+
+    def keep_found(
+        self,
+        finds: Sequence[Find],
+        batch: Mapping[str, Any],
+        measure: Callable[[], MeasuredLoss] | None = None,
+    ) -> None:
+        """Keep what finds each sample's regions, and what measures the batch's loss, for the pool.
+
+        Reads `polygons`, `ignore`, `sample_id`, and `text` where it is there.
+        """
+        self._kept = partial(self._submit, finds, batch, measure)
         self.stopwatch.lap("transfer")
 
     def hand_over(self) -> None:
@@ -143,43 +146,16 @@ class Scoring:
             self._pool.close()
         self._pool = None
 
-    def measure(self, output: DetectorOutput, targets: Mapping[str, Any]) -> MeasuredLoss:
-        """Compute a batch's losses, touching no state."""
-        began = time.thread_time()
-        losses = detector_loss(output, targets, self.loss)
-        return MeasuredLoss(losses, len(output.prob_logits), time.thread_time() - began)
-
-    def evaluate(
-        self,
-        sample_id: str,
-        prob_map: NDArray[np.float32],
-        inverse_matrix: ArrayLike,
-        size: ArrayLike,
-        targets: Any,
-        texts: Any = None,
-        ignore: ArrayLike | None = None,
-    ) -> Evaluation:
-        """Decode one map (H, W) and count, touching no state."""
-        began = time.thread_time()
-        found = self.decoder.decode_one(prob_map, inverse_matrix, size)
-        decoded = time.thread_time()
-        iou, cleval = (
-            metric.measure(found.polygons, targets, texts=texts, ignore=ignore) for metric in self._counting
-        )
-        seconds = decoded - began, time.thread_time() - decoded
-        return Evaluation(sample_id, found, cast(IouCounts, iou), cast(CLEvalCounts, cleval), *seconds)
-
     def _submit(
-        self, output: DetectorOutput, maps: Any, targets: Mapping[str, Any], batch: Mapping[str, Any]
+        self, finds: Sequence[Find], batch: Mapping[str, Any], measure: Callable[[], MeasuredLoss] | None
     ) -> None:
         assert self._pool is not None
-        names, texts = batch["sample_id"], batch.get("text") or [None] * len(maps)
-        if self._on_host:
-            self._pool.submit(", ".join(names), self.measure, output, targets)
-        places = zip(batch["inverse_matrix"].numpy(), batch["size"].numpy(), strict=True)
+        names, texts = batch["sample_id"], batch.get("text") or [None] * len(finds)
+        if measure is not None:
+            self._pool.submit(", ".join(names), measure)
         truth = zip(batch["polygons"], texts, batch["ignore"], strict=True)
-        for name, prob_map, place, true in zip(names, maps[:, 0], places, truth, strict=True):
-            self._pool.submit(name, self.evaluate, name, prob_map, *place, *true)
+        for name, find, true in zip(names, finds, truth, strict=True):
+            self._pool.submit(name, self._judges.judge, name, find, *true)
 
     def _collect(self, results: Iterable[MeasuredLoss | Evaluation], at_once: int) -> None:
         for found in results:
@@ -192,17 +168,22 @@ class Scoring:
 
     def _add(self) -> None:
         """Add all losses and the next samples: always as many, whenever they came, so that sums agree."""
+        judges = self._judges
         while self._measured:
             measured = self._measured.popleft()
-            self.losses.update(measured.losses, measured.samples)
+            assert judges.losses is not None
+            judges.losses.update(measured.losses, measured.samples)
             self.stopwatch.work["loss"] += measured.seconds
         if not self._evaluated:
             return
         done = [self._evaluated.popleft() for _ in range(min(_ADDED_AT_ONCE, len(self._evaluated)))]
-        self.iou.add(*(sample.iou for sample in done))
-        self.cleval.add(*(sample.cleval for sample in done))
+        judges.iou.add(*(sample.iou for sample in done))
+        judges.cleval.add(*(sample.cleval for sample in done))
         self.stopwatch.work["boxes"] += sum(sample.boxes_s for sample in done)
         self.stopwatch.work["metric"] += sum(sample.metric_s for sample in done)
+        for sample in done:
+            self._tell_crossing(sample)
+            self.each(sample)
         scored = [
             ScoredSample(sample.iou.image_rates().hmean, sample.sample_id, sample.detections)
             for sample in done
@@ -210,3 +191,28 @@ class Scoring:
         self.worst = heapq.nsmallest(
             self.most_worst, [*self.worst, *scored], key=lambda sample: (sample.hmean, sample.sample_id)
         )
+
+    def _tell_crossing(self, sample: Evaluation) -> None:
+        """Tell once an epoch of regions that the protocol counts for nothing; a decoder should give none."""
+        invalid = getattr(sample.iou, "invalid_predictions", 0)
+        if invalid and not self._crossing:
+            log.warning(
+                "detector %s, sample %s: %d of its %d regions cross themselves or have no area, "
+                "so they count for nothing in IoU H-mean (invalid_predictions)",
+                self._judges.detector,
+                sample.sample_id,
+                invalid,
+                len(sample.detections.polygons),
+            )
+        self._crossing += invalid
+
+
+class EndPool(pl.Callback):  # type: ignore[misc]  # Lightning is untyped here
+    """Ends the pool of an epoch that fails."""
+
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
+        """Drop what is under way."""
+        if isinstance(getattr(pl_module, "scoring", None), Scoring):
+            pl_module.scoring.close()

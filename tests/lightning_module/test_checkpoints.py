@@ -41,7 +41,7 @@ def test_a_checkpoint_gives_the_same_detector_back(checkpoint: tuple[Path, Detec
     assert torch.equal(loaded.mean, trained.mean) and torch.equal(loaded.std, trained.std)
     images = torch.rand(1, 3, 96, 96)
     with torch.no_grad():
-        assert all(torch.equal(a, b) for a, b in zip(loaded(images), trained(images), strict=True))
+        assert all(torch.equal(a, b) for a, b in zip(loaded(images)[:2], trained(images)[:2], strict=True))
 
 
 def test_training_goes_on_from_a_checkpoint(

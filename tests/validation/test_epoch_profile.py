@@ -12,7 +12,7 @@ import torch
 
 from ocr.detection import BoxDecoder
 from ocr.metrics import IouHmean
-from ocr.training import PARTS, EpochProfile, OverlapParams, describe, draw_profile, scoring
+from ocr.training import PARTS, EpochProfile, OverlapParams, describe, draw_profile
 from tests.support.pages import LIGHTNING_WARNS, SIDE, Batch, loader, module, seeing, trainer
 
 pytestmark = LIGHTNING_WARNS
@@ -72,7 +72,7 @@ def test_what_takes_long_is_found_under_its_name(
     detector = seeing(samples, monkeypatch)
     for owner, name, seconds in (
         (detector.model, "forward", 0.04),
-        (scoring, "detector_loss", 0.08),
+        (detector, "loss", 0.08),
         (BoxDecoder, "decode_one", 0.05),
         (IouHmean, "measure", 0.03),
         (detector, "_normalise", 0.06),

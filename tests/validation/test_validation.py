@@ -15,7 +15,7 @@ import torch
 from ocr.detection import BoxDecoder
 from ocr.metrics import CLEval, IouHmean
 from ocr.model import DetectorOutput
-from ocr.training import OverlapParams, detector_loss, scoring
+from ocr.training import LossParams, OverlapParams, dbnet_loss, detector_loss, scoring
 from pipeline.errors import PipelineError
 from tests.support.pages import (
     LIGHTNING_WARNS,
@@ -67,15 +67,15 @@ def test_a_pool_gives_what_the_parts_give_by_hand(
 def test_sums_do_not_depend_on_when_results_come(
     tmp_path: Path, samples: list[Batch], monkeypatch: pytest.MonkeyPatch, at_once: int
 ) -> None:
-    def late(*arguments: Any) -> Any:
+    def late(output: DetectorOutput, batch: Batch) -> Any:
         time.sleep(0.03)
-        return detector_loss(*arguments)
+        return dbnet_loss(LossParams())(output, batch)
 
     monkeypatch.setattr(scoring, "_ADDED_AT_ONCE", at_once)
-    monkeypatch.setattr(scoring, "detector_loss", late)
     sums = []
     for workers in (0, 3):
         detector = seeing(samples, monkeypatch, overlap=OverlapParams(workers=workers))
+        detector.loss = late
         trainer(tmp_path).validate(detector, loader(samples), verbose=False)
         sums.append([one.compute() for one in (detector.metric, detector.cleval, detector.losses)])
         assert detector.losses.samples == detector.metric.images == len(samples)
@@ -88,7 +88,7 @@ def test_maps_of_a_device_are_scored_like_those_of_the_host(
     results = []
     for device in ("cpu", "cuda"):  # only its name: there losses and sigmoids are for the device
         detector = seeing(samples, monkeypatch, overlap=OverlapParams(workers=2))
-        begin = partial(detector.scoring.begin, torch.device(device))
+        begin = partial(detector.scoring.begin, torch.device(device), detector.judges)
         monkeypatch.setattr(detector, "on_validation_epoch_start", begin)
         results += trainer(tmp_path).validate(detector, loader(samples), verbose=False)
     assert results[0] == results[1] and results[0]["val/hmean"] > 0.5
@@ -141,13 +141,13 @@ def test_nan_in_a_map_fails_the_epoch_with_the_samples_name(
 def test_a_loss_that_fails_fails_the_epoch_with_the_names_of_its_batch(
     tmp_path: Path, samples: list[Batch], monkeypatch: pytest.MonkeyPatch, workers: int
 ) -> None:
-    def fail_on_the_last(output: DetectorOutput, batch: Batch, params: Any) -> Any:
+    def fail_on_the_last(output: DetectorOutput, batch: Batch) -> Any:
         if len(output.prob_logits) == 1:  # page 4 is alone in its batch
             raise ValueError("nothing works")
-        return detector_loss(output, batch, params)
+        return dbnet_loss(LossParams())(output, batch)
 
     detector = seeing(samples, monkeypatch, overlap=OverlapParams(workers=workers))
-    monkeypatch.setattr(scoring, "detector_loss", fail_on_the_last)
+    detector.loss = fail_on_the_last
     with pytest.raises(PipelineError, match=r"failed on sample page-4\.jpg: nothing works"):
         trainer(tmp_path).validate(detector, loader(samples), verbose=False)
 
@@ -166,7 +166,7 @@ def test_an_epoch_that_fails_leaves_no_pool_and_the_next_is_whole(
             raise ValueError("nothing works")
         return forward(images)
 
-    with monkeypatch.context() as patch, pytest.raises(ValueError, match="nothing works"):
+    with monkeypatch.context() as patch, pytest.raises(PipelineError, match="nothing works"):
         patch.setattr(detector.model, "forward", fail_on_the_second)
         run.validate(detector, loader(samples), verbose=False)
     left = set(threading.enumerate()) - before
