@@ -11,7 +11,7 @@ TextOCR's `.`. `attributes`, where CVAT puts what its users define, is looked th
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -191,11 +191,18 @@ def _words(annotation: Located, labels: Labels, problems: Problems) -> Iterator[
             ignore |= read_flag(value[key], problems, *where, key)
     if value.get("iscrowd") == 1:
         labels.remark("has annotations with iscrowd, which are not counted (ignore)")
-    for points in _places((*annotation[:2], value), labels, problems):
+    for points in places((*annotation[:2], value), labels, problems):
         yield Word(points, text, ignore)
 
 
-def _places(annotation: Located, labels: Labels, problems: Problems) -> list[Points]:
+def image_names(labels: Labels) -> dict[str, str]:
+    """Give the names of a file's images by their ids, as text."""
+    listed = _entries(read_json(labels.path, labels), labels, "images", "imgs")
+    named = [entry for entry in listed if isinstance(entry[2], dict) and "file_name" in entry[2]]
+    return {_identity(entry, "id", Problems("")): str(entry[2]["file_name"]) for entry in named}
+
+
+def places(annotation: Sequence[Any], labels: Labels, problems: Problems) -> list[Points]:
     """Give the outlines of an annotation, or its box where no field holds an outline."""
     *where, value = annotation
     short: list[Any] = []

@@ -7,6 +7,7 @@ from .detector_score import READ_FIELDS as READ_FIELDS
 from .detector_score import DetectorScore as DetectorScore
 from .detector_score import ImageScore as ImageScore
 from .detector_score import evaluate_detector as evaluate_detector
+from .detector_score import score_regions as score_regions
 from .overlays import FALSE as FALSE
 from .overlays import FOUND as FOUND
 from .overlays import IGNORED as IGNORED

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ from ocr.datasets import OnlineDataset, TensorDataset
 from ocr.datasets.batches import Batch
 from ocr.detection import BoxDecoder, Decoder, Detections, as_detections, as_float32
 from ocr.detectors import DetectorOutput
+from ocr.evaluation.ceiling import LabelledImage
 from ocr.metrics import CLEval, IouHmean
 from ocr.training import Evaluation, Judges, OverlapParams, ScoredSample, Scoring, ran, time_parts
 from pipeline.errors import ConfigError, PipelineError
@@ -120,6 +121,28 @@ def evaluate_detector(
     return DetectorScore(iou, cleval, image_scores(evaluations), scoring.worst, profile)
 
 
+def score_regions(
+    images: Iterable[LabelledImage], found: Mapping[str, Sequence[ArrayLike]], detector: str = "detections"
+) -> DetectorScore:
+    """Score polygons (P, 2), upright, that were found by whatever means; an image that is not in it has none.
+
+    Raises PipelineError that names the image where a polygon is none.
+    """
+    evaluations: list[Evaluation] = []
+    judges = Judges(detector, BoxDecoder(), IouHmean(), CLEval())
+    scoring = Scoring(OverlapParams(workers=0), each=evaluations.append)
+    scoring.begin(torch.device("cpu"), judges)
+    for image in images:
+        truth = {"polygons": [image.polygons], "ignore": [image.ignore], "text": [image.texts]}
+        find = partial(as_detections, found.get(image.sample_id, ()))
+        scoring.keep_found([find], {"sample_id": [image.sample_id], **truth})
+        scoring.hand_over()
+    scoring.end()
+    return DetectorScore(
+        judges.iou.compute(), judges.cleval.compute(), image_scores(evaluations), scoring.worst, {}
+    )
+
+
 def image_scores(evaluations: Iterable[Evaluation]) -> list[ImageScore]:
     """Give each image's rates, by the metrics' convention for single images."""
     return [
@@ -133,7 +156,7 @@ def image_scores(evaluations: Iterable[Evaluation]) -> list[ImageScore]:
     ]
 
 
-def _keep(scoring: Scoring, found: Found, name: str, batch: Batch) -> None:
+def _keep(scoring: Scoring, found: Any, name: str, batch: Batch) -> None:
     """Keep what `predict` gave for a batch. Raises PipelineError where it is neither maps nor detections."""
     names = batch["sample_id"]
     if isinstance(found, torch.Tensor | np.ndarray | DetectorOutput):

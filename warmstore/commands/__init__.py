@@ -35,6 +35,7 @@ PURPOSES = {
     "Train and use a detector": {
         "train": ("train", "Train a detector and validate its best checkpoint."),
         "validate": ("train", "Compute the metric of a checkpoint."),
+        "score": ("score", "Compute the metric of what any detector wrote into a file."),
     },
     "Measure": {
         "ceiling": ("evaluate", "Tell what any detector could reach on a canvas, before training one."),

@@ -15,6 +15,8 @@ from .runs import newest_checkpoint as newest_checkpoint
 from .runs import read_summary as read_summary
 from .runs import resumable as resumable
 from .runs import run_folder as run_folder
+from .score import ScoredFile as ScoredFile
+from .score import score_file as score_file
 from .train import TrainingInterrupted as TrainingInterrupted
 from .train import advise_threads as advise_threads
 from .train import quiet as quiet

@@ -23,7 +23,7 @@ from warmstore.configuration import RunConfig
 
 log = logging.getLogger(__name__)
 
-_RUN = re.compile(r"\d{8}-\d{6}(?:-\d{6})?-(run|train|validate|overfit)(-\d+)?")
+_RUN = re.compile(r"\d{8}-\d{6}(?:-\d{6})?-(run|train|validate|score|overfit)(-\d+)?")
 SUMMARY = "summary.json"
 LAST = Path("checkpoints/last.ckpt")
 """Below a training's folder: where it goes on."""
