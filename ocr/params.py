@@ -135,6 +135,11 @@ class BoxParams(Parameters):
     """Score a box inside its rectangle (fast) or inside its contour (slow). Polygons: their outline."""
     shape: Literal["box", "polygon"] = "box"
     """Give the rectangle of least area (4 points), or the outline (4 points or more)."""
+    pixel_centres: bool = True
+    """Take a contour for a line through the centres of pixels; if false, through their upper left corners,
+    as the reference does, which puts every box half a canvas pixel up and left."""
+    dilation: bool = False
+    """Dilate what exceeds the threshold by a square of 2 × 2 before contours are traced, as RapidOCR does."""
 
 
 class OverlapParams(Parameters):

@@ -167,12 +167,12 @@ def test_epochs_are_the_same_on_every_rung(
 
 
 def test_the_ceiling_of_canvases(shell: Small) -> None:
-    found = shell.json("ceiling", "--canvas", "128,320x256")["val"]
-    assert [one["canvas"] for one in found] == [[128, 128], [320, 256]]
+    found = shell.json("ceiling", "--canvas", "96,320x256")["val"]
+    assert [one["canvas"] for one in found] == [[96, 96], [320, 256]]
     assert found[0]["iou"]["hmean"] < 0.5 < 0.9 < found[1]["iou"]["hmean"]
     assert found[0]["images"] == 3 and sum(found[0]["lost"].values()) > 0
-    words = shell("ceiling", "--canvas", "128").stdout
-    assert "128 × 128" in words and "below the box decoder's minimum" in words
+    words = shell("ceiling", "--canvas", "96").stdout
+    assert "96 × 96" in words and "below the box decoder's minimum" in words
 
 
 @pytest.mark.parametrize(

@@ -93,10 +93,15 @@ def random_image(rng):
     return [predictions[i] for i in order], targets, rng.random(len(targets)) < 0.2
 
 
-def test_equals_an_independent_implementation():
-    evaluator_class = iou_evaluator()
-    if evaluator_class is None:
+@pytest.fixture(scope="module")
+def evaluator_class():
+    found = iou_evaluator()
+    if found is None:
         pytest.skip("openocr-python is not installed: see tests/support/referees.py")
+    return found
+
+
+def test_equals_an_independent_implementation(evaluator_class):
     evaluator, metric, rng = evaluator_class(), IouHmean(), np.random.default_rng(7)
     results = []
     for _ in range(60):
@@ -116,6 +121,20 @@ def test_equals_an_independent_implementation():
     expected, ours = evaluator.combine_results(results), metric.compute()
     assert expected["hmean"] > 0.1
     assert {key: ours[key] for key in expected} == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("threshold", [0.6, 0.9])
+def test_stricter_thresholds_equal_an_independent_implementation(evaluator_class, threshold):
+    evaluator, metric, rng = evaluator_class(iou_constraint=threshold), IouHmean(), np.random.default_rng(5)
+    results = []
+    for _ in range(12):
+        predictions, targets, ignore = random_image(rng)
+        truth = [{"points": points, "ignore": flag} for points, flag in zip(targets, ignore, strict=True)]
+        results.append(evaluator.evaluate_image(truth, [{"points": points} for points in predictions]))
+        metric.update([predictions], [targets], ignore=[ignore])
+    expected = evaluator.combine_results(results)["hmean"]
+    assert metric.compute()[f"hmean@{threshold}"] == pytest.approx(expected, abs=1e-12)
+    assert 0.05 < expected < metric.compute()["hmean"]
 
 
 def test_micro_and_mean_over_images():

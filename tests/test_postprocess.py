@@ -19,7 +19,7 @@ from tests.support.referees import db_post_process
 
 SIDE = 320
 IDENTITY, SIZE = np.eye(3), (SIDE, SIDE)
-REFERENCE = {"unclip_ratio": 1.5, "min_size": 3.0}
+REFERENCE = {"unclip_ratio": 1.5, "min_size": 3.0, "pixel_centres": False}
 """The parameters of the public implementation that ours does not have as defaults."""
 
 

@@ -3,6 +3,10 @@
 The steps are those of DB (Liao et al., "Real-time Scene Text Detection with Differentiable
 Binarization", AAAI 2020, section 3.5) and of its reference implementation: binarise, trace contours,
 score each region, grow it by the unclip offset, map it to the image. Lengths are in canvas pixels.
+
+A contour runs through the centres of pixels, and the centre of pixel (i, j) is the point (j + 0.5, i + 0.5)
+of the canvas (`ocr.geometry`), so half a pixel is added to a contour's indices. That is how the maps are
+drawn: a corner of a polygon takes the pixel that it lies in.
 """
 
 from __future__ import annotations
@@ -33,6 +37,12 @@ GROWN_MARGIN = 2.0
 """How much longer than `min_size` the shorter side of a grown region must be (the reference's constant)."""
 OUTLINE_TOLERANCE = 0.002
 """How far an outline may lie from its contour, as a share of the perimeter (the reference's constant)."""
+DECIMALS = 3
+"""OpenCV gives a rectangle on whole pixels with an error of up to 2e-4 pixels; cut to whole pixels as it is,
+one upright rectangle in seven would lose a row, and its score with it."""
+TWO_BY_TWO = np.ones((2, 2), np.uint8)
+"""RapidOCR's dilation: OpenCV takes a pixel's neighbours to the left and above, so a region gains a row below
+and a column to the right."""
 CORNERS = 4.0
 """A rectangle that grows by D on each side gains CORNERS · D² + perimeter · D in area."""
 
@@ -83,7 +93,9 @@ class BoxDecoder:
         prob_map = prob_map[0] if prob_map.ndim == 3 else prob_map
         find = self._boxes if self.params.shape == "box" else self._outlines
         polygons, scores = find(prob_map, self._contours(prob_map))
-        return _to_upright(polygons, scores, np.asarray(inverse_matrix), np.asarray(size))
+        # Dilating by an even square has moved contours by this half pixel already.
+        centre = 0.5 if self.params.pixel_centres and not self.params.dilation else 0.0
+        return _to_upright(polygons, scores, centre, np.asarray(inverse_matrix), np.asarray(size))
 
     def _contours(self, prob_map: Floats) -> Sequence[Contour]:
         """Trace the outer and inner borders of what exceeds the threshold: int32 (P, 1, 2) each."""
@@ -93,6 +105,8 @@ class BoxDecoder:
                 "that it ran in."
             )
         mask = (prob_map > np.float32(self.params.threshold)).view(np.uint8)
+        if self.params.dilation:
+            mask = cv2.dilate(mask, TWO_BY_TWO)
         contours, _ = cv2.findContours(mask, cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)
         return contours[: self.params.max_candidates]
 
@@ -103,22 +117,24 @@ class BoxDecoder:
         result, as the reference does, is to lengthen its sides by twice the offset.
         """
         params = self.params
-        pairs = [(cv2.minAreaRect(contour), contour) for contour in contours]
-        pairs = [pair for pair in pairs if min(pair[0][1]) >= params.min_size]
+        rectangles = [cv2.minAreaRect(contour) for contour in contours]
+        sides = np.array([sides for _, sides, _ in rectangles]).reshape(-1, 2).round(DECIMALS)
+        large = np.flatnonzero(sides.min(axis=1) >= params.min_size).tolist()
         if params.score_mode == "fast":
-            scored = [cv2.boxPoints(rectangle).astype(np.int32) for rectangle, _ in pairs]
+            corners = np.array([cv2.boxPoints(rectangles[index]) for index in large])
+            scored = list(corners.round(DECIMALS).astype(np.int32))
         else:
-            scored = [contour[:, 0] for _, contour in pairs]
+            scored = [contours[index][:, 0] for index in large]
         scores = means_inside(prob_map, scored)
 
         boxes, kept = [], []
-        for index in np.flatnonzero(scores >= params.box_threshold).tolist():
-            centre, (width, height), angle = pairs[index][0]
-            growth = 2 * self._growth(width * height, 2 * (width + height), scores[index])
-            sides = width + growth, height + growth
-            if min(sides) >= params.min_size + GROWN_MARGIN:
-                boxes.append(cv2.boxPoints((centre, sides, angle)))
-                kept.append(index)
+        for place in np.flatnonzero(scores >= params.box_threshold).tolist():
+            centre, (width, height), angle = rectangles[large[place]]
+            growth = 2 * self._growth(width * height, 2 * (width + height), scores[place])
+            grown_sides = width + growth, height + growth
+            if min(grown_sides) >= params.min_size + GROWN_MARGIN:
+                boxes.append(cv2.boxPoints((centre, grown_sides, angle)))
+                kept.append(place)
         return list(clockwise(np.array(boxes, dtype=np.float32).reshape(-1, 4, 2))), scores[kept]
 
     def _outlines(self, prob_map: Floats, contours: Sequence[Contour]) -> tuple[list[Floats], Doubles]:
@@ -176,16 +192,17 @@ def as_float32(prob_maps: ProbabilityMaps) -> Floats:
 
 
 def _to_upright(
-    polygons: list[Floats], scores: Doubles, inverse_matrix: NDArray[Any], size: NDArray[Any]
+    polygons: list[Floats], scores: Doubles, centre: float, inverse_matrix: NDArray[Any], size: NDArray[Any]
 ) -> Detections:
     """Map all polygons of an image in one product, clip each coordinate to the image, drop the empty.
 
-    A region that lies in the padding has no area left.
+    Their coordinates are indices of pixels; `centre` is where on the canvas index 0 is. A region that lies
+    in the padding has no area left.
     """
     if not polygons:
         return Detections([], np.empty(0, dtype=np.float32))
     height, width = size
-    points = transform_points(inverse_matrix, np.concatenate(polygons))
+    points = transform_points(inverse_matrix, np.concatenate(polygons) + centre)
     clipped: Floats = np.clip(points, 0, (width, height)).astype(np.float32)
     ends = accumulate(map(len, polygons), initial=0)
     mapped = [clipped[start:end] for start, end in pairwise(ends)]

@@ -79,7 +79,7 @@ class Ceiling:
             "canvas": list(self.canvas),
             "images": self.images,
             "regions": self.regions,
-            "iou": {name: self.iou[name] for name in rates},
+            "iou": {name: self.iou[name] for name in self.iou if name in rates or name.startswith("hmean@")},
             "cleval": {name: self.cleval[name] for name in rates},
             "lost": {loss.value: count for loss, count in self.lost.items()},
             "bytes_per_image": self.bytes_per_image,

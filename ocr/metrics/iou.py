@@ -21,16 +21,27 @@ from ocr.metrics.image_metric import (
     rates,
 )
 
+STRICTER = (0.6, 0.7, 0.8, 0.9)
+"""Thresholds above the official 0.5 that an image is counted at as well: how well boxes fit."""
+_STRICTER_FIELDS = ("matched_60", "matched_70", "matched_80", "matched_90")
+
 
 @dataclass(frozen=True)
 class IouCounts(Counts):
-    """What an image adds: `targets` and `predictions` count those in use (simple, not don't care)."""
+    """What an image adds: `targets` and `predictions` count those in use (simple, not don't care).
+
+    `matched_60` to `matched_90` are the pairs at STRICTER thresholds.
+    """
 
     matched: int
     targets: int
     predictions: int
     invalid_targets: int
     invalid_predictions: int
+    matched_60: int
+    matched_70: int
+    matched_80: int
+    matched_90: int
 
     def rates(self) -> Rates:
         """Precision, recall and H-mean over regions."""
@@ -45,10 +56,12 @@ class IouCounts(Counts):
 class IouMatch:
     """Which prediction found which target: `pairs` of (target, prediction), and who took part.
 
-    `targets_in_use` (N,) and `predictions_in_use` (M,) are neither don't care nor invalid.
+    `targets_in_use` (N,) and `predictions_in_use` (M,) are neither don't care nor invalid. `stricter` counts
+    the pairs at each of STRICTER.
     """
 
     pairs: list[tuple[int, int]]
+    stricter: tuple[int, ...]
     targets_in_use: NDArray[np.bool_]
     predictions_in_use: NDArray[np.bool_]
     invalid_targets: int
@@ -58,7 +71,8 @@ class IouMatch:
 class IouHmean(ImageMetric[IouCounts]):
     """Precision, recall and H-mean at an IoU of 0.5, micro over the set and as the mean over images.
 
-    Which prediction finds which target is in `match`; texts are not used.
+    `compute` gives H-mean at STRICTER thresholds as well: `hmean@0.6` to `hmean@0.9`. Which prediction finds
+    which target is in `match`; texts are not used.
 
     >>> square = [[0, 0], [10, 0], [10, 10], [0, 10]]
     >>> metric = IouHmean()
@@ -84,7 +98,15 @@ class IouHmean(ImageMetric[IouCounts]):
             predictions=int(match.predictions_in_use.sum()),
             invalid_targets=match.invalid_targets,
             invalid_predictions=match.invalid_predictions,
+            **dict(zip(_STRICTER_FIELDS, match.stricter, strict=True)),
         )
+
+    def compute(self) -> dict[str, float]:
+        """Give what every metric gives, and `hmean@0.6` to `hmean@0.9`, micro over the set."""
+        found = super().compute()
+        for threshold, field in zip(STRICTER, _STRICTER_FIELDS, strict=True):
+            found[f"hmean@{threshold}"] = rates(found[field], found["predictions"], found["targets"]).hmean
+        return found
 
     def match(self, predictions: Regions, targets: Regions, ignore: ArrayLike | None = None) -> IouMatch:
         """Match one image's polygons one to one.
@@ -105,9 +127,16 @@ class IouHmean(ImageMetric[IouCounts]):
         hidden = ~found.simple | (shared > self.ignore_threshold * found.areas)[dont_care].any(axis=0)
         care = true.simple & ~dont_care
         union = true.areas[:, None] + found.areas - shared
-        matching = (shared > self.iou_threshold * union) & care[:, None] & ~hidden
+        close = shared > min(self.iou_threshold, *STRICTER) * union
+        candidates = np.argwhere(close & care[:, None] & ~hidden)
+        common, whole = shared[tuple(candidates.T)], union[tuple(candidates.T)]
+        pairs, *stricter = (
+            _greedy_pairs(candidates[common > threshold * whole])
+            for threshold in (self.iou_threshold, *STRICTER)
+        )
         return IouMatch(
-            pairs=_greedy_pairs(matching),
+            pairs=pairs,
+            stricter=tuple(map(len, stricter)),
             targets_in_use=care,
             predictions_in_use=~hidden,
             invalid_targets=int((~true.simple).sum()),
@@ -115,10 +144,11 @@ class IouHmean(ImageMetric[IouCounts]):
         )
 
 
-def _greedy_pairs(matching: NDArray[np.bool_]) -> list[tuple[int, int]]:
+def _greedy_pairs(candidates: NDArray[np.int64]) -> list[tuple[int, int]]:
+    """Take candidates (K, 2), rows and columns in rising order, one by one while both are free."""
     partner: dict[int, int] = {}
     used: set[int] = set()
-    for row, column in np.argwhere(matching).tolist():
+    for row, column in candidates.tolist():
         if row not in partner and column not in used:
             partner[row] = column
             used.add(column)

@@ -49,8 +49,8 @@ class DetectorModule(pl.LightningModule):  # type: ignore[misc]  # Lightning is 
     held against `ocr.training.batch_contract`, the first output against `ocr.training.output_contract`.
 
     Logs `train/…` and `val/…` losses, `val/hmean`, `val/precision`, `val/recall`, the same with
-    `val/cleval_…`, and `val/samples`; a test logs them as `test/…`. For callbacks, `worst` gives the
-    samples with the least H-mean, and `stopwatch` is the clock that tells where the time went.
+    `val/cleval_…`, `val/hmean@0.6` to `@0.9`, and `val/samples`; a test logs them as `test/…`. For callbacks,
+    `worst` gives the samples with the least H-mean, and `stopwatch` is the clock of an epoch.
     """
 
     mean: Tensor
@@ -244,6 +244,7 @@ class DetectorModule(pl.LightningModule):  # type: ignore[misc]  # Lightning is 
         self.log_dict(scores, prog_bar=True, sync_dist=True)
         self.log_dict(_named(stage, self.losses.compute()), sync_dist=True)
         self.log_dict({f"{stage}/cleval_{name}": cleval[name] for name in rates}, sync_dist=True)
+        self.log_dict({f"{stage}/{name}": iou[name] for name in iou if "@" in name}, sync_dist=True)
         self.log(f"{stage}/samples", float(iou["images"]), sync_dist=True)
 
     def setup(self, stage: str) -> None:

@@ -128,7 +128,8 @@ def test_removal_and_order_are_seen_downstream(tmp_path: Path) -> None:
 def test_summary_and_validate(built: Shell) -> None:
     (summary,) = (built.folder / "work/tiny/runs").glob("*-train/summary.json")
     trained = json.loads(summary.read_text())
-    assert set(trained["val"]) == {"hmean", "precision", "recall", "samples", "quarantined"}
+    stricter = {f"hmean@{threshold}" for threshold in (0.6, 0.7, 0.8, 0.9)}
+    assert set(trained["val"]) == {"hmean", "precision", "recall", "samples", "quarantined", *stricter}
     assert trained["val"]["samples"] == 6
     for epoch in trained["epochs"]:
         assert {"epoch", "wall_s", "data_wait_s", "forward_s", "hits", "misses"} <= set(epoch)

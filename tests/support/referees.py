@@ -12,8 +12,10 @@ from __future__ import annotations
 import importlib.util
 import sys
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
+
+import cv2
 
 from tests.support import polygon_clipper
 
@@ -34,8 +36,24 @@ def load_module(package: str, path: str) -> ModuleType | None:
 
 def db_post_process() -> Any:
     """OpenOCR's `DBPostProcess`, which is PaddleOCR's and WenmuZhou's; None where not installed."""
-    module = load_module("openocr", "opendet/postprocess/db_postprocess.py")
-    return module and module.DBPostProcess
+    return _post_process(load_module("openocr", "opendet/postprocess/db_postprocess.py"))
+
+
+def rapid_post_process() -> Any:
+    """RapidOCR's `DBPostProcess`, which may dilate; None where not installed."""
+    return _post_process(load_module("rapidocr_onnxruntime", "ch_ppocr_det/utils.py"))
+
+
+def _post_process(module: ModuleType | None) -> Any:
+    """Take OpenCV's rounding errors from the rectangles of a `DBPostProcess`, as ours does.
+
+    Both cut corners to whole pixels to score a region, and 526.99994 would lose a row of it.
+    """
+    if module is None:
+        return None
+    exact = {"boxPoints": lambda rectangle: cv2.boxPoints(rectangle).round(3)}
+    module.cv2 = SimpleNamespace(**{**vars(cv2), **exact})  # type: ignore[attr-defined]
+    return module.DBPostProcess
 
 
 def iou_evaluator() -> Any:

@@ -240,7 +240,9 @@ def _summary(
     val, cleval = None, None
     for found in metrics:
         counts = {"samples": int(found["val/samples"]), "quarantined": store.info.counts.quarantined}
-        val = {name: float(found[f"val/{name}"]) for name in _RATES} | counts
+        fit = {name for name in found if name.startswith("val/hmean@")}
+        rates = {f"val/{name}" for name in _RATES} | fit
+        val = {name.removeprefix("val/"): float(found[name]) for name in sorted(rates)} | counts
         cleval = {name: float(found[f"val/cleval_{name}"]) for name in _RATES}
     return {
         "val": val,
