@@ -28,9 +28,8 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 
 def picture(kind: str, asked: str, table: str) -> str:
     """Draw a table of Markdown as SVG. Raises ValueError where it has no column that is asked for."""
-    header, _, *rows = (
-        [cell.strip() for cell in line.strip("| \n").split("|")] for line in table.splitlines()
-    )
+    lines = (line.strip().removeprefix("|").removesuffix("|") for line in table.splitlines())
+    header, _, *rows = ([cell.strip() for cell in line.split("|")] for line in lines)
     rows = [[re.sub(r"[`*]", "", cell) for cell in row] for row in rows]
     names, _, rest = (part.strip() for part in asked.partition("|"))
     if kind == "lines":
@@ -49,13 +48,13 @@ def _bars(header: list[str], rows: list[list[str]], columns: list[int], axis: st
         bars = axes.barh(heights, values, width * 0.9, color=COLOURS[place], label=header[column])
         axes.bar_label(bars, [_first(row[column]) for row in rows], padding=3, fontsize=8, color=INK)
     axes.set_yticks(range(len(rows)), [row[0] for row in rows])
-    axes.invert_yaxis()
     axes.set_xlabel(axis, color=INK)
     axes.margins(x=0.12)
     if log:
         axes.set_xscale("log")
+    axes.set_ylim(len(rows) - 0.4, -0.6)
     if len(columns) > 1:
-        axes.legend(frameon=False, labelcolor=INK, fontsize=8, loc="lower right")
+        figure.legend(frameon=False, labelcolor=INK, ncols=len(columns), loc="outside upper center")
     return _svg(figure, f"{axis}: " + "; ".join(f"{row[0]} {_first(row[columns[0]])}" for row in rows))
 
 
@@ -80,7 +79,7 @@ def _axes(height: float) -> tuple[Any, Any]:
     matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "warmstore", "font.size": 9})
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(figsize=(8, height), layout="constrained")
+    figure, axes = pyplot.subplots(figsize=(7, height), layout="constrained")
     axes.tick_params(colors=INK)
     for name, spine in axes.spines.items():
         spine.set_visible(name in ("left", "bottom"))
@@ -98,8 +97,9 @@ def _svg(figure: Any, told: str) -> str:
     drawn = buffer.getvalue()
     drawn = drawn[drawn.index("<svg") :].replace(INK, "currentColor")
     drawn = re.sub(r"<metadata>.*?</metadata>", "", drawn, flags=re.S)
-    drawn = re.sub(r"<svg ", f'<svg role="img" aria-label="{told}" class="plot" ', drawn, count=1)
-    return re.sub(r"\s*\n\s*", " ", drawn)
+    drawn = re.sub(r"<svg ", f'<svg role="img" aria-label="{told}" ', drawn, count=1)
+    drawn = re.sub(r"\s*\n\s*", " ", drawn)
+    return f'<div class="plot">{drawn}</div>'
 
 
 def _first(cell: str) -> str:

@@ -21,6 +21,14 @@ import click
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+WORDS = {
+    type(None): ("`null`",),
+    str: ("text",),
+    Path: ("path",),
+    bool: ("`true`", "`false`"),
+    int: ("whole number",),
+    float: ("number",),
+}
 SHARED = {"config_name", "splits", "as_json", "debug", "arguments"}
 """Parameters that most commands have: told once."""
 
@@ -97,7 +105,7 @@ def _group(prefix: str, model: type[BaseModel]) -> Iterator[str]:
         default = (
             "required" if field.is_required() else f"`{_value(field.get_default(call_default_factory=True))}`"
         )
-        kind = _cell(" or ".join(f"`{word}`" for word in _kinds(field.annotation)) + _bounds(field))
+        kind = _cell(" or ".join(_kinds(field.annotation)) + _bounds(field))
         rows.append(
             f"| `{name}`{{ #{prefix}{name} }} | {kind} | {_cell(default)} | {_cell(_told(model, name))} |"
         )
@@ -117,25 +125,17 @@ def _model(field: FieldInfo) -> tuple[type[BaseModel], str] | None:
 
 
 def _kinds(kind: Any) -> list[str]:
-    """Spell a type as a reader of YAML would: `float`, `null`, `tiny`."""
+    """Spell a type as a reader of YAML would: number, `null`, `tiny`; what is typed as it stands is code."""
     if get_origin(kind) in (Union, types.UnionType):
         return [word for part in get_args(kind) for word in _kinds(part)]
     if get_origin(kind) is Literal:
-        return [str(value) for value in get_args(kind)]
+        return [f"`{value}`" for value in get_args(kind)]
     if hasattr(kind, "__metadata__"):
         return _kinds(kind.__origin__)
     if get_origin(kind) in (tuple, list):
         inner = [word for part in get_args(kind) for word in (["…"] if part is ... else _kinds(part))]
         return [f"[{', '.join(inner)}]"]
-    names = {
-        type(None): "null",
-        str: "text",
-        Path: "path",
-        bool: "true or false",
-        int: "whole number",
-        float: "number",
-    }
-    return [names.get(kind, getattr(kind, "__name__", str(kind)))]
+    return list(WORDS.get(kind, (getattr(kind, "__name__", str(kind)),)))
 
 
 def _bounds(field: FieldInfo) -> str:
