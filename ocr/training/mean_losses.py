@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 from torchmetrics import Metric
 
 from pipeline.errors import PipelineError
+
+T = TypeVar("T")
 
 
 class MeanLosses(Metric):
@@ -45,3 +48,8 @@ class MeanLosses(Metric):
             return {}
         means = self.sums / self.samples.clamp(min=1)
         return dict(zip(self.names, means.tolist(), strict=True))
+
+
+def named(stage: str, losses: Mapping[str, T]) -> dict[str, T]:
+    """Losses under the names that are logged."""
+    return {f"{stage}/{'loss' if name == 'total' else name}": value for name, value in losses.items()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping
-from typing import Any, TypeVar, cast, get_args
+from typing import Any, cast, get_args
 
 import pytorch_lightning as pl
 import torch
@@ -20,7 +20,7 @@ from ocr.training.autocast import computing_in
 from ocr.training.batch_contract import check_batch
 from ocr.training.checkpoints import check_identity, read_checkpoint, stored_identity
 from ocr.training.judges import Judges
-from ocr.training.mean_losses import MeanLosses
+from ocr.training.mean_losses import MeanLosses, named
 from ocr.training.optimizer import one_cycle_adamw
 from ocr.training.output_contract import check_output, ran
 from ocr.training.parts import IMAGENET, Triple, own_parts, registered_parts
@@ -28,7 +28,6 @@ from ocr.training.scoring import EndPool, ScoredSample, Scoring
 from ocr.training.stopwatch import Stopwatch
 from pipeline.errors import ConfigError, PipelineError
 
-T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 _ON_DEVICE = ("images", "prob_maps", "prob_masks", "thresh_maps", "thresh_masks")
@@ -49,8 +48,8 @@ class DetectorModule(pl.LightningModule):  # type: ignore[misc]  # Lightning is 
     held against `ocr.training.batch_contract`, the first output against `ocr.training.output_contract`.
 
     Logs `train/…` and `val/…` losses, `val/hmean`, `val/precision`, `val/recall`, the same with
-    `val/cleval_…`, `val/hmean@0.6` to `@0.9`, and `val/samples`; a test logs them as `test/…`. For callbacks,
-    `worst` gives the samples with the least H-mean, and `stopwatch` is the clock of an epoch.
+    `val/cleval_…`, `val/hmean@0.6` to `@0.9`, and `val/samples`; a test logs them as `test/…`.
+    `worst` gives the samples with the least H-mean, `stopwatch` is the clock of an epoch.
     """
 
     mean: Tensor
@@ -174,8 +173,8 @@ class DetectorModule(pl.LightningModule):  # type: ignore[misc]  # Lightning is 
                 f"({', '.join(batch['sample_id'])}); "
                 "lower the learning rate, or train with trainer.precision=32-true"
             )
-        named, count = _named("train", losses), len(batch["images"])
-        self.log_dict(named, on_step=False, on_epoch=True, batch_size=count, sync_dist=True)
+        logged, count = named("train", losses), len(batch["images"])
+        self.log_dict(logged, on_step=False, on_epoch=True, batch_size=count, sync_dist=True)
         return total
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
@@ -242,7 +241,7 @@ class DetectorModule(pl.LightningModule):  # type: ignore[misc]  # Lightning is 
         scores = {f"{stage}/{name}": iou[name] for name in rates}
         # All of these are the same on every rank already; `sync_dist` only says so.
         self.log_dict(scores, prog_bar=True, sync_dist=True)
-        self.log_dict(_named(stage, self.losses.compute()), sync_dist=True)
+        self.log_dict(named(stage, self.losses.compute()), sync_dist=True)
         self.log_dict({f"{stage}/cleval_{name}": cleval[name] for name in rates}, sync_dist=True)
         self.log_dict({f"{stage}/{name}": iou[name] for name in iou if "@" in name}, sync_dist=True)
         self.log(f"{stage}/samples", float(iou["images"]), sync_dist=True)
@@ -294,8 +293,3 @@ class DetectorModule(pl.LightningModule):  # type: ignore[misc]  # Lightning is 
         module = cls(network or identity, settings, canvas=canvas, mean=mean, std=std)
         module.load_state_dict(checkpoint["state_dict"])
         return cast(DetectorModule, module.eval())
-
-
-def _named(stage: str, losses: Mapping[str, T]) -> dict[str, T]:
-    """Losses under the names that are logged."""
-    return {f"{stage}/{'loss' if name == 'total' else name}": value for name, value in losses.items()}
