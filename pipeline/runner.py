@@ -98,8 +98,10 @@ def run_stages(
 
 def _bring_up_to_date(outlook: Outlook, builder: Builder) -> StageResult:
     """Run one stage, computing only what is stale, and settle its outlook."""
-    began = time.perf_counter()
     generations, plan, built = outlook.generations, _possible(outlook), Built()
+    if len(plan.stale):
+        outlook.stage.prepare()
+    began = time.perf_counter()
     try:
         if outlook.state == "fresh" and not plan.damaged:
             generations.drop()

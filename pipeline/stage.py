@@ -159,6 +159,9 @@ class Stage(Parameters):
         """Give JSON values for the store's attributes (mean and std, for one)."""
         return {}
 
+    def prepare(self) -> None:
+        """Do what the first sample would wait for, such as compiling; samples are timed from then on."""
+
     def compute(self, inputs: Inputs) -> Mapping[str, Any]:
         """Compute one sample: a value for every declared field, or raise `Quarantine`.
 

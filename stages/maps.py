@@ -7,6 +7,7 @@ from importlib.metadata import version
 from typing import Any, ClassVar
 
 import cv2
+import numpy as np
 
 from ocr.params import MapParams
 from ocr.preprocess import MAP_DTYPES, final_maps
@@ -34,6 +35,13 @@ class Maps(Stage, MapParams):
     def libraries(self) -> Mapping[str, str]:
         """OpenCV fills outlines, Clipper offsets them."""
         return {"opencv": cv2.__version__, "pyclipper": version("pyclipper")}
+
+    def prepare(self) -> None:
+        """Compile the loops that draw: for an upright box, one that is turned, and an outline with a dent."""
+        box, turned = [[8, 8], [48, 8], [48, 24], [8, 24]], [[8, 16], [40, 8], [48, 24], [16, 40]]
+        dented = [[8, 8], [48, 8], [48, 40], [28, 16], [8, 40]]
+        points = [np.array(outline, np.float32) for outline in (box, turned, dented)]
+        final_maps(points, np.zeros(len(points), np.uint8), np.eye(3), (64, 64), self)
 
     def compute(self, inputs: Inputs) -> Mapping[str, Any]:
         """Bring the sample's polygons onto the canvas, and draw their maps."""

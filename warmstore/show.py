@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import shutil
 import sys
@@ -41,7 +40,7 @@ def table(
     widths, left_out = _fitting(cells, room, list(reversed(columns[2:])) if least is None else least)
     drawn = Table(header_style="bold", box=None, pad_edge=False)
     for name, width in widths.items():
-        numbers = all(cell[:1].isdigit() or cell in ("", "-") for cell in cells[name])
+        numbers = all(cell[:1].isdigit() or cell in ("", "-", "…") for cell in cells[name])
         drawn.add_column(name, justify="right" if numbers else "left", width=width)
     for row in zip(*(cells[name] for name in widths), strict=True):
         drawn.add_row(
@@ -103,16 +102,6 @@ def _coloured(found: str) -> Any:
     from rich.text import Text
 
     return Text(found, style=_COLOURS.get(found.partition(":")[0], ""))
-
-
-def warnings() -> None:
-    """Show what our own packages warn of on standard error; other libraries' chatter stays out."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(message)s"))
-    for name in ("pipeline", "ocr"):
-        logger = logging.getLogger(name)
-        if not logger.handlers:
-            logger.addHandler(handler)
 
 
 def size(count: float) -> str:

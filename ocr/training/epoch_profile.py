@@ -18,6 +18,9 @@ from ocr.training.stopwatch import Stopwatch
 
 log = logging.getLogger(__name__)
 
+_TOLD = 3
+"""Epochs whose profile is a line of the log: a training may have hundreds."""
+
 PARTS = {
     "data_wait_s": "waiting for data",
     "transfer_s": "transfer",
@@ -100,8 +103,9 @@ class EpochProfile(pl.Callback):  # type: ignore[misc]  # Lightning is untyped h
             "device_memory_peak": device,
         }
         self.epochs.append(row)
-        if trainer.is_global_zero:
-            log.info("%s", describe(row))
+        if trainer.is_global_zero and len(self.epochs) <= _TOLD:
+            rest = "; those of later epochs are kept, not told" if len(self.epochs) == _TOLD else ""
+            log.info("%s%s", describe(row), rest)
         for logger in trainer.loggers:
             values = {f"profile/{name}": value for name, value in row.items() if name != "epoch"}
             logger.log_metrics(values, step=trainer.global_step)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,14 @@ from pipeline.workspace import exclusive
 from stages import STAGES
 from warmstore import show
 from warmstore.configuration import COMMAND_LINE, RunConfig
+from warmstore.log_lines import show_warnings
 from warmstore.options import Invocation, run_options
 from warmstore.remarks import remarks
 from warmstore.workflows import new_run
 
+_SHOWN = 5
+"""Refused samples that a run names."""
+_ALL = Remedy("status", otherwise=" to list all")
 _STAMP = ".generated.json"
 """In the root of the synthetic receipts: what they were drawn with, and whether that came to its end."""
 
@@ -41,7 +45,7 @@ def run(asked: Invocation, strict: bool, rehash: bool, retry: bool) -> int:
       warmstore run
       warmstore run maps tensors --split val stages.maps.shrink_ratio=0.5
     """
-    show.warnings()
+    show_warnings()
     names = _stage_names(asked)
     _draw_missing(asked)
     results: dict[str, dict[str, StageResult]] = {}
@@ -176,6 +180,9 @@ def _write_results(asked: Invocation, spelled: dict[str, Any]) -> None:
 
 
 def _print(asked: Invocation, results: dict[str, dict[str, StageResult]]) -> None:
+    """Print the summary, and what was refused above it, where it does not push the summary away."""
+    for split, stages in results.items():
+        _print_refused(asked, split, list(stages))
     columns = (
         "split",
         "stage",
@@ -206,21 +213,25 @@ def _print(asked: Invocation, results: dict[str, dict[str, StageResult]]) -> Non
     ]
     least = ("ms/sample", "size", "reused", "accepted", "time")
     show.table(f"{asked.composed.name} in {asked.config.work_dir}", columns, rows, least)
-    for split, stages in results.items():
-        last = next(s for s in asked.config.stages.in_order() if s.name == list(stages)[-1])
-        store = asked.config.workspace(split).generations(last).open()
-        verdicts = store.info.quarantined if store is not None else ()
-        if any(verdict["code"] in MACHINE_CODES for verdict in verdicts):
-            click.echo(f"{split}: some were refused by what happened here; {RETRY.told(asked.spell)}")
-        for verdict in verdicts[:5]:
-            click.echo(f"{split}: quarantined {show.verdict(verdict)}")
-        for name in stages:
-            _print_contested(asked, split, name)
+
+
+def _print_refused(asked: Invocation, split: str, names: Sequence[str]) -> None:
+    last = next(stage for stage in asked.config.stages.in_order() if stage.name == names[-1])
+    store = asked.config.workspace(split).generations(last).open()
+    verdicts = store.info.quarantined if store is not None else ()
+    for verdict in verdicts[:_SHOWN]:
+        click.echo(f"{split}: quarantined {show.verdict(verdict)}")
+    if len(verdicts) > _SHOWN:
+        click.echo(f"{split}: and {len(verdicts) - _SHOWN} more; {_ALL.told(asked.spell)}")
+    if any(verdict["code"] in MACHINE_CODES for verdict in verdicts):
+        click.echo(f"{split}: some were refused by what happened here; {RETRY.told(asked.spell)}")
+    for name in names:
+        _print_contested(asked, split, name)
 
 
 def _print_contested(asked: Invocation, split: str, name: str) -> None:
     """Tell of verdicts that other runs over the same inputs did not give."""
     stage = next(stage for stage in asked.config.stages.in_order() if stage.name == name)
     store = asked.config.workspace(split).generations(stage).open()
-    for contested in contested_verdicts(store)[:5] if store is not None else ():
+    for contested in contested_verdicts(store)[:_SHOWN] if store is not None else ():
         click.echo(f"{split} {name}: {contested}; {RETRY.told(asked.spell)}")

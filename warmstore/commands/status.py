@@ -91,13 +91,13 @@ def status(asked: Invocation, rehash: bool) -> int:
         for split, stages in found.items()
         for name, p in stages.items()
     ]
-    least = ("counts", "generation", "age", "size", "samples", "accepted")
-    show.table(f"{asked.composed.name} in {asked.config.work_dir}", columns, rows, least)
     for split in found:
         for verdict in [v for store in asked.stores(split, told=True)[-1:] for v in store.info.quarantined]:
             click.echo(f"{split}: quarantined {show.verdict(verdict)}")
         for remark in remarks(asked.config, split, pipelines[split].source):
             click.echo(f"{split}: {remark}")
+    least = ("counts", "generation", "age", "size", "samples", "accepted")
+    show.table(f"{asked.composed.name} in {asked.config.work_dir}", columns, rows, least)
     return 0
 
 

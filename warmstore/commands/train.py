@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +9,12 @@ import click
 
 from pipeline.errors import Remedy
 from warmstore import show
+from warmstore.log_lines import show_everything
 from warmstore.options import Invocation, run_options
 from warmstore.reporting import metric_lines
+
+_FIRST, _LAST = 2, 8
+"""Validation epochs that the table has, however many there were."""
 
 
 class _Train(click.Command):
@@ -39,7 +42,7 @@ def train(asked: Invocation, resume: str | None) -> int:
     Example:
       warmstore train trainer.max_epochs=20 trainer.precision=32-true
     """
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    show_everything()
     from warmstore.workflows import checked_store, resumable
 
     settings = asked.config.training
@@ -71,7 +74,7 @@ def validate(asked: Invocation, checkpoint: Path | None) -> int:
     Example:
       warmstore validate --checkpoint work/runs/20260101-120000-train/checkpoints/best.ckpt
     """
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    show_everything()
     from warmstore.workflows import validation_inputs
 
     inputs = validation_inputs(asked.config, asked.one_split(), checkpoint)
@@ -89,10 +92,15 @@ def _print(asked: Invocation, summary: dict[str, Any], done: str) -> None:
         return
     if asked.json:
         show.as_json(summary)
-        return
+    else:
+        show_summary(summary, done)
+
+
+def show_summary(summary: dict[str, Any], done: str) -> None:
+    """Print a run's validation epochs, the first and the last of many, and below them its metric."""
     epochs = summary["epochs"]
     columns = ("epoch", "samples", "wall", "waiting for data", "forward", "hits", "misses")
-    rows = [
+    rows: list[tuple[Any, ...]] = [
         (
             row["epoch"],
             row["samples"],
@@ -105,7 +113,12 @@ def _print(asked: Invocation, summary: dict[str, Any], done: str) -> None:
         for row in epochs
     ]
     if rows:
+        left_out = len(rows) - _FIRST - _LAST
+        if left_out > 0:
+            rows[_FIRST:-_LAST] = [("…", *[""] * (len(columns) - 1))]
         show.table("validation epochs", columns, rows)
+        if left_out > 0:
+            click.echo(f"{left_out} more are in {summary['folder']}/summary.json")
         click.echo()
     for line in metric_lines(summary, done):
         click.echo(line)

@@ -19,6 +19,7 @@ from .score import ScoredFile as ScoredFile
 from .score import score_file as score_file
 from .train import TrainingInterrupted as TrainingInterrupted
 from .train import advise_threads as advise_threads
+from .train import lightning_trainer as lightning_trainer
 from .train import quiet as quiet
 from .train import train_detector as train_detector
 from .train import trained_detector as trained_detector

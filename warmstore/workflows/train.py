@@ -159,7 +159,7 @@ def lightning_trainer(settings: TrainingConfig, folder: Path, callbacks: list[An
     if arguments["enable_progress_bar"] is None:
         arguments["enable_progress_bar"] = sys.stderr.isatty()
     if arguments["enable_progress_bar"]:
-        callbacks = [*callbacks, TQDMProgressBar(leave=False)]
+        callbacks = [*callbacks, _Bar(leave=False)]
     try:
         trainer = pl.Trainer(
             **arguments,
@@ -252,6 +252,13 @@ def _summary(
         "val_precision": trainer.lightning_module.settings.val_precision or str(trainer.precision),
         "store": {"path": str(store.name), "generation": store.generation, "digest": store.digest},
     }
+
+
+class _Bar(TQDMProgressBar):  # type: ignore[misc]  # Lightning is untyped here
+    def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
+        """Leave out the loggers' version, which is the name of a folder here."""
+        shown = super().get_metrics(trainer, pl_module)
+        return {name: value for name, value in shown.items() if name != "v_num"}
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from pipeline.execution import ExecutorConfig
 from pipeline.maintenance import preview
 from pipeline.stage import Chunked
 from pipeline.store import open_store
-from tests.support.toy import STAGES, make_pipeline, outlook, run, same_as_clean, tree, write
+from tests.support.toy import STAGES, Paint, make_pipeline, outlook, run, same_as_clean, tree, write
 
 
 def test_counts_add_up(raw: Path, tmp_path: Path) -> None:
@@ -31,6 +31,19 @@ def test_counts_add_up(raw: Path, tmp_path: Path) -> None:
     assert open_store(tmp_path / "work/val/read.zarr").attributes["tallies"] == {
         "kind": {"digits": 1, "letters": 2, "long": 1}
     }
+
+
+def test_a_stage_prepares_before_its_first_sample_and_where_one_is_stale(
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+    compute = Paint.compute
+    monkeypatch.setattr(Paint, "prepare", lambda stage: calls.append("prepare"))
+    monkeypatch.setattr(Paint, "compute", lambda stage, of: calls.append("compute") or compute(stage, of))
+    run(raw, tmp_path / "work", executor=ExecutorConfig(kind="serial"))
+    assert calls == ["prepare", "compute", "compute", "compute"]
+    run(raw, tmp_path / "work", executor=ExecutorConfig(kind="serial"))
+    assert len(calls) == 4
 
 
 def test_zarr_and_xarray_open_every_store(raw: Path, tmp_path: Path) -> None:
