@@ -54,6 +54,28 @@ class DetectorParams(Parameters):
     """Weigh the levels of the pyramid for each pixel, as DBNet++ does."""
 
 
+class OnnxParams(Parameters):
+    """A detector in an ONNX file: `model.params` where `model.detector` is `onnx`.
+
+    The model reads (channel · scale − mean) / std of channels in 0…255.
+    """
+
+    path: str
+    """The model's file."""
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    """Subtracted from each channel, in the model's order of channels."""
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    """Divided by, in the same order."""
+    scale: float = Field(default=1 / 255, gt=0)
+    """What channels in 0…255 are multiplied with first."""
+    channels: Literal["rgb", "bgr"] = "rgb"
+    """The model's order of channels."""
+    output: str | None = None
+    """The name of the output that is the probability map; the first by default."""
+    gives: Literal["probabilities", "logits"] = "probabilities"
+    """Whether that output has been through a sigmoid."""
+
+
 class LossParams(Parameters):
     """The three terms of the loss."""
 

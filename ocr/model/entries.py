@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ocr.detectors import Detector
-from ocr.params import DetectorParams
+from ocr.params import DetectorParams, OnnxParams
 
 
 def _dbnet(params: DetectorParams) -> Any:
@@ -17,4 +17,11 @@ def _dbnet(params: DetectorParams) -> Any:
     return DBNet(params).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in its stubs
 
 
+def _onnx(params: OnnxParams) -> Any:
+    from ocr.model.onnx_network import OnnxNetwork
+
+    return OnnxNetwork(params)
+
+
 DBNET = Detector(DetectorParams, _dbnet, starts_from=("pretrained",))
+ONNX = Detector(OnnxParams, _onnx, reads="pixels", ready=True)

@@ -10,15 +10,18 @@ import torch
 from torch import nn
 
 from ocr.params import OptimizerParams as OptimizerParams
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, Remedy
 
 
 def one_cycle_adamw(weights: Iterable[nn.Parameter], params: OptimizerParams, steps: float) -> dict[str, Any]:
     """What Lightning's `configure_optimizers` gives, for a training of so many steps.
 
     The rate is set anew before each step: a resumed training may have another length. Raises
-    ConfigError where `steps` is infinite.
+    ConfigError where `steps` is infinite, or there is no weight to change.
     """
+    weights = [weight for weight in weights if weight.requires_grad]
+    if not weights:
+        raise ConfigError("this detector has no weights that training could change", Remedy("validate"))
     if math.isinf(steps):
         raise ConfigError(
             "the learning rate's schedule needs an end: set trainer.max_epochs or trainer.max_steps"

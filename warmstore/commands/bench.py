@@ -62,7 +62,7 @@ def epoch(asked: Invocation, checkpoint: Path | None, epochs: int, samples: int 
     if asked.json:
         show.as_json({"epochs": [one.as_json() for one in measured], "same_metrics": same})
         return 0 if all(same.values()) else 1
-    _print_epochs(measured, str(job.checkpoint))
+    _print_epochs(measured, inputs.judged)
     for precision, equal in same.items():
         click.echo(f"{precision}: the metrics are {'the same' if equal else 'NOT the same'} on every rung")
     click.echo(_goal(measured))

@@ -27,7 +27,7 @@ from ocr.training import EpochProfile
 from pipeline.errors import ConfigError
 from warmstore.configuration import RunConfig, TrainingConfig
 from warmstore.workflows.inputs import ValidationInputs
-from warmstore.workflows.train import VAL_FIELDS, quiet, trained_detector
+from warmstore.workflows.train import VAL_FIELDS, normalised_when_read, quiet, trained_detector
 
 GPU_GOAL = 8.0
 """How many times as fast as the baseline the store's epochs shall be on a GPU."""
@@ -52,7 +52,7 @@ class Job:
     config: RunConfig
     settings: TrainingConfig
     split: str
-    checkpoint: Path
+    checkpoint: Path | None
     samples: tuple[str, ...]
     epochs: int
     workers: int
@@ -138,7 +138,11 @@ def measure_rung(rung: Rung, job: Job) -> list[EpochMeasurement]:
     """Run a rung's validation epochs in this process."""
     module = trained_detector(job.config, job.settings, job.checkpoint)
     began = time.perf_counter()
-    data = OcrDataModule(val=open_rung(rung, job), batch_size=job.settings.model.batch_size, normalise=True)
+    data = OcrDataModule(
+        val=open_rung(rung, job),
+        batch_size=job.settings.model.batch_size,
+        normalise=normalised_when_read(job.settings),
+    )
     opened, profile, found = time.perf_counter() - began, EpochProfile(), []
     with quiet():
         trainer = pl.Trainer(

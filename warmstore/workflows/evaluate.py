@@ -32,7 +32,7 @@ def measure_precisions(
     measured = compare_precisions(module, data.batches(settings.model.batch_size), precisions)
     device = torch.cuda.get_device_name() if gpu else f"CPU, {torch.get_num_threads()} threads"
     return measured, {
-        "checkpoint": str(checkpoint),
+        "checkpoint": inputs.judged,
         "store": str(store.name),
         "digest": store.digest,
         "device": device,

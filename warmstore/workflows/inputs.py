@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ocr.datasets.stored import check_expected
+from ocr.detectors import find_detector
 from ocr.training import existing_checkpoint
 from pipeline.errors import REPAIR, RUN, PipelineError
 from pipeline.maintenance import preview
@@ -20,11 +21,19 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ValidationInputs:
-    """A checkpoint, the store that it is validated on, and the settings."""
+    """A checkpoint, the store that it is validated on, and the settings.
+
+    There is no checkpoint of a detector whose parameters name its weights, unless one is given.
+    """
 
     settings: TrainingConfig
-    checkpoint: Path
+    checkpoint: Path | None
     store: Store
+
+    @property
+    def judged(self) -> str:
+        """What is validated, in words."""
+        return str(self.checkpoint or f"detector {self.settings.model.detector}")
 
 
 def validation_inputs(config: RunConfig, split: str, checkpoint: Path | None) -> ValidationInputs:
@@ -32,7 +41,9 @@ def validation_inputs(config: RunConfig, split: str, checkpoint: Path | None) ->
 
     Raises ConfigError where there is none, PipelineError as `checked_store`.
     """
-    found = existing_checkpoint(checkpoint) if checkpoint else newest_checkpoint(config.runs_dirs)
+    found = existing_checkpoint(checkpoint) if checkpoint else None
+    if not found and not find_detector(config.model.detector).ready:
+        found = newest_checkpoint(config.runs_dirs)
     return ValidationInputs(config.training, found, checked_store(config, split))
 
 

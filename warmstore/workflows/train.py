@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import pytorch_lightning as pl
 from lightning_fabric.utilities.exceptions import MisconfigurationException
@@ -20,6 +20,7 @@ from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 
 from ocr.datasets import OcrDataModule
 from ocr.datasets.batches import DEFAULT_FIELDS
+from ocr.detectors import find_detector
 from ocr.evaluation import WorstImages
 from ocr.training import (
     DetectorModule,
@@ -123,16 +124,19 @@ def validate_detector(config: RunConfig, inputs: ValidationInputs) -> dict[str, 
         with _interruptible(trainer):
             metrics = trainer.validate(module, datamodule=data, verbose=False)
         run.summary |= _summary(store, metrics, profile.epochs, trainer)
-        run.summary |= {"checkpoint": str(checkpoint), "folder": str(run.folder)}
+        run.summary |= {"checkpoint": inputs.judged, "folder": str(run.folder)}
     return run.summary
 
 
-def trained_detector(config: RunConfig, settings: TrainingConfig, checkpoint: Path) -> DetectorModule:
-    """Build the detector of a checkpoint.
+def trained_detector(config: RunConfig, settings: TrainingConfig, checkpoint: Path | None) -> DetectorModule:
+    """Build the detector of a checkpoint; without one, that which the configuration names.
 
     Raises ConfigError where it is another model, or was trained for another canvas, mean or std, than
     the configuration has.
     """
+    if checkpoint is None:
+        built = DetectorModule(settings.detector_identity(config), settings.detector_settings(config))
+        return cast(DetectorModule, built.eval())
     module = DetectorModule.from_checkpoint(checkpoint, settings.detector_settings(config))
     canvas = list(module.identity.canvas)
     if canvas != list(config.canvas):
@@ -145,8 +149,12 @@ def trained_detector(config: RunConfig, settings: TrainingConfig, checkpoint: Pa
 
 
 def normalised_when_read(settings: TrainingConfig) -> tuple[Literal["val"], ...]:
-    """Splits that are normalised in the trainer's precision: not where validation has one of its own."""
-    return () if settings.trainer.own_val_precision() else ("val",)
+    """Splits that are normalised in the trainer's precision.
+
+    None where validation has a precision of its own, or the detector reads pixels.
+    """
+    own = settings.trainer.own_val_precision() or find_detector(settings.model.detector).reads == "pixels"
+    return () if own else ("val",)
 
 
 def lightning_trainer(settings: TrainingConfig, folder: Path, callbacks: list[Any]) -> pl.Trainer:
