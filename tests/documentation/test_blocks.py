@@ -26,7 +26,9 @@ SHOWN = {"text", "json", "toml"}
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(PROJECT)))
 def test_a_page_speaks_of_its_blocks(page: Path) -> None:
     unknown = {f"{page.name}:{block.line}" for block in blocks(page) if block.language not in RUN | SHOWN}
-    assert unknown == set(), "a block has no language: bash, python and yaml are run; text, json and toml are shown"
+    assert unknown == set(), (
+        "a block has no language: bash, python and yaml are run; text, json and toml are shown"
+    )
 
 
 @pytest.mark.parametrize(
