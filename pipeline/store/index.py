@@ -13,17 +13,25 @@ from pipeline.errors import REPAIR, StoreError
 from pipeline.store.codecs import decode
 from pipeline.store.zarr_metadata import chunk_key, decode_text
 
+Locate = Callable[[str], Path]
+"""Gives the path of a file of a store, by its name in the manifest."""
+
 
 class StoreIndex:
     """Arrays by name, held against the manifest when they are first read, and kept.
 
-    Every method raises StoreError where an array is missing or damaged.
+    `locate` gives the path of a file of the store. Every method raises StoreError where an array is missing
+    or damaged.
     """
 
     def __init__(
-        self, name: Path, path: Path, arrays: Mapping[str, Any], entries: Mapping[str, tuple[int, str]]
+        self,
+        name: str | Path,
+        locate: Locate,
+        arrays: Mapping[str, Any],
+        entries: Mapping[str, tuple[int, str]],
     ) -> None:
-        self._name, self._path, self._arrays, self._entries = name, path, arrays, entries
+        self._name, self._locate, self._arrays, self._entries = name, locate, arrays, entries
         self._read: dict[str, Any] = {}
 
     def array(self, name: str) -> NDArray[Any]:
@@ -48,12 +56,13 @@ class StoreIndex:
 
     def _data(self, name: str, dimensions: int) -> bytes:
         file = f"{name}/{chunk_key(0, dimensions)}"
+        path = self._locate(file)
         try:
-            data = (self._path / file).read_bytes()
+            data = path.read_bytes()
         except OSError as error:
-            raise StoreError(f"{self._path / file} cannot be read ({error.strerror})", REPAIR) from None
+            raise StoreError(f"{path} cannot be read ({error.strerror})", REPAIR) from None
         if self._entries.get(file, (0, ""))[1] != digest(data).hex():
-            raise StoreError(f"{self._path / file} does not match its checksum", REPAIR)
+            raise StoreError(f"{path} does not match its checksum", REPAIR)
         return data
 
 

@@ -18,6 +18,11 @@ def hold_current(path: Path) -> tuple[int, Path]:
             resolved = path.resolve(strict=True)
             descriptor = os.open(resolved, os.O_RDONLY | os.O_DIRECTORY)
         except OSError as error:
+            if path.is_symlink() and not (path.parent / path.readlink()).parent.is_dir():
+                raise StoreError(
+                    f"{path} leads to {path.readlink()}, which is not there: of a store that was copied, the "
+                    "link alone came along; copy it with `cp -rL`, `rsync -aL` or `tar --dereference`"
+                ) from None
             raise StoreError(f"there is no store at {path} ({error.strerror})", BUILD) from None
         # Without locks `gc` refuses to run, so there is none to fear on this host.
         with contextlib.suppress(OSError):

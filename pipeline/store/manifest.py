@@ -56,10 +56,15 @@ def read_manifest(generation: Path) -> Manifest:
         data = path.read_bytes()
     except OSError as error:
         raise StoreError(f"{path} cannot be read ({error.strerror}): no complete store", REPAIR) from None
+    return parse_manifest(data, path)
+
+
+def parse_manifest(data: bytes, where: object) -> Manifest:
+    """Read a manifest that was found `where`. Raises StoreError where it is not the one that was written."""
     # What the digest is of stands in the file as it was spelled, so nothing has to be spelled again.
     spelled = _SPELLING.fullmatch(data)
     if not spelled or digest(spelled["files"]).hex() != spelled["digest"].decode():
-        raise StoreError(f"{path} is damaged: it does not match its own digest", REPAIR)
+        raise StoreError(f"{where} is damaged: it does not match its own digest", REPAIR)
     return Manifest({name: (size, check) for name, (size, check) in json.loads(spelled["files"]).items()})
 
 

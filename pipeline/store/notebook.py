@@ -82,7 +82,7 @@ def to_xarray(store: Store) -> Any:
         raise PipelineError("xarray is not installed; run `pip install xarray`") from None
     from pipeline.store.zarr_view import whole_store
 
-    opened = xarray.open_zarr(whole_store(store.path, store.manifest.files, store.samples_in))
+    opened = xarray.open_zarr(whole_store(store))
     return opened.drop_vars("sample_id").assign_coords(sample=list(store.sample_ids))
 
 

@@ -17,17 +17,10 @@ from numpy.typing import NDArray
 from pipeline.digest import digest
 from pipeline.errors import REPAIR, RUN, Remedy, StoreError
 from pipeline.files import linked_outside
-from pipeline.stage import (
-    Chunked,
-    Field,
-    File,
-    FileContent,
-    Ragged,
-    Row,
-    Text,
-)
+from pipeline.stage import Chunked, Field, File, FileContent, Ragged, Row, Text
+from pipeline.store.bucket import is_url
 from pipeline.store.codecs import decode
-from pipeline.store.index import StoreIndex
+from pipeline.store.index import Locate, StoreIndex
 from pipeline.store.info import StoreInfo
 from pipeline.store.locks import hold_current
 from pipeline.store.manifest import Manifest, read_manifest
@@ -42,13 +35,18 @@ _MADE_ANEW = Remedy("repair", otherwise=", or the stage that writes it")
 
 
 def open_store(path: str | os.PathLike[str], *, hold: bool = True) -> Store:
-    """Open a store by its name (`work/val/tensors.zarr`) or a generation's directory.
+    """Open a store by its name (`work/val/tensors.zarr`), a generation's directory, or its URL in a bucket.
 
-    The generation that is current now is held: publishing another one does not disturb the reader,
-    and `gc` spares it while it is open (not with `hold=False`, for who is safe from `gc`).
+    What is read of one in a bucket is fetched, and goes with it. The generation that is current
+    now is held: publishing another one does not disturb the reader, and `gc` spares it while it is open
+    (not with `hold=False`, for who is safe from `gc`).
 
     Raises StoreError where there is no store, or one of another format version.
     """
+    if is_url(path):
+        from pipeline.store.bucket_store import open_in_bucket
+
+        return open_in_bucket(os.fspath(path))
     return Store(Path(path), hold)
 
 
@@ -59,18 +57,20 @@ class Store:
     StoreError naming the sample and the command that repairs it.
     """
 
-    def __init__(self, path: Path, hold: bool = True) -> None:
-        self.name = path
+    def __init__(self, path: Path, hold: bool = True, name: str = "", locate: Locate | None = None) -> None:
+        self.name: str | Path = name or path
         self._lock, self.path = hold_current(path)
+        self.file: Locate = locate or self.path.joinpath
+        """Give the path of a file of the generation."""
         if not hold:
             self.close()
         self.metadata = self._metadata()
         self.attributes: dict[str, Any] = self.metadata["attributes"]
-        self.info = StoreInfo.read(self.attributes, path)
+        self.info = StoreInfo.read(self.attributes, self.name)
         self.declared: dict[str, Field] = {field.name: field for field in self.info.fields}
         self.samples_per_chunk = self.info.samples_per_chunk
         arrays = self.metadata["consolidated_metadata"]["metadata"]
-        self._index = StoreIndex(path, self.path, arrays, self.manifest.files)
+        self._index = StoreIndex(self.name, self.file, arrays, self.manifest.files)
         self._last_chunk: dict[str, tuple[int, NDArray[Any]]] = {}
 
     def __len__(self) -> int:
@@ -192,7 +192,7 @@ class Store:
         """Path of one chunk of a Chunked field."""
         field = self._field(name)
         assert isinstance(field, Chunked)
-        return self.path / name / chunk_key(index, 1 + len(field.shape))
+        return self.file(f"{name}/{chunk_key(index, 1 + len(field.shape))}")
 
     def samples_in(self, file: str) -> tuple[str, ...]:
         """Give the samples that a file of the generation holds; none where it serves all of them.
@@ -226,8 +226,7 @@ class Store:
 
         from pipeline.store.zarr_view import whole_store
 
-        whole = whole_store(self.path, self.manifest.files, self.samples_in)
-        return dict(zarr.open_group(whole, mode="r").arrays())
+        return dict(zarr.open_group(whole_store(self), mode="r").arrays())
 
     def show(self, sample: int | str, *fields: str, side: int = 480) -> Image.Image:
         """Draw one sample, by position or name: its image with the polygons, and its maps over the image.
@@ -282,7 +281,7 @@ class Store:
             return self._chunk(field, row // self.samples_per_chunk)[row % self.samples_per_chunk]
         if isinstance(field, File):
             path = self._index.text(field.name)[row]
-            file = self.path / field.directory / path
+            file = self.file(f"{field.directory}/{path}")
             return FileContent(path=path, data=file.read_bytes(), link=file)
         if isinstance(field, Text):
             return self._index.text(field.name)[row]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from zarr.abc.store import ByteRequest
 from zarr.core.buffer import Buffer, BufferPrototype
@@ -12,16 +11,18 @@ from zarr.storage import LocalStore
 from pipeline.digest import digest
 from pipeline.errors import REPAIR, StoreError
 
+if TYPE_CHECKING:
+    from pipeline.store.reader import Store
+
 
 class _WholeStore(LocalStore):
     """A local store in which every chunk exists and is whole: Zarr would read a missing one as zeros."""
 
-    entries: Mapping[str, tuple[int, str]]
-    samples_in: Callable[[str], Sequence[str]]
+    store: Store
 
     def of(self, key: str) -> str:
         """Name the samples in a chunk."""
-        samples = self.samples_in(key)
+        samples = self.store.samples_in(key)
         return f" (of {', '.join(samples[:5])})" if samples else ""
 
     async def get(
@@ -31,8 +32,10 @@ class _WholeStore(LocalStore):
         byte_range: ByteRequest | None = None,
     ) -> Buffer | None:
         """Read a file as Zarr asks for it; StoreError where the manifest knows it and it is not whole."""
+        entry = self.store.manifest.files.get(key)
+        if entry is not None:
+            self.store.file(key)
         value = await super().get(key, prototype, byte_range)
-        entry = self.entries.get(key)
         if entry is None:
             return value
         if value is None:
@@ -42,13 +45,8 @@ class _WholeStore(LocalStore):
         return value
 
 
-def whole_store(
-    generation: Path, entries: Mapping[str, tuple[int, str]], samples_in: Callable[[str], Sequence[str]]
-) -> LocalStore:
-    """Give a generation as a store of Zarr's, read-only; `samples_in` tells whose samples a file holds.
-
-    Reading a chunk that is missing or damaged raises StoreError.
-    """
-    whole = _WholeStore(generation, read_only=True)
-    whole.entries, whole.samples_in = entries, samples_in
+def whole_store(store: Store) -> LocalStore:
+    """Give a store as Zarr's own code takes one, read-only; a chunk missing or damaged raises StoreError."""
+    whole = _WholeStore(store.path, read_only=True)
+    whole.store = store
     return whole

@@ -32,6 +32,10 @@ PURPOSES = {
         "repair": ("maintain", "Build what is damaged or missing anew."),
         "gc": ("maintain", "Remove old generations and runs that nobody reads."),
     },
+    "Bring stores elsewhere": {
+        "push": ("buckets", "Bring stores into a bucket or a shared folder."),
+        "pull": ("buckets", "Bring stores from there into the work folder."),
+    },
     "Train and use a detector": {
         "train": ("train", "Train a detector and validate its best checkpoint."),
         "validate": ("train", "Compute the metric of a checkpoint."),

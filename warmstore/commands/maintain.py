@@ -15,6 +15,7 @@ from pipeline.store import open_store
 from pipeline.workspace import Collected, exclusive
 from stages import STAGES
 from warmstore import show
+from warmstore.commands.buckets import stores_in
 from warmstore.options import Invocation, run_options, typed_store
 from warmstore.workflows import collect_runs
 
@@ -91,7 +92,7 @@ def diff(a: Path, b: Path, as_json: bool, debug: bool) -> int:
 
 
 @click.command()
-@run_options(looks=True)
+@run_options(words="URL", looks=True)
 @click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
 @click.option(
     "--keep",
@@ -109,13 +110,17 @@ def diff(a: Path, b: Path, as_json: bool, debug: bool) -> int:
 def gc(asked: Invocation, dry_run: bool, keep: int, runs: int | None) -> int:
     """Remove old generations that nobody reads, never the current one, and say how many bytes that frees.
 
-    Files that another generation or the data set shares are not counted: they stay.
+    Files that another generation or the data set shares are not counted: they stay. With a URL, the
+    generations in that bucket are removed, and nothing here.
 
     \b
     Example:
       warmstore gc --dry-run
+      warmstore gc s3://receipts/v3 --keep 2
       warmstore gc --keep 1 --runs 5
     """
+    if asked.words:
+        return _gc_in_buckets(asked, dry_run, keep)
     rows: list[dict[str, Any]] = []
     old_runs = Collected([], [], 0)
     with exclusive(asked.config.work_dir, "warmstore gc"):
@@ -154,4 +159,22 @@ def gc(asked: Invocation, dry_run: bool, keep: int, runs: int | None) -> int:
             click.echo(f"runs/{name}: {what.replace('_', ' ')}")
     total = show.size(sum(r["freed"] for r in rows) + old_runs.freed)
     click.echo(f"{total} would be freed" if dry_run else f"{total} freed")
+    return 0
+
+
+def _gc_in_buckets(asked: Invocation, dry_run: bool, keep: int) -> int:
+    """Remove old generations in the buckets that were typed."""
+    from pipeline.remote import collect_in_bucket
+
+    rows: list[dict[str, Any]] = []
+    for url in asked.words:
+        for source in stores_in(asked, url):
+            removed, freed = collect_in_bucket(source, keep, dry_run)
+            rows.append({"store": str(source), "removed": removed, "freed": freed})
+    if asked.json:
+        show.as_json({"dry_run": dry_run, "stores": rows})
+        return 0
+    title = "gc (dry run: nothing is removed)" if dry_run else "gc"
+    lines = [(row["store"], len(row["removed"]), show.size(row["freed"])) for row in rows]
+    show.table(title, ("store", "removed", "would free" if dry_run else "freed"), lines)
     return 0

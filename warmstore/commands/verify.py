@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import click
 
 from pipeline.errors import ConfigError, Remedy, StoreError, UnknownSampleError
 from pipeline.maintenance import RETRY, DamagedFile, Verification, compare_with_source, names_in, verify_store
-from pipeline.store import open_store
+from pipeline.remote import origin
+from pipeline.store import is_url, open_store
 from warmstore import show
+from warmstore.commands.buckets import stores_in
 from warmstore.options import Invocation, run_options, typed_store
 
 _ELSEWHERE = "mend it with the run that makes it, or copy it again"
 
 
 @click.command()
-@run_options(words="STORE", looks=True)
+@run_options(words="STORE or URL", looks=True)
 @click.option("--against-source", is_flag=True, help="Also recompute samples and compare bit for bit.")
 @click.option(
     "--sample",
@@ -28,12 +31,13 @@ _ELSEWHERE = "mend it with the run that makes it, or copy it again"
     help="Check this sample only, in every split that has it (repeatable).",
 )
 def verify(asked: Invocation, against_source: bool, samples: tuple[str, ...]) -> int:
-    """Check every file of every store against its checksum; or of the stores whose paths are given.
+    """Check every file of every store against its checksum; or of the stores whose paths or URL are given.
 
     \b
     Example:
       warmstore verify --split val
       warmstore verify /mnt/copy/tensors.zarr
+      warmstore verify s3://receipts/v3
       warmstore verify --sample receipt-00003.jpg
       warmstore verify --against-source --sample receipt-00003.jpg --split val
     """
@@ -42,7 +46,11 @@ def verify(asked: Invocation, against_source: bool, samples: tuple[str, ...]) ->
     if asked.words:
         if against_source:
             raise ConfigError("--against-source goes with splits: a path does not tell its source")
-        stores = {word: [typed_store(Path(word))] for word in asked.words}
+        urls = [word for word in asked.words if is_url(word)]
+        if urls and chosen:
+            raise ConfigError("--sample goes with splits and paths; of a bucket everything is read")
+        results |= {url: _verify_bucket(asked, url) for url in urls}
+        stores = {word: [typed_store(Path(word))] for word in asked.words if word not in urls}
         for word, only in _holders("these stores", stores, chosen).items():
             results[word] = {"store": _verify_path(asked, Path(word), only)}
     else:
@@ -122,6 +130,18 @@ def _verify_path(asked: Invocation, path: Path, only: frozenset[str]) -> Verific
     return found
 
 
+def _verify_bucket(asked: Invocation, url: str) -> dict[str, Verification | None]:
+    """Read every object of the stores in a bucket."""
+    from pipeline.remote import verify_in_bucket
+
+    results: dict[str, Verification | None] = {}
+    with show.progress() as progress:
+        for source in stores_in(asked, url):
+            split, _, name = source.name.partition("/")
+            results[source.name] = verify_in_bucket(source, partial(progress.begin, split, name))
+    return results
+
+
 def _verify_split(asked: Invocation, split: str, only: frozenset[str]) -> dict[str, Verification | None]:
     """Check the stores of a split; None for one that was never built."""
     workspace = asked.config.workspace(split)
@@ -129,7 +149,10 @@ def _verify_split(asked: Invocation, split: str, only: frozenset[str]) -> dict[s
     for stage in asked.config.stages.in_order():
         path = workspace.generations(stage).path
         if path.exists():
-            results[stage.name] = verify_store(path, only=only)
+            results[stage.name] = found = verify_store(path, only=only)
+            if url := origin(workspace.generations(stage)):
+                remedy = Remedy("pull", (url, stage.name))
+                found.damaged = [replace(damage, remedy=remedy) for damage in found.damaged]
         elif path.is_symlink():
             lost = DamagedFile(stage.store, "is lost", remedy=Remedy("run", (stage.name,)))
             results[stage.name] = Verification(damaged=[lost])

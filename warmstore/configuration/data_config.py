@@ -4,11 +4,25 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator
 
 from pipeline.stage import Parameters
+from pipeline.store import is_url
+
+
+def _local(folder: Any) -> Any:
+    if isinstance(folder, str) and is_url(folder):
+        raise ValueError(
+            "it is a folder of this machine; mount or copy a bucket with images, and bring finished stores "
+            "into one by `warmstore push URL`"
+        )
+    return folder
+
+
+Folder = Annotated[Path, BeforeValidator(_local)]
+"""A folder of this machine."""
 
 
 class SplitConfig(Parameters):
@@ -74,7 +88,7 @@ class GenerateConfig(Parameters):
 class DataConfig(Parameters):
     """A data set."""
 
-    root: Path
+    root: Folder
     """The folder of the data set; a relative path starts where the command is run."""
     splits: dict[str, SplitConfig] = Field(min_length=1)
     """The splits by name; training reads `train` and `val`."""

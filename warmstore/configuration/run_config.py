@@ -15,9 +15,10 @@ from pipeline.errors import ConfigError
 from pipeline.execution import ExecutorConfig
 from pipeline.planning import FileHashes, Pipeline
 from pipeline.stage import Parameters, Stage
+from pipeline.store import is_url
 from pipeline.workspace import Workspace
 from stages import Canonicalize, Decode, Maps, Tensors
-from warmstore.configuration.data_config import DataConfig
+from warmstore.configuration.data_config import DataConfig, Folder
 from warmstore.configuration.training_config import ModelConfig, TrainerConfig, TrainingConfig
 
 
@@ -41,10 +42,14 @@ class StagesConfig(OnlineParams):
 class RunConfig(Parameters):
     """Everything that a run is made of."""
 
-    work_dir: Path = Path("work")
+    work_dir: Folder = Path("work")
     """Where stores and runs are written."""
-    runs_dir: Path | None = None
+    runs_dir: Folder | None = None
     """Where new runs are written instead, for a work folder that is read-only."""
+    stores: str | None = None
+    """The URL that training and validation pull their stores from, instead of the work folder."""
+    cache_dir: Folder = Path("~/.cache/warmstore")
+    """Where stores that were pulled for training are kept."""
     seed: int = Field(default=0, ge=0)
     """Decides weights, the order of training and its augmentation."""
     canvas: tuple[int, int] = (640, 640)
@@ -61,6 +66,15 @@ class RunConfig(Parameters):
     """Arguments of Lightning's Trainer."""
     model: ModelConfig = ModelConfig()
     """The detector, its training and its boxes."""
+
+    @field_validator("stores")
+    @classmethod
+    def _in_a_bucket(cls, stores: str | None) -> str | None:
+        if stores is not None and not is_url(stores):
+            raise ValueError(
+                "it is the URL of a bucket, such as s3://receipts/v3; set work_dir=… for a folder"
+            )
+        return stores
 
     @field_validator("canvas", mode="before")
     @classmethod

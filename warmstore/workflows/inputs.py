@@ -9,10 +9,12 @@ from pathlib import Path
 from ocr.datasets.stored import check_expected
 from ocr.detectors import find_detector
 from ocr.training import existing_checkpoint
+from pipeline.digest import digest
 from pipeline.errors import REPAIR, RUN, PipelineError
 from pipeline.maintenance import preview
 from pipeline.planning import full_recipe
-from pipeline.store import Store, open_store
+from pipeline.store import Bucket, BucketStore, Store, open_store
+from pipeline.workspace import Generations, Workspace, exclusive
 from warmstore.configuration import RunConfig, TrainingConfig
 from warmstore.workflows.runs import newest_checkpoint
 
@@ -50,11 +52,17 @@ def validation_inputs(config: RunConfig, split: str, checkpoint: Path | None) ->
 def checked_store(config: RunConfig, split: str) -> Store:
     """Open a split's tensors, held against the configuration and, where it is there, the data set.
 
-    Raises PipelineError that says why where the store is missing, of another recipe, stale or damaged.
+    Where `stores` names a bucket, they are pulled from there once, and no data set is looked at. Raises
+    PipelineError that says why where the store is missing, of another recipe, stale or damaged.
     """
     stage = config.stages.tensors
-    store = open_store(config.workspace(split).generations(stage).path)
+    generations = config.workspace(split).generations(stage)
+    if config.stores is not None:
+        generations = cached_copy(config, config.stores, split)
+    store = open_store(generations.path)
     check_expected(store, {"recipe": full_recipe(stage, config.stages.in_order())})
+    if config.stores is not None:
+        return store
     if not config.data.root.is_dir():
         log.warning(
             "the data set is not at %s: whether %s is fresh cannot be told", config.data.root, store.name
@@ -67,3 +75,15 @@ def checked_store(config: RunConfig, split: str) -> Store:
                 raise PipelineError(f"{name} of split {split} is damaged: {why}", REPAIR)
             raise PipelineError(f"{name} of split {split} is {found.state} ({why})", RUN)
     return store
+
+
+def cached_copy(config: RunConfig, url: str, split: str) -> Generations:
+    """Bring a split's tensors from a bucket into the cache folder, unless they are there."""
+    from pipeline.remote import pull
+
+    stage, folder = config.stages.tensors, config.cache_dir.expanduser() / digest(url.encode()).hex()[:16]
+    generations = Workspace(folder, split).generations(stage)
+    log.info("stores of split %s: %s, kept in %s", split, url, folder)
+    with exclusive(folder, "a pull"):
+        pull(BucketStore(Bucket(url), f"{split}/{stage.store}"), generations, lambda files: lambda done: None)
+    return generations

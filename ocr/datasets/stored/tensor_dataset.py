@@ -24,9 +24,9 @@ from ocr.datasets.stored.cuda_pinning import register_with_cuda
 from ocr.datasets.stored.ram_cache import CacheParams, Mode, RamCache, Warmth
 from ocr.datasets.stored.store_check import check_expected
 from ocr.datasets.stored.store_reader import Rows, StoreReader
-from pipeline.errors import ConfigError, StoreError, UnknownSampleError
+from pipeline.errors import ConfigError, Remedy, StoreError, UnknownSampleError
 from pipeline.memory import residency_is_told
-from pipeline.store import open_store, thumbnails
+from pipeline.store import is_url, open_store, thumbnails
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -69,6 +69,10 @@ class TensorDataset(Dataset[Sample]):
         cache: CacheParams | Mode | None = None,
         pin: bool = True,
     ) -> None:
+        if is_url(path):
+            raise StoreError(
+                f"{path} is not mapped from a bucket", Remedy("pull", (os.fspath(path).rsplit("/", 2)[0],))
+            )
         self._open(Path(path), tuple(fields), pin)
         check_expected(self.store, expect or {})
         self._rows: Rows = choose(self.store, limit, samples, where)

@@ -1,0 +1,145 @@
+"""Objects in a bucket (S3, Google Cloud, Azure) or a shared folder, by URL."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cached_property
+from typing import Any
+
+from pipeline.errors import ConfigError, StoreError
+
+SCHEMES = ("s3", "gs", "az", "abfs", "file")
+INSTALL = "pip install 'warmstore[cloud]'"
+_ATTEMPTS, _PATIENCE_S = 5, 30
+_CREDENTIALS = {
+    "s3": "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY (and AWS_ENDPOINT_URL for a server of your own)",
+    "gs": "GOOGLE_APPLICATION_CREDENTIALS",
+    "az": "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
+}
+
+
+def is_url(place: str | os.PathLike[str]) -> bool:
+    """Tell a URL from the path of a folder."""
+    return "://" in os.fspath(place)
+
+
+class ObjectMissing(StoreError):  # noqa: N818 - what was found, not a failure
+    """There is no such object."""
+
+
+class Bucket:
+    """The objects below a URL, `s3://bucket/prefix`; paths are relative to it.
+
+    Each object is written whole or not at all. Methods raise StoreError, which says what was refused, by
+    whom, and what to look at; ObjectMissing where there is no such object. Safe to use from threads.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url.rstrip("/")
+        scheme = url.partition("://")[0]
+        if scheme not in SCHEMES:
+            raise ConfigError(f"{url} is not of a kind that can be read; give {'://…, '.join(SCHEMES)}://…")
+
+    def read(self, path: str) -> bytes:
+        """Give the bytes of an object."""
+        with self._told(path):
+            return bytes(self._obstore.get(self.objects, path).bytes())
+
+    def stream(self, path: str) -> Iterator[memoryview]:
+        """Give the bytes of an object piece by piece."""
+        with self._told(path):
+            for piece in self._obstore.get(self.objects, path).stream():
+                yield memoryview(piece)
+
+    def write(self, path: str, data: bytes) -> None:
+        """Write an object; the server holds what arrives against its checksum."""
+        with self._told(path):
+            self._obstore.put(self.objects, path, data)
+
+    def copy(self, source: str, target: str) -> None:
+        """Copy an object on the server."""
+        with self._told(source):
+            self._obstore.copy(self.objects, source, target)
+
+    def sizes(self, folder: str) -> dict[str, int]:
+        """Give the size of each object below a folder, by its path below it."""
+        with self._told(folder):
+            found = (item for page in self._obstore.list(self.objects, folder) for item in page)
+            return {item["path"].removeprefix(f"{folder}/"): item["size"] for item in found}
+
+    def modified(self, path: str) -> float:
+        """Give when an object was written, in seconds since 1970."""
+        with self._told(path):
+            return float(self._obstore.head(self.objects, path)["last_modified"].timestamp())
+
+    def folders(self, folder: str = "") -> list[str]:
+        """Give the names of the folders in a folder."""
+        with self._told(folder):
+            found = self._obstore.list_with_delimiter(self.objects, folder or None)
+            return sorted(path.rpartition("/")[2] for path in found["common_prefixes"])
+
+    def delete(self, paths: Iterable[str]) -> None:
+        """Delete objects; one that is not there is no error."""
+        with self._told(""):
+            self._obstore.delete(self.objects, list(paths))
+
+    @cached_property
+    def objects(self) -> Any:
+        """What obstore, and Zarr's ObjectStore, take for this place."""
+        settings: dict[str, Any] = {"retry_config": {"max_retries": _ATTEMPTS}}
+        settings["client_options"] = {"allow_http": True, "connect_timeout": f"{_PATIENCE_S}s"}
+        scheme = self.url.partition("://")[0]
+        if scheme == "s3":
+            settings["config"] = {"checksum_algorithm": "SHA256"}
+            settings |= _boto3_credentials()
+        if scheme == "file":
+            settings = {}
+        with self._told(""):
+            return self._obstore.store.from_url(self.url, **settings)
+
+    @cached_property
+    def _obstore(self) -> Any:
+        try:
+            import obstore
+        except ImportError:
+            raise ConfigError(f"{self.url} is read and written through obstore; run `{INSTALL}`") from None
+        return obstore
+
+    @contextmanager
+    def _told(self, path: str) -> Iterator[None]:
+        """Say in a sentence what obstore says in a page."""
+        from obstore.exceptions import BaseError
+
+        try:
+            yield
+        except (BaseError, OSError) as error:
+            where = f"{self.url}/{path}".rstrip("/")
+            first = str(error).partition("\n")[0].strip()
+            if "NoSuchBucket" in str(error):
+                raise StoreError(f"there is no bucket for {where}; make it, or mend the URL") from None
+            if isinstance(error, FileNotFoundError):
+                raise ObjectMissing(f"there is no {where}") from None
+            if type(error).__name__ in ("PermissionDeniedError", "PermissionError", "UnauthenticatedError"):
+                variables = _CREDENTIALS.get(self.url.partition("://")[0], "the folder's rights")
+                raise StoreError(f"{where} refuses access ({_status(first)}); check {variables}") from None
+            raise StoreError(f"{where} cannot be reached ({first}); run the command again to go on") from None
+
+
+def _status(text: str) -> str:
+    """Keep of an answer what the server says."""
+    return text.rpartition(": ")[2][:200]
+
+
+def _boto3_credentials() -> Mapping[str, Any]:
+    """Where boto3 is installed, find credentials as it does (profiles, single sign-on)."""
+    if os.environ.get("AWS_ACCESS_KEY_ID"):
+        return {}
+    try:
+        from boto3 import Session
+        from obstore.auth.boto3 import Boto3CredentialProvider
+    except ImportError:
+        return {}
+    session = Session()
+    return {"credential_provider": Boto3CredentialProvider(session)} if session.get_credentials() else {}
