@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,7 +15,17 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from ocr.datasets import OcrDataModule, TensorDataset
 from ocr.datasets.batches import DEFAULT_FIELDS
 from ocr.detection import Detections
-from ocr.evaluation import FALSE, FOUND, IGNORED, MISSED, RIGHT, WorstImages, draw_overlay, draw_worst
+from ocr.evaluation import (
+    FALSE,
+    FOUND,
+    IGNORED,
+    MISSED,
+    RIGHT,
+    WorstImages,
+    describe_worst,
+    draw_overlay,
+    draw_worst,
+)
 from ocr.training import ScoredSample
 from tests.support.pages import identity, module, trainer
 from tests.support.stores import tensors_store
@@ -70,6 +81,24 @@ def test_a_sheet_has_a_panel_for_each_sample(tmp_path: Path) -> None:
     assert draw_worst([], dataset).size[0] > 0
 
 
+def test_the_worst_are_described_as_the_metric_counts_them() -> None:
+    found, missed, ignored, false = (box(20, y * 2, 60, 24) for y in (10, 30, 50, 70))
+    predictions = [false, found + 0.26, ignored]
+
+    class Dataset:
+        sample_ids = ("b.jpg", "a.jpg")
+
+        def __getitem__(self, index: int) -> dict[str, object]:
+            assert index == 1
+            return {"polygons": [found, missed, ignored], "ignore": [0, 0, 1]}
+
+    sample = ScoredSample(0.5, "a.jpg", Detections(predictions, np.ones(3, np.float32)))
+    (described,) = json.loads(json.dumps(describe_worst([sample], Dataset())))
+    assert (described["sample_id"], described["hmean"]) == ("a.jpg", 0.5)
+    assert described["right"] == [False, True, False] and described["found"] == [True, False, False]
+    assert described["predictions"][1][0] == [20.3, 20.3]
+
+
 def test_images_stored_normalised_are_brought_back() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (3, 32, 32), np.uint8)
     mean, std = (0.5, 0.4, 0.3), (0.2, 0.3, 0.4)
@@ -107,6 +136,9 @@ def test_the_worst_images_of_an_epoch_are_drawn_and_sent_to_tensorboard(
     detector = module(belongs_to=identity(64, mean=(0.5, 0.25, 0.125), std=(0.5, 0.25, 0.2)))
     run = trainer(tmp_path, callbacks=[WorstImages(tmp_path, most=3)], logger=logger)
     run.validate(detector, datamodule=data, verbose=False)
+    assert [one["hmean"] for one in json.loads((tmp_path / "worst.json").read_text())] == [
+        sample.hmean for sample in detector.worst[:3]
+    ]
     with Image.open(tmp_path / "worst.png") as sheet:
         assert sheet.format == "PNG" and sheet.width == 10 + 3 * 490
         assert sent == [("val/worst", (sheet.height, sheet.width, 3))]

@@ -53,7 +53,7 @@ def test_what_labels_hold_that_is_not_read_is_told_by_every_command(shell: Shell
     told = "val: val.json holds annotations[].'rec', a key that is not read (3 times)"
     assert told in done(shell, "run").stderr
     assert told in done(shell, "status").stdout
-    assert f"- {told}" in done(shell, "report").stdout
+    assert f"- {told}" in done(shell, "report", "--format", "md").stdout
     assert told.removeprefix("val: ") in json.loads(done(shell, "report", "--json").stdout)["remarks"]["val"]
 
 

@@ -14,6 +14,7 @@ from .overlays import IGNORED as IGNORED
 from .overlays import MISSED as MISSED
 from .overlays import RIGHT as RIGHT
 from .overlays import WorstImages as WorstImages
+from .overlays import describe_worst as describe_worst
 from .overlays import draw_overlay as draw_overlay
 from .overlays import draw_worst as draw_worst
 from .precision import Measured as Measured

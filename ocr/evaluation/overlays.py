@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -78,11 +79,36 @@ def draw_worst(worst: Sequence[ScoredSample], dataset: Any, columns: int = 4, si
     return drawn
 
 
+def describe_worst(worst: Sequence[ScoredSample], dataset: Any) -> list[dict[str, Any]]:
+    """Give samples as JSON values, in the order given; `dataset` as in `draw_worst`.
+
+    Each has `sample_id`, `hmean`, `predictions` (polygons in the upright frame, to a tenth of a pixel), and
+    what matches, as the metric decides it: `right` for each prediction, `found` for each polygon of the
+    ground truth.
+    """
+    rows = {sample_id: row for row, sample_id in enumerate(dataset.sample_ids)}
+    described = []
+    for sample in worst:
+        stored, predictions = dataset[rows[sample.sample_id]], sample.detections.polygons
+        pairs = IouHmean().match(predictions, stored["polygons"], stored["ignore"]).pairs
+        found, right = {target for target, _ in pairs}, {prediction for _, prediction in pairs}
+        described.append(
+            {
+                "sample_id": sample.sample_id,
+                "hmean": sample.hmean,
+                "predictions": [np.round(np.asarray(p, np.float64), 1).tolist() for p in predictions],
+                "right": [index in right for index in range(len(predictions))],
+                "found": [index in found for index in range(len(stored["polygons"]))],
+            }
+        )
+    return described
+
+
 class WorstImages(pl.Callback):  # type: ignore[misc]  # Lightning is untyped here
     """Draws the worst images of each validation epoch into `folder`/worst.png, and to TensorBoard.
 
-    Its samples are read again from the `OcrDataModule`; without one nothing is drawn. With several
-    ranks it is the first one's share.
+    `worst.json` beside it says the same in figures, see `describe_worst`. The samples are read again from
+    the `OcrDataModule`; without one nothing is drawn. With several ranks it is the first one's share.
     """
 
     def __init__(self, folder: Path, most: int = 16) -> None:
@@ -96,6 +122,7 @@ class WorstImages(pl.Callback):  # type: ignore[misc]  # Lightning is untyped he
             return
         drawn = draw_worst(worst, dataset)
         drawn.save(self.folder / "worst.png")
+        (self.folder / "worst.json").write_text(json.dumps(describe_worst(worst, dataset)))
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
                 logger.experiment.add_image(

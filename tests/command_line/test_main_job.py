@@ -184,4 +184,4 @@ def test_quarantined_image_is_told_and_the_run_goes_on(built: Shell, tmp_path: P
     ]
     assert sum(line.startswith("val: quarantined receipt-0000") for line in listed) == 2
     assert set(shell.json("inspect", "--samples")) == {"val"}
-    assert "receipt-00003.jpg by canonicalize" in shell("report").stdout
+    assert "receipt-00003.jpg by canonicalize" in shell("report", "--format", "md").stdout

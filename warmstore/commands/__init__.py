@@ -24,7 +24,7 @@ PURPOSES = {
     },
     "Look at stores": {
         "inspect": ("inspect", "Show what a split's stores, labels and frames hold."),
-        "report": ("status", "Report on a work folder: stores, refused images, the last metric."),
+        "report": ("report", "Report on images, labels, stores and metrics in one HTML page."),
         "diff": ("maintain", "Say what differs between two stores."),
     },
     "Keep stores sound": {

@@ -177,25 +177,11 @@ def doctor(as_json: bool, debug: bool) -> int:
     return 0
 
 
-@click.command()
-@run_options(looks=True)
-def report(asked: Invocation) -> int:
-    """Report on a work folder in Markdown: stores, quarantined samples, the last metric.
-
-    \b
-    Example:
-      warmstore report > report.md
-    """
-    from warmstore.reporting import gather, markdown
-
+def looked_at(asked: Invocation) -> tuple[dict[str, dict[str, Preview]], dict[str, list[str]]]:
+    """Look at all splits for the report: previews by split and stage, and remarks by split."""
     pipelines = _pipelines(asked, rehash=False)
     told = {split: remarks(asked.config, split, pipeline.source) for split, pipeline in pipelines.items()}
-    found = gather(asked, _previews(asked, pipelines), told)
-    if asked.json:
-        show.as_json(found)
-    else:
-        click.echo(markdown(asked.composed.name, found))
-    return 0
+    return _previews(asked, pipelines), told
 
 
 def _pipelines(asked: Invocation, rehash: bool) -> dict[str, Pipeline]:

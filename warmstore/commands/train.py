@@ -11,7 +11,6 @@ from pipeline.errors import Remedy
 from warmstore import show
 from warmstore.log_lines import show_everything
 from warmstore.options import Invocation, run_options
-from warmstore.reporting import metric_lines
 
 _FIRST, _LAST = 2, 8
 """Validation epochs that the table has, however many there were."""
@@ -86,6 +85,7 @@ def validate(asked: Invocation, checkpoint: Path | None) -> int:
 
 
 def _print(asked: Invocation, summary: dict[str, Any], done: str) -> None:
+    from warmstore.report import metric_lines
     from warmstore.workflows import first_rank
 
     if not first_rank():

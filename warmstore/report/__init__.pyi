@@ -1,0 +1,17 @@
+from .collect import collect as collect
+from .duplicates import BITS as BITS
+from .duplicates import NEAR as NEAR
+from .duplicates import near_pairs as near_pairs
+from .duplicates import perceptual_hash as perceptual_hash
+from .facts import NearPair as NearPair
+from .facts import Report as Report
+from .facts import Twins as Twins
+from .gallery import draw as draw
+from .markdown import metric_lines as metric_lines
+from .markdown import render_markdown as render_markdown
+from .page import render_page as render_page
+from .pictures import Content as Content
+from .pictures import map_pictures as map_pictures
+from .pictures import picture as picture
+from .pictures import stored_image as stored_image
+from .plain import as_json as as_json
