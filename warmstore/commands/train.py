@@ -85,7 +85,6 @@ def validate(asked: Invocation, checkpoint: Path | None) -> int:
 
 
 def _print(asked: Invocation, summary: dict[str, Any], done: str) -> None:
-    from warmstore.report import metric_lines
     from warmstore.workflows import first_rank
 
     if not first_rank():
@@ -98,6 +97,8 @@ def _print(asked: Invocation, summary: dict[str, Any], done: str) -> None:
 
 def show_summary(summary: dict[str, Any], done: str) -> None:
     """Print a run's validation epochs, the first and the last of many, and below them its metric."""
+    from warmstore.report import metric_lines
+
     epochs = summary["epochs"]
     columns = ("epoch", "samples", "wall", "waiting for data", "forward", "hits", "misses")
     rows: list[tuple[Any, ...]] = [
