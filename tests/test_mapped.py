@@ -29,32 +29,33 @@ from pipeline.store import encode, open_store
 from tests.support.stores import fields, sample, tensors_store, write_store
 
 ALIGNED, UNALIGNED = (64, 64), (10, 11)
+LARGE = (96, 160)
+"""A sample of it is more than a page, and no whole number of them, as one of 1600 × 736 is."""
 
 
 def expected(count: int, canvas: tuple[int, int], name: str = "image") -> np.ndarray:
     return np.stack([sample(index, *canvas)[name] for index in range(count)])
 
 
-@pytest.mark.parametrize("per_chunk", [1, 4])
+@pytest.mark.parametrize(("canvas", "per_chunk"), [(ALIGNED, 1), (ALIGNED, 4), (UNALIGNED, 1), (LARGE, 1)])
 @pytest.mark.parametrize("name", ["image", "thresh_map"])
 def test_views_of_any_run_are_the_store_and_share_its_pages(
-    tmp_path: Path, per_chunk: int, name: str
+    tmp_path: Path, canvas: tuple[int, int], per_chunk: int, name: str
 ) -> None:
-    array = MappedArray(open_store(tensors_store(tmp_path, 10, ALIGNED, per_chunk)), name)
+    array = MappedArray(open_store(tensors_store(tmp_path, 10, canvas, per_chunk)), name)
     assert array.why_copied is None
     whole = array.view(0, 10)
     assert whole is not None
     for start, stop in [(0, 10), (3, 9), (9, 10), (4, 4)]:
         view = array.view(start, stop)
         assert view is not None
-        np.testing.assert_array_equal(view, expected(10, ALIGNED, name)[start:stop])
+        np.testing.assert_array_equal(view, expected(10, canvas, name)[start:stop])
         assert stop == start or np.shares_memory(view, whole)
 
 
 @pytest.mark.parametrize(
     ("canvas", "per_chunk", "codec", "why"),
     [
-        (UNALIGNED, 1, "none", "no whole number"),
         (UNALIGNED, 4, "none", "no whole number"),
         (ALIGNED, 1, "zstd", "compressed"),
         (ALIGNED, 4, "lz4", "compressed"),
@@ -71,17 +72,23 @@ def test_what_cannot_be_a_view_is_the_same_by_a_copy(
     np.testing.assert_array_equal(array.gather(rows, out), expected(10, canvas)[rows])
 
 
-@given(rows=st.lists(st.integers(0, 6), max_size=8), start=st.integers(0, 6), length=st.integers(0, 7))
-@settings(max_examples=30, deadline=None)
+@given(
+    rows=st.lists(st.integers(0, 6), max_size=8),
+    start=st.integers(0, 6),
+    length=st.integers(0, 7),
+    layout=st.sampled_from([((32, 32), 2), (UNALIGNED, 1), (UNALIGNED, 2), (LARGE, 1)]),
+)
+@settings(max_examples=60, deadline=None)
 def test_gathers_and_views_agree_with_numpy(
-    rows: list[int], start: int, length: int, tmp_path_factory: pytest.TempPathFactory
+    rows: list[int], start: int, length: int, layout: Any, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    folder = tmp_path_factory.getbasetemp() / "agree"
+    canvas, per_chunk = layout
+    folder = tmp_path_factory.getbasetemp() / f"agree-{canvas[0]}-{per_chunk}"
     if not folder.exists():
         folder.mkdir()
-        tensors_store(folder, 7, (32, 32), 2)
+        tensors_store(folder, 7, canvas, per_chunk)
     array = MappedArray(open_store(folder / "tensors.zarr"), "image")
-    truth, stop = expected(7, (32, 32)), min(7, start + length)
+    truth, stop = expected(7, canvas), min(7, start + length)
     out = np.empty((len(rows), *array.shape[1:]), array.dtype)
     np.testing.assert_array_equal(array.gather(rows, out), truth[rows])
     view = array.view(start, stop)

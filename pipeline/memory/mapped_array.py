@@ -1,8 +1,9 @@
 """One array over many chunk files, without reading them.
 
 Each chunk file of raw samples is mapped at its place in one range of addresses, so consecutive
-samples adjoin although every file can be replaced alone. Where that is impossible (compressed chunks,
-chunks of no whole number of pages, a file system without `mmap`) the same samples come by a copy.
+samples adjoin although every file can be replaced alone. A file that ends within a page leaves a gap behind
+it: views of one sample a file step over it, by their stride. Where that is impossible (compressed chunks,
+several samples in a file with a gap, a file system without `mmap`) the same samples come by a copy.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ _MAX_MAPS = 6144
 
 
 class MappedArray:
-    """The samples of a Chunked field, (N, *shape), as views where they adjoin in memory.
+    """The samples of a Chunked field, (N, *shape), as views where they lie at even distances in memory.
+
+    Each sample of a view is C-contiguous; the view itself is not where a gap is left behind each file.
 
     The maps are private: writing into a view changes this process's copy of a page, never the store.
     No descriptor stays open, and no more than a tenth of the maps that the kernel allows are made.
@@ -54,6 +57,9 @@ class MappedArray:
         self.region = AddressRange(self.chunks * self.slot_bytes)
         self.placed = np.zeros(self.chunks, bool)
         self._adjoin = self.slot_bytes == self.chunk_bytes or self.chunks <= 1
+        self._even = self._adjoin or self.samples_per_chunk == 1
+        step = self.slot_bytes if self.samples_per_chunk == 1 else self.sample_bytes
+        self._strides = (step, *np.empty(field.shape, self.dtype).strides)  # of C-contiguous samples
         self._whole: Samples | None = None
         self._last: tuple[int, Samples] | None = None
         self._why_unmapped = f"compressed ({self.codec})" if self.codec != "none" else self._map_files()
@@ -71,22 +77,23 @@ class MappedArray:
         """Why samples come by a copy; None where any run of them is a view."""
         if not self.placed.all():
             return self._why_unmapped
-        if not self._adjoin:
-            return f"in chunks of {self.chunk_bytes} bytes, no whole number of {PAGE}-byte pages"
+        if not self._even:
+            size = f"{self.samples_per_chunk} samples and {self.chunk_bytes} bytes"
+            return f"in chunks of {size}, no whole number of {PAGE}-byte pages"
         return None
 
     def view(self, start: int, stop: int) -> Samples | None:
-        """Samples start … stop - 1 as a view, or None where they do not adjoin in memory."""
+        """Samples start … stop - 1 as a view, or None where they lie at uneven distances in memory."""
         if self._whole is not None:
             return self._whole[start:stop]
         first, last = start // self.samples_per_chunk, max(start, stop - 1) // self.samples_per_chunk
-        if not self.placed[first : last + 1].all() or not (self._adjoin or first == last):
+        if not self.placed[first : last + 1].all() or not (self._even or first == last):
             return None
         return self._array(self._offset(start), (stop - start, *self.shape[1:]))
 
     def gather(self, rows: NDArray[np.int64], out: Samples) -> Samples:
         """Copy samples, in the order of `rows`, into `out` (B, *shape)."""
-        if self._whole is not None:
+        if self._whole is not None and self._adjoin:  # NumPy would copy all of an array with gaps first
             # Clipping makes NumPy copy straight to `out`; torch's threads would spin on a busy machine.
             return np.take(self._whole, rows, axis=0, out=out, mode="clip")
         for target, row in zip(out, rows, strict=True):
@@ -172,8 +179,8 @@ class MappedArray:
         return chunk * self.slot_bytes + within * self.sample_bytes
 
     def _array(self, at: int, shape: tuple[int, ...]) -> Samples:
-        size = self.sample_bytes * shape[0]
-        return self.region.bytes()[at : at + size].view(self.dtype).reshape(shape)
+        """Samples, (B, *shape), from an offset in the region on."""
+        return np.ndarray(shape, self.dtype, self.region.bytes(), at, self._strides)
 
     def _slot(self, chunk: int) -> Samples:
         return self._array(chunk * self.slot_bytes, self.chunk_shape)

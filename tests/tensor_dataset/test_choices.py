@@ -9,8 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from torch.utils.data import DataLoader
 
-from ocr.datasets import TensorDataset
+from ocr.datasets import TensorDataset, collate
+from ocr.datasets.batches import Normaliser
 from pipeline.errors import ConfigError, StoreError
 from tests.support.stores import fields, sample, tensors_store, write_store
 from tests.support.tensor_batches import CANVAS, assert_batch
@@ -105,13 +108,34 @@ def test_an_unknown_order_is_refused(path: Path) -> None:
 
 
 def test_copies_are_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    dataset = TensorDataset(tensors_store(tmp_path, 5, (10, 11)))
+    dataset = TensorDataset(tensors_store(tmp_path, 5, (100, 36), samples_per_chunk=2))
     for _ in range(2):
         for batch in dataset.batches(2):
-            assert_batch(batch, [int(name[7:12]) for name in batch["sample_id"]], (10, 11))
+            assert_batch(batch, [int(name[7:12]) for name in batch["sample_id"]], (100, 36))
     pickle.loads(pickle.dumps(dataset))
     assert len(caplog.records) == 1
-    assert "image stored in chunks of 330 bytes, no whole number of" in caplog.text
+    assert "image stored in chunks of 2 samples and 21600 bytes, no whole number of" in caplog.text
+    assert "with canvas=[64,64] or canvas=[128,64] they would be views" in caplog.text
+
+
+@pytest.mark.parametrize("mode", ["mmap", "ram", "off"])
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_canvas_that_fills_no_pages_is_read_as_views(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, mode: Any, workers: int
+) -> None:
+    dataset = TensorDataset(tensors_store(tmp_path, 5, (100, 36)), cache=mode)
+    dataset.warm()
+    assert_batch(dataset[0:5], list(range(5)), (100, 36))
+    first = dataset[0:2]["images"]
+    assert not first.is_contiguous() and first.data_ptr() == dataset[0:1]["images"].data_ptr()
+    assert "copies" not in caplog.text
+    for number, batch in enumerate(
+        DataLoader(dataset, batch_size=2, num_workers=workers, collate_fn=collate)
+    ):
+        assert_batch(batch, list(range(5))[2 * number : 2 * number + 2], (100, 36))
+    mean, std = (0.5, 0.25, 0.125), (0.5, 0.25, 0.2)
+    whole = dataset[0:5]["images"]
+    torch.testing.assert_close(Normaliser(mean, std)(whole), Normaliser(mean, std)(whole.clone()))
 
 
 def test_an_empty_store_has_no_batches(tmp_path: Path) -> None:

@@ -49,7 +49,10 @@ class Normaliser:
         if images.dtype != torch.uint8 or images.shape[1:2] != (3,):
             raise ValueError(f"images are uint8 (B, 3, H, W), not {images.dtype} {tuple(images.shape)}")
         normalised = self._pool.take(tuple(images.shape), self.dtype)
-        _look_up(images.numpy(), self._table, normalised.view(self._bits).numpy())
+        # Images with gaps between them go one by one: the loop is compiled for those without.
+        at_once = max(1, len(images)) if images.is_contiguous() else 1
+        for part, target in zip(images.split(at_once), normalised.split(at_once), strict=True):
+            _look_up(part.numpy(), self._table, target.view(self._bits).numpy())
         return normalised
 
     def multiply_and_add(self, images: torch.Tensor) -> torch.Tensor:

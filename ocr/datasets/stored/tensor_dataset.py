@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from html import escape
+from math import ceil, floor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -208,6 +209,10 @@ class TensorDataset(Dataset[Sample]):
         why = self._reader.why_copied
         if why:
             remedy = "; cache.mode=ram would hold them as views" if "compressed" in why else ""
+            if "no whole number" in why:
+                height, width = next(iter(self._reader.arrays.values())).shape[-2:]
+                names = " or ".join(f"canvas=[{h},{w}]" for h, w in _whole_pages_near(height, width))
+                remedy += f"; with {names} they would be views"
             log.warning("%s: batches are copies, not views: %s%s", self.store.name, why, remedy)
 
     def _batch(self, rows: Rows) -> Batch:
@@ -259,3 +264,9 @@ class TensorDataset(Dataset[Sample]):
         self._open(state["path"], state["fields"], state["pin"])
         self._rows, self._counters, self.cache = state["rows"], state["counters"], state["cache"]
         self.cache.attach(list(self._reader.arrays.values()), self._rows)
+
+
+def _whole_pages_near(height: int, width: int) -> list[tuple[int, int]]:
+    """The canvases next below and above whose planes fill pages in any number: sides that 64 divides."""
+    below, above = ([max(64, turn(side / 64) * 64) for side in (height, width)] for turn in (floor, ceil))
+    return sorted({(below[0], below[1]), (above[0], above[1])})
