@@ -51,7 +51,7 @@ class Normaliser:
         normalised = self._pool.take(tuple(images.shape), self.dtype)
         # Images with gaps between them go one by one: the loop is compiled for those without.
         at_once = max(1, len(images)) if images.is_contiguous() else 1
-        for part, target in zip(images.split(at_once), normalised.split(at_once), strict=True):
+        for part, target in zip(torch.split(images, at_once), torch.split(normalised, at_once), strict=True):
             _look_up(part.numpy(), self._table, target.view(self._bits).numpy())
         return normalised
 
