@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -79,15 +79,23 @@ class Builder:
         return Built(len(plan.stale) - computed.earlier, computed.seconds)
 
 
+class Silence:
+    """Tells nobody how far a stage has come."""
+
+    def begin(self, split: str, stage: str, samples: int) -> Callable[[int], None]:
+        """Give what counts nothing."""
+        return lambda count: None
+
+
 def run_stages(
-    pipeline: Pipeline, names: Sequence[str], executor: ExecutorConfig, reporter: Reporter
+    pipeline: Pipeline, names: Sequence[str], executor: ExecutorConfig, reporter: Reporter | None = None
 ) -> Iterator[tuple[str, StageResult]]:
     """Run the named stages in order; yields each stage's result when it is published.
 
     Raises PipelineError where a stage would stand on a stale store that is not among `names`.
     """
     pipeline.workspace.folder.mkdir(parents=True, exist_ok=True)
-    builder, waiting = Builder(executor, reporter), set(names)
+    builder, waiting = Builder(executor, reporter or Silence()), set(names)
     for outlook in survey(pipeline):
         if outlook.stage.name in waiting:
             yield outlook.stage.name, _bring_up_to_date(outlook, builder)

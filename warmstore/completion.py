@@ -34,10 +34,10 @@ def arguments(words: str) -> Complete:
     """Complete a command's own `words` (stages) and, once a letter is typed, the keys of overrides."""
 
     def complete(context: click.Context, parameter: click.Parameter, begun: str) -> list[CompletionItem]:
-        from stages import STAGES
+        from stages import STAGES, installed_stages
         from warmstore.configuration import known_keys
 
-        stages = [stage.name for stage in STAGES] if words == "STAGE" else []
+        stages = [*(stage.name for stage in STAGES), *installed_stages()] if words == "STAGE" else []
         keys = [f"{key}=" for key in known_keys()] if begun else []
         return _beginning(begun, [*stages, *keys])
 

@@ -10,12 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from difflib import get_close_matches
-from functools import cache
-from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Literal
 
-from pipeline.errors import ConfigError
+from pipeline import entry_points
 from pipeline.stage import Parameters
 
 GROUP = "warmstore.detectors"
@@ -47,7 +44,7 @@ class Detector:
 
 def installed_detectors() -> list[str]:
     """Give the names of all detectors that are installed, sorted; none of them is loaded."""
-    return sorted(entry_points(group=GROUP).names)
+    return entry_points.installed(GROUP)
 
 
 def find_detector(name: str) -> Detector:
@@ -56,34 +53,5 @@ def find_detector(name: str) -> Detector:
     Raises ConfigError where no installed package registers the name, two do, or what they register
     cannot be loaded or is no `Detector`.
     """
-    found = tuple(entry_points(group=GROUP, name=name))
-    if not found:
-        names = installed_detectors()
-        near = "".join(f"; did you mean {match}?" for match in get_close_matches(name, names, 1))
-        raise ConfigError(
-            f"there is no detector {name!r} installed; there are: {', '.join(names) or 'none'}{near}"
-        )
-    if len(found) > 1:
-        raise ConfigError(f"two packages register a detector {name}: {' and '.join(map(_package, found))}")
-    return _load(found[0])
-
-
-@cache
-def _load(entry: EntryPoint) -> Detector:
-    """Import what an entry point names, once."""
-    try:
-        detector = entry.load()
-    except Exception as error:  # whatever the package's own code raises
-        raise ConfigError(
-            f"detector {entry.name} of {_package(entry)} cannot be loaded: {type(error).__name__}: {error}"
-        ) from error
-    if not isinstance(detector, Detector):
-        raise ConfigError(
-            f"detector {entry.name} of {_package(entry)}: {entry.value} is {type(detector).__name__}, "
-            "no ocr.detectors.Detector"
-        )
-    return detector
-
-
-def _package(entry: EntryPoint) -> str:
-    return entry.dist.name if entry.dist else entry.value
+    found: Detector = entry_points.find(GROUP, "detector", name, Detector, "ocr.detectors.Detector")
+    return found

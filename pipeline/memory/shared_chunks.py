@@ -32,7 +32,7 @@ _FILLED, _VERIFIED = 1, 2
 
 
 class SharedChunks:
-    """Chunks `chunks[:count]` of some arrays of one store, in shared memory.
+    """Chunks `chunks[:count]` of some arrays, of one store or of several that hold the same samples.
 
     The first bytes say whether all of them have been filled and verified, and how many they are; then
     come the arrays, each from a multiple of the huge page's size.
@@ -133,10 +133,9 @@ def _sizes(arrays: Sequence[MappedArray], count: int) -> list[int]:
 
 def _name(arrays: Sequence[MappedArray], chunks: Chunks, huge_pages: bool) -> str:
     """Name what the memory holds: the generation, its arrays, the chunks that were asked for, and how."""
-    path = arrays[0].store.path
-    status = path.stat()
-    what = [str(path), status.st_dev, status.st_ino, [(array.name, array.slot_bytes) for array in arrays]]
-    what.append(huge_pages)
+    places = [(str(path), path.stat()) for path in dict.fromkeys(array.store.path for array in arrays)]
+    what: list[object] = [(path, status.st_dev, status.st_ino) for path, status in places]
+    what += [[(array.name, array.slot_bytes) for array in arrays], huge_pages]
     return f"warmstore-{digest(canonical_json(what), chunks.tobytes()).hex()}"
 
 

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from ocr.detectors import Detector, DetectorIdentity, find_detector, installed_detectors, registry
 from ocr.training import DetectorModule
+from pipeline import entry_points
 from pipeline.errors import ConfigError
 from pipeline.stage import Parameters
 from tests.support.pages import MEAN, STD, TINY, module
@@ -36,11 +37,11 @@ def packages(monkeypatch: pytest.MonkeyPatch) -> None:
         "broken": "no_such_package:NET",
         "other": f"{__name__}:Sizes",
     }
-    ours = registry.entry_points(group=registry.GROUP)
+    ours = entry_points.entry_points(group=registry.GROUP)
     twice = [EntryPoint("twice", f"{name}:NET", registry.GROUP) for name in ("one", "two")]
     theirs = [EntryPoint(name, value, registry.GROUP) for name, value in names.items()]
     every = EntryPoints((*ours, *theirs, *twice))
-    monkeypatch.setattr(registry, "entry_points", lambda **asked: every.select(**asked))
+    monkeypatch.setattr(entry_points, "entry_points", lambda **asked: every.select(**asked))
 
 
 @pytest.mark.usefixtures("packages")

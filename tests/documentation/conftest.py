@@ -45,7 +45,8 @@ def _tools(folder: Path) -> None:
 
 
 @pytest.fixture
-def workplace(finished: Path, tmp_path: Path) -> Path:
-    """A copy of `finished` that a page may change."""
+def workplace(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of `finished` that a page may change, and install packages into."""
+    monkeypatch.setattr(sys, "path", [*sys.path])
     shutil.copytree(finished, tmp_path / "warmstore", symlinks=True)
     return tmp_path / "warmstore"

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import re
 import shlex
 import subprocess
+import sys
+import tomllib
 import warnings
 from pathlib import Path
 from typing import Any
@@ -68,6 +71,9 @@ def _command(command: str, folder: Path) -> None:
     for long, short in SMALL.items():
         command = re.sub(long, short, command)
     words = shlex.split(command)
+    if words[:2] == ["pip", "install"]:
+        _install(folder / words[2])
+        return
     if words[0] == "warmstore" and not {"|", ">", "&&", ";"} & set(words) and "$" not in command:
         done = Shell(folder, folder / "configs").typed(*words[1:])
         code, told = done.returncode, done.stdout + done.stderr
@@ -79,3 +85,16 @@ def _command(command: str, folder: Path) -> None:
         )
         code, told = ran.returncode, ran.stdout + ran.stderr
     assert code == 0, f"{command}\n{told}"
+
+
+def _install(package: Path) -> None:
+    """Let this process find a package's modules and entry points, as after an editable installation."""
+    project = tomllib.loads((package / "pyproject.toml").read_text())["project"]
+    told = package / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
+    told.mkdir()
+    (told / "METADATA").write_text(f"Name: {project['name']}\nVersion: {project['version']}\n")
+    groups = project["entry-points"].items()
+    lines = [f"[{group}]\n" + "".join(f"{k} = {v}\n" for k, v in names.items()) for group, names in groups]
+    (told / "entry_points.txt").write_text("".join(lines))
+    sys.path.insert(0, str(package))  # `workplace` takes it back
+    importlib.invalidate_caches()

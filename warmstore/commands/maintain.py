@@ -13,7 +13,6 @@ from pipeline.planning import survey
 from pipeline.runner import Builder
 from pipeline.store import open_store
 from pipeline.workspace import Collected, exclusive
-from stages import STAGES
 from warmstore import show
 from warmstore.commands.buckets import stores_in
 from warmstore.options import Invocation, run_options, typed_store
@@ -126,9 +125,8 @@ def gc(asked: Invocation, dry_run: bool, keep: int, runs: int | None) -> int:
     with exclusive(asked.config.work_dir, "warmstore gc"):
         for split in asked.splits:
             workspace = asked.config.workspace(split)
-            for stage in STAGES:
-                wired = getattr(asked.config.stages, stage.name)
-                found = workspace.generations(wired).collect(keep, dry_run)
+            for stage in asked.config.stages.in_order():
+                found = workspace.generations(stage).collect(keep, dry_run)
                 rows.append(
                     {
                         "split": split,

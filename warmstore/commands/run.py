@@ -17,7 +17,6 @@ from pipeline.planning import Source
 from pipeline.runner import StageResult, run_stages
 from pipeline.store import checksum
 from pipeline.workspace import exclusive
-from stages import STAGES
 from warmstore import show
 from warmstore.configuration import COMMAND_LINE, RunConfig
 from warmstore.log_lines import show_warnings
@@ -165,7 +164,7 @@ def _draw_missing(asked: Invocation) -> None:
 
 
 def _stage_names(asked: Invocation) -> tuple[str, ...]:
-    known = [stage.name for stage in STAGES]
+    known = [stage.name for stage in asked.config.stages.in_order()]
     for word in asked.words:
         if word not in known:
             raise ConfigError(f"there is no stage {word}; there are {', '.join(known)}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 from itertools import pairwise
@@ -16,34 +16,63 @@ from pydantic import ValidationError
 from ocr.detectors import find_detector
 from ocr.params import DetectorParams
 from pipeline.errors import ConfigError
-from stages import Decode, Maps, Tensors
+from pipeline.stage import Stage
+from stages import find_stage, installed_stages
 from warmstore.configuration.compose import COMMAND_LINE, Composed, compose
-from warmstore.configuration.run_config import RunConfig
+from warmstore.configuration.run_config import RunConfig, StagesConfig, with_own_stages
 
 DEFAULT_RUN = "synthetic"
+_OURS = StagesConfig.model_fields
 
 
-def load_config(name: str = DEFAULT_RUN, overrides: Sequence[str] = ()) -> tuple[RunConfig, Composed]:
+def load_config(
+    name: str = DEFAULT_RUN, overrides: Sequence[str] = (), stages: Sequence[type[Stage]] = ()
+) -> tuple[RunConfig, Composed]:
     """Compose and validate a run.
 
-    Box decoding grows regions by what the maps' `shrink_ratio` took, unless it is told another.
-    Raises ConfigError that names every key at fault, its value, and the file that set it.
+    Keys under `stages` that are not ours name stages of one's own: of `stages`, or those that installed
+    packages bring. Box decoding grows regions by what the maps' `shrink_ratio` took, unless it is told
+    another. Raises ConfigError that names every key at fault, its value, and the file that set it.
     """
-    composed = _with_detector_params(compose(name, overrides, _is_text))
+    given = {stage.name: stage for stage in stages}
+    composed = _with_detector_params(compose(name, overrides, lambda key: _is_text(key, given)))
     values = dict(composed.values)
+    model = with_own_stages(_own_stages(values.get("stages"), given))
     canvas = values.get("canvas", RunConfig.model_fields["canvas"].default)
     square = isinstance(canvas, int) and not isinstance(canvas, bool)
-    stages = dict(values.get("stages") or {})
-    for stage in (Decode, Maps, Tensors):
-        own = dict(stages.get(stage.name) or {})
+    parameters = dict(values.get("stages") or {})
+    for key in _with_canvas(model):
+        own = parameters.get(key) or {}
+        if not isinstance(own, dict):
+            continue  # which validation tells
         if "canvas" in own:
             raise ConfigError(
-                f"stages.{stage.name}.canvas is set by {composed.origin(f'stages.{stage.name}.canvas')}; "
+                f"stages.{key}.canvas is set by {composed.origin(f'stages.{key}.canvas')}; "
                 "set canvas=…, which all stages share"
             )
-        stages[stage.name] = {**own, "canvas": [canvas, canvas] if square else canvas}
-    config = _validate({**values, "stages": stages}, composed)
+        parameters[key] = {**own, "canvas": [canvas, canvas] if square else canvas}
+    # A stage of one's own that is given no parameters is a key with nothing behind it.
+    parameters = {key: {} if value is None else value for key, value in parameters.items()}
+    config = _validate({**values, "stages": parameters}, composed, model)
+    config.stages.in_order()
     return _grown_as_shrunk(config), composed
+
+
+def _own_stages(stages: Any, given: Mapping[str, type[Stage]]) -> list[type[Stage]]:
+    """Find the classes behind keys under `stages` that are not ours; what nobody knows, validation tells."""
+    own = [name for name in (stages if isinstance(stages, dict) else ()) if name not in _OURS]
+    installed = installed_stages() if own else ()
+    return [
+        given[name] if name in given else find_stage(name)
+        for name in own
+        if name in given or name in installed
+    ]
+
+
+def _with_canvas(model: type[RunConfig]) -> list[str]:
+    """Name the stages that are told the canvas."""
+    stages: Any = model.model_fields["stages"].annotation
+    return [key for key in stages.model_fields if _declared(("stages", key, "canvas"), model) != (None,)]
 
 
 def _with_detector_params(composed: Composed) -> Composed:
@@ -81,9 +110,9 @@ def _grown_as_shrunk(config: RunConfig) -> RunConfig:
     return config.model_copy(update={"model": config.model.model_copy(update={"boxes": boxes})})
 
 
-def _declared(keys: Iterable[object]) -> tuple[Any, ...]:
+def _declared(keys: Iterable[object], model: type[RunConfig] = RunConfig) -> tuple[Any, ...]:
     """Give the types, None aside, that a run takes at nested keys; nothing where it has no such key."""
-    kinds: tuple[Any, ...] = (RunConfig,)
+    kinds: tuple[Any, ...] = (model,)
     for key in keys:
         fields = getattr(kinds[0], "model_fields", {})
         if get_origin(kinds[0]) is dict:
@@ -97,18 +126,20 @@ def _declared(keys: Iterable[object]) -> tuple[Any, ...]:
     return kinds
 
 
-def _is_text(key: str) -> bool:
+def _is_text(key: str, given: Mapping[str, type[Stage]]) -> bool:
     """Whether a run takes nothing but text at a dotted key: what is typed there means itself."""
-    return {str, Path}.issuperset(_declared(key.split(".")))
+    keys = key.split(".")
+    own = _own_stages({keys[1]: {}}, given) if keys[0] == "stages" and len(keys) > 2 else []
+    return {str, Path}.issuperset(_declared(keys, with_own_stages(own)))
 
 
-def _validate(values: Any, composed: Composed) -> RunConfig:
+def _validate(values: Any, composed: Composed, model: type[RunConfig]) -> RunConfig:
     """Validate a configuration strictly; JSON's types are the ones that YAML may hold.
 
     Raises ConfigError naming for every problem the key, the value and where it came from.
     """
     try:
-        return RunConfig.model_validate_json(json.dumps(values))
+        return model.model_validate_json(json.dumps(values))
     except TypeError as error:
         raise ConfigError(
             f"run {composed.name} holds a value that is no plain number, text or list: {error}"
@@ -120,12 +151,14 @@ def _validate(values: Any, composed: Composed) -> RunConfig:
         problems = []
         for found in error.errors():
             key = ".".join(map(str, found["loc"]))
-            if any(key == f"stages.{name}.canvas" for name in ("decode", "maps", "tensors")):
+            if any(key == f"stages.{name}.canvas" for name in _with_canvas(model)):
                 continue  # said of `canvas` itself
             key = key.removesuffix(".0") if key.startswith("canvas") else key
             before = key.replace("model.params.", "model.")
             key = before if before in composed.origins else key  # as it was typed
-            problems.append(f"{key}: {_problem(found)} ({composed.origin(key)}){_nearest(found, values)}")
+            problems.append(
+                f"{key}: {_problem(found)} ({composed.origin(key)}){_nearest(found, values, model)}"
+            )
         raise ConfigError(f"run {composed.name} is wrong: {'; '.join(dict.fromkeys(problems))}") from None
 
 
@@ -142,7 +175,7 @@ def _problem(found: Any) -> str:
     return f"{told} does not do: {message[0].lower()}{message[1:]}"
 
 
-def _nearest(found: Any, values: Any) -> str:
+def _nearest(found: Any, values: Any, model: type[RunConfig]) -> str:
     """Name the key that was probably meant: one spelled like it beside it, or its namesake elsewhere."""
     *above, key = found["loc"]
     if found["type"] != "extra_forbidden":
@@ -153,7 +186,8 @@ def _nearest(found: Any, values: Any) -> str:
             f"; detector {name} has {', '.join(find_detector(name).params.model_fields) or 'no parameters'}"
         )
     prefix = "".join(f"{name}." for name in above)
-    beside = getattr(_declared(above)[0], "model_fields", {})
+    beside = [*getattr(_declared(above, model)[0], "model_fields", {})]
+    beside += installed_stages() if above == ["stages"] else []
     near = [f"{prefix}{name}" for name in get_close_matches(key, beside, 1)]
     near = near or [name for name in _keys(RunConfig) if name.endswith(f".{key}")]
     return f"; did you mean {' or '.join(near)}?" if near else ""

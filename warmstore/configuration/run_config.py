@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, field_validator
+from pydantic import Field, create_model, field_validator
 
 from ocr.annotations import LabelOptions
 from ocr.datasets.online import OnlineParams
@@ -17,13 +18,16 @@ from pipeline.planning import FileHashes, Pipeline
 from pipeline.stage import Parameters, Stage
 from pipeline.store import is_url
 from pipeline.workspace import Workspace
-from stages import Canonicalize, Decode, Maps, Tensors
+from stages import Canonicalize, Decode, Maps, Tensors, in_order
 from warmstore.configuration.data_config import DataConfig, Folder
 from warmstore.configuration.training_config import ModelConfig, TrainerConfig, TrainingConfig
 
 
 class StagesConfig(OnlineParams):
-    """The stages with their parameters; `canvas` is set once, for all of them."""
+    """The stages with their parameters; `canvas` is set once, for all of them that have one.
+
+    A stage of one's own is a further key, which `with_own_stages` declares.
+    """
 
     canonicalize: Canonicalize = Canonicalize()
     """Upright images and one frame."""
@@ -35,8 +39,14 @@ class StagesConfig(OnlineParams):
     """The layout that training reads."""
 
     def in_order(self) -> tuple[Stage, ...]:
-        """Give the stages in the order in which they run."""
-        return (self.canonicalize, self.decode, self.maps, self.tensors)
+        """Give the stages in the order in which they run, one's own last.
+
+        Raises ConfigError where those cannot be put in order (see `stages.in_order`).
+        """
+        ours = (self.canonicalize, self.decode, self.maps, self.tensors)
+        keys = [key for key in type(self).model_fields if key not in StagesConfig.model_fields]
+        own = [getattr(self, key) for key in keys]
+        return in_order(ours, own)
 
 
 class RunConfig(Parameters):
@@ -139,3 +149,18 @@ class RunConfig(Parameters):
         workspace = self.workspace(split)
         hashes = FileHashes(workspace.folder / ".hashes", self.data.root, rehash)
         return Pipeline(workspace, self.stages.in_order(), self.source(split), hashes, retry)
+
+
+def with_own_stages(own: Sequence[type[Stage]]) -> type[RunConfig]:
+    """Give the model of a run that has stages of one's own as well, each under `stages` by its name.
+
+    Raises ConfigError where a name cannot be a key there.
+    """
+    for stage in own:
+        if hasattr(StagesConfig, stage.name) or not stage.name.isidentifier():
+            raise ConfigError(f"{stage.name} cannot be the name of a stage; give {stage.__name__} another")
+    if not own:
+        return RunConfig
+    keys: dict[str, Any] = {stage.name: (stage, ...) for stage in own}
+    stages = create_model("StagesConfig", __base__=StagesConfig, **keys)
+    return create_model("RunConfig", __base__=RunConfig, stages=(stages, ...))

@@ -3,6 +3,7 @@
 from ocr.datasets.batches.batch import (
     ARRAYS,
     DEFAULT_FIELDS,
+    LISTS,
     ROWS,
     Batch,
     Deferred,

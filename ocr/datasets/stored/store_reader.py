@@ -13,9 +13,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ocr.datasets.batches import ARRAYS, ROWS, Batch, BufferPool, Deferred, Sample, check_fields
-from pipeline.errors import StoreError
+from ocr.datasets.batches import ARRAYS, LISTS, ROWS, Batch, BufferPool, Deferred, Sample
+from ocr.datasets.stored.store_check import check_together
+from pipeline.errors import ConfigError, StoreError
 from pipeline.memory import MappedArray
+from pipeline.stage import Chunked, FileContent, Row
 from pipeline.store import Store
 
 Rows = range | NDArray[np.int64]
@@ -25,24 +27,27 @@ _STORED_AS = {"inverse_matrix": "matrix", "polygons": "points"}
 
 
 class StoreReader:
-    """The chosen fields of one generation; nothing else of it is read.
+    """The chosen fields of one generation, or of several that hold the same samples; nothing else is read.
 
-    Raises ConfigError for a name that is no field of a sample, StoreError where the store lacks one.
+    A field is read from the first store that has it: those of a sample (`ocr.datasets.batches.batch`), and
+    whatever else a stage has stored, by its own name: arrays and rows as tensors, all other kinds as lists.
+    Raises ConfigError for a name that no store has, StoreError where one of a sample's own is missing, or
+    the stores do not belong together.
     """
 
-    def __init__(self, store: Store, fields: Sequence[str], pool: BufferPool) -> None:
-        self.store, self.fields, self._pool = store, tuple(fields), pool
-        check_fields(self.fields)
-        for name in self.fields:
-            if name != "sample_id" and _STORED_AS.get(name, name) not in store.declared:
-                raise StoreError(
-                    f"{store.name} has no field {_STORED_AS.get(name, name)} ({name} of a sample); "
-                    f"it has {', '.join(store.declared)}: leave it out of fields, or rerun the stage"
-                )
-        self.arrays = {name: MappedArray(store, name) for name in self.fields if name in ARRAYS}
+    def __init__(self, stores: Sequence[Store], fields: Sequence[str], pool: BufferPool) -> None:
+        self.store, self.fields, self._pool = stores[0], tuple(fields), pool
+        check_together(stores)
+        self._homes = {name: _home(stores, name) for name in self.fields if name != "sample_id"}
+        declared = {name: store.declared[_stored(name)] for name, store in self._homes.items()}
+        self.arrays = {
+            name: MappedArray(self._homes[name], _stored(name))
+            for name, field in declared.items()
+            if isinstance(field, Chunked)
+        }
+        self._row_fields = [name for name, field in declared.items() if isinstance(field, Row)]
         self.sample_bytes = sum(array.sample_bytes for array in self.arrays.values())
-        self._lists = {name: partial(read, store) for name, read in _LISTS.items() if name in self.fields}
-        self._known = np.zeros(len(store), bool)
+        self._known = np.zeros(len(self.store), bool)
         self._faults = -1
 
     @property
@@ -69,13 +74,13 @@ class StoreReader:
         pick = _index(rows)
         batch = Batch()
         copies: list[Callable[[], object]] = []
-        for name in self.fields:
-            if name in ARRAYS:
-                batch[ARRAYS[name]] = self._samples(self.arrays[name], rows, copies)
-            elif name in ROWS:
+        for name, store in self._homes.items():
+            if name in self.arrays:
+                batch[ARRAYS.get(name, name)] = self._samples(name, rows, copies)
+            elif name in self._row_fields:
                 batch[name] = torch.from_numpy(self._rows[name][pick].copy())
-            elif name in self._lists:
-                batch[name] = Deferred(rows, self._lists[name])
+            else:
+                batch[name] = Deferred(rows, partial(_listed, store, name))
         ids = self.store.sample_ids
         batch["sample_id"] = list(ids[pick]) if isinstance(pick, slice) else [ids[row] for row in pick]
         _call_all(copies)
@@ -106,24 +111,44 @@ class StoreReader:
     def _resident(self, rows: range) -> int:
         return sum(array.resident(rows.start, rows.stop) for array in self.arrays.values())
 
-    def _samples(self, array: MappedArray, rows: Rows, copies: list[Callable[[], object]]) -> torch.Tensor:
+    def _samples(self, name: str, rows: Rows, copies: list[Callable[[], object]]) -> torch.Tensor:
         """Samples as a view, or a buffer that a call added to `copies` fills."""
+        array = self.arrays[name]
         view = array.view(rows.start, rows.stop) if isinstance(rows, range) else None
         if view is not None:
-            return as_tensor(view)
-        out = self._pool.take((len(rows), *array.shape[1:]), _tensor_dtype(array.dtype))
+            return as_tensor(view) if name in ARRAYS else torch.from_numpy(view)
+        out = self._pool.take((len(rows), *array.shape[1:]), self._dtype(name))
         values = out.view(torch.uint8).numpy().view(array.dtype)
         copies.append(partial(array.gather, np.asarray(rows, np.int64), values))
         return out
 
+    def _dtype(self, name: str) -> torch.dtype:
+        dtype = self.arrays[name].dtype
+        return _tensor_dtype(dtype) if name in ARRAYS else torch.from_numpy(np.empty(0, dtype)).dtype
+
     @cached_property
     def _rows(self) -> dict[str, NDArray[Any]]:
-        small = {}
-        for name in self.fields:
-            if name in ROWS:
-                values = self.store.small(_STORED_AS.get(name, name))
-                small[name] = np.linalg.inv(values) if name == "inverse_matrix" else values
-        return small
+        rows = {name: self._homes[name].small(_stored(name)) for name in self._row_fields}
+        return {name: np.linalg.inv(v) if name == "inverse_matrix" else v for name, v in rows.items()}
+
+
+def _stored(name: str) -> str:
+    return _STORED_AS.get(name, name)
+
+
+def _home(stores: Sequence[Store], name: str) -> Store:
+    """Find the store that a field is read from."""
+    for store in stores:
+        if _stored(name) in store.declared:
+            return store
+    where = " and ".join(str(store.name) for store in stores)
+    known = ", ".join(dict.fromkeys(field for store in stores for field in store.declared))
+    if name not in (*ARRAYS, *ROWS, *LISTS):
+        raise ConfigError(f"{name} is no field of a sample, nor of {where}, which has {known}")
+    raise StoreError(
+        f"{where} has no field {_stored(name)} ({name} of a sample); it has {known}: "
+        "leave it out of fields, or rerun the stage"
+    )
 
 
 def _call_all(calls: Sequence[Callable[[], object]]) -> None:
@@ -158,19 +183,16 @@ def _index(rows: Rows) -> slice | NDArray[np.int64]:
     return slice(rows.start, rows.stop) if isinstance(rows, range) else rows
 
 
-def _polygons(store: Store, row: int) -> list[NDArray[np.float32]]:
-    return [np.array(points) for points in store.value("points", row)]
-
-
-def _ignore(store: Store, row: int) -> NDArray[np.uint8]:
-    return np.array(store.value("ignore", row))
-
-
-def _text(store: Store, row: int) -> list[str]:
-    return [part.tobytes().decode() for part in store.value("text", row)]
-
-
-_LISTS: dict[str, Callable[[Store, int], Any]] = {"polygons": _polygons, "ignore": _ignore, "text": _text}
+def _listed(store: Store, name: str, row: int) -> Any:
+    """Read a sample's value of a kind that is listed in a batch."""
+    value = store.value(_stored(name), row)
+    if name == "text":
+        return [part.tobytes().decode() for part in value]
+    if isinstance(value, FileContent):
+        return value.data
+    if isinstance(value, np.ndarray):
+        return np.array(value)
+    return value if isinstance(value, str) else [np.array(part) for part in value]
 
 
 def _tensor_dtype(dtype: np.dtype[Any]) -> torch.dtype:

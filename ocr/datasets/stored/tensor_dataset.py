@@ -34,11 +34,15 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 Order = Literal["sequential", "shuffled"] | Sequence[int] | NDArray[np.int64]
 
 
 class TensorDataset(Dataset[Sample]):
     """The samples of one generation of a store, in dataset order.
+
+    `path` is a store's, or a list of several that hold the same samples: a field is read from the first that
+    has it. So what a stage of one's own has stored is read beside `tensors.zarr`, which comes first.
 
     `dataset[i]` and `dataset["name"]` are samples; `dataset[a:b]`, `dataset[[2, 0]]`, a list of names and a
     mask are batches (`ocr.datasets.batches.batch` lists their keys). A DataLoader needs no `collate_fn`,
@@ -46,7 +50,8 @@ class TensorDataset(Dataset[Sample]):
     pages: writing into one changes what this process sees and never the store. Others, and all of a
     shuffled order, are copies in buffers that are reused once nobody holds them.
 
-    - `fields`: names of what a sample holds; what is not asked for is never read.
+    - `fields`: names of what a sample holds, and of whatever else the stores have; what is not asked for is
+      never read.
     - `limit`, `samples`, `where`: the first so many samples; these sample_ids, in this order; those for
       which `where` is true of a mapping with `sample_id` and the store's rows (`size`, `matrix`).
     - `expect`: what is asked of the store: `recipe`, `canvas` (height, width), `mean`, `std`.
@@ -60,7 +65,7 @@ class TensorDataset(Dataset[Sample]):
 
     def __init__(
         self,
-        path: str | os.PathLike[str],
+        path: Paths,
         fields: Sequence[str] = DEFAULT_FIELDS,
         *,
         limit: int | None = None,
@@ -70,11 +75,12 @@ class TensorDataset(Dataset[Sample]):
         cache: CacheParams | Mode | None = None,
         pin: bool = True,
     ) -> None:
-        if is_url(path):
-            raise StoreError(
-                f"{path} is not mapped from a bucket", Remedy("pull", (os.fspath(path).rsplit("/", 2)[0],))
-            )
-        self._open(Path(path), tuple(fields), pin)
+        paths = [path] if isinstance(path, str | os.PathLike) else path
+        for one in paths:
+            if is_url(one):
+                folder = os.fspath(one).rsplit("/", 2)[0]
+                raise StoreError(f"{one} is not mapped from a bucket", Remedy("pull", (folder,)))
+        self._open([Path(one) for one in paths], tuple(fields), pin)
         check_expected(self.store, expect or {})
         self._rows: Rows = choose(self.store, limit, samples, where)
         self._counters = Counters()
@@ -88,14 +94,16 @@ class TensorDataset(Dataset[Sample]):
         if self.cache.params.mode != "ram":  # which makes views of anything, once it is warm
             self._say_why_copied()
 
-    def _open(self, path: Path, fields: tuple[str, ...], pin: bool) -> None:
-        self.store = open_store(path)
+    def _open(self, paths: Sequence[Path], fields: tuple[str, ...], pin: bool) -> None:
+        self.stores = [open_store(path) for path in paths]
+        self.store = self.stores[0]
         self._pin, self._registered = pin, False
-        self._reader = StoreReader(self.store, fields, BufferPool(pin))
+        self._reader = StoreReader(self.stores, fields, BufferPool(pin))
 
     def __repr__(self) -> str:
+        stores = " and ".join(str(store.name) for store in self.stores)
         return (
-            f"TensorDataset of {self.store.name}: {len(self)} of {len(self.store)} samples, "
+            f"TensorDataset of {stores}: {len(self)} of {len(self.store)} samples, "
             f"cache mode {self.cache.params.mode}, fields {', '.join(self._reader.fields)}"
         )
 
@@ -252,7 +260,7 @@ class TensorDataset(Dataset[Sample]):
 
     def __getstate__(self) -> dict[str, Any]:
         return {
-            "path": self.store.path,
+            "paths": [store.path for store in self.stores],
             "fields": self._reader.fields,
             "pin": self._pin,
             "rows": self._rows,
@@ -261,7 +269,7 @@ class TensorDataset(Dataset[Sample]):
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self._open(state["path"], state["fields"], state["pin"])
+        self._open(state["paths"], state["fields"], state["pin"])
         self._rows, self._counters, self.cache = state["rows"], state["counters"], state["cache"]
         self.cache.attach(list(self._reader.arrays.values()), self._rows)
 
