@@ -77,21 +77,20 @@ def _grow_one(outline: Doubles, distance: float, ring: Floats) -> int:
     step = 1 if area > 0 else -1  # clockwise, y downwards
     turned, written = 0.0, 0
     for k in range(count):
-        corner = outline[k * step % count]
-        inwards, outwards = corner - outline[(k - 1) * step % count], outline[(k + 1) * step % count] - corner
-        angle = atan2(
-            inwards[0] * outwards[1] - inwards[1] * outwards[0],
-            inwards[0] * outwards[0] + inwards[1] * outwards[1],
-        )
+        before, here, after = (k - 1) * step % count, k * step % count, (k + 1) * step % count
+        x, y = outline[here, 0], outline[here, 1]
+        in_x, in_y = x - outline[before, 0], y - outline[before, 1]
+        out_x, out_y = outline[after, 0] - x, outline[after, 1] - y
+        angle = atan2(in_x * out_y - in_y * out_x, in_x * out_x + in_y * out_y)
         turned += angle
-        coincide = outwards[0] == 0 and outwards[1] == 0
+        coincide = out_x == 0 and out_y == 0
         if coincide or not (0 <= angle < pi and turned < 2 * pi + 0.1):
             return 0
-        normal = atan2(-inwards[0], inwards[1])
+        normal = atan2(-in_x, in_y)
         steps = ceil(angle / (pi / 2) * CORNER_STEPS - 1e-6)
         for part in range(steps + 1):
             direction = normal + angle * part / max(steps, 1)
-            ring[written, 0] = corner[0] + distance * cos(direction)
-            ring[written, 1] = corner[1] + distance * sin(direction)
+            ring[written, 0] = x + distance * cos(direction)
+            ring[written, 1] = y + distance * sin(direction)
             written += 1
     return written

@@ -52,7 +52,7 @@ def shrink_upright(rings: Any, bounds: Any, distance: Any) -> Any:
         ring = rings[bounds[i] : bounds[i + 1]]
         done[i] = distance[i] > 0.0 and len(ring) == 4 and (is_upright(ring, 0) or is_upright(ring, 1))
         for axis in range(2 if done[i] else 0):
-            low, high = ring[:, axis].min(), ring[:, axis].max()
+            low, high = min(ring[0, axis], ring[2, axis]), max(ring[0, axis], ring[2, axis])
             first, last = nearest(low + distance[i]), nearest(high - distance[i])
             done[i] = done[i] and first < last
             for j in range(4):
@@ -121,7 +121,7 @@ def drop_straight(ring: Any, count: int) -> int:
         for i in range(before):
             after = i + 1 if i + 1 < before else 0
             if turn_at(ring, count - 1 if count else before - 1, i, after) != 0:
-                ring[count] = ring[i]
+                ring[count, 0], ring[count, 1] = ring[i, 0], ring[i, 1]
                 count += 1
     return count
 

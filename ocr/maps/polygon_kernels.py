@@ -128,11 +128,15 @@ def measure(points: Any, bounds: Any) -> Any:
         ring = points[bounds[index] : bounds[index + 1]]
         count = len(ring)
         perimeter = 0.0
+        left = top = np.inf
+        right = bottom = -np.inf
         for i in range(count):
+            left, right = min(left, ring[i, 0]), max(right, ring[i, 0])
+            top, bottom = min(top, ring[i, 1]), max(bottom, ring[i, 1])
             dx, dy = ring[i, 0] - ring[i - 1, 0], ring[i, 1] - ring[i - 1, 1]
             perimeter += sqrt(dx * dx + dy * dy)
         if count:
             sizes[index, 0] = abs(twice_area(ring)) / 2
             sizes[index, 1] = perimeter
-            sizes[index, 2] = min(np.ptp(ring[:, 0]), np.ptp(ring[:, 1]))
+            sizes[index, 2] = min(right - left, bottom - top)
     return sizes

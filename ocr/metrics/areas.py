@@ -146,8 +146,11 @@ def _convex(points: Floats, offsets: Indices) -> Flags:
 def _bounds(points: Floats, offsets: Indices) -> Floats:
     bounds = np.empty((len(offsets) - 1, 4))
     for index in range(len(bounds)):
-        part = points[offsets[index] : offsets[index + 1]]
-        bounds[index] = part[:, 0].min(), part[:, 1].min(), part[:, 0].max(), part[:, 1].max()
+        bounds[index, :2], bounds[index, 2:] = np.inf, -np.inf
+        for here in range(offsets[index], offsets[index + 1]):
+            for axis in range(2):
+                bounds[index, axis] = min(bounds[index, axis], points[here, axis])
+                bounds[index, 2 + axis] = max(bounds[index, 2 + axis], points[here, axis])
     return bounds
 
 
@@ -192,24 +195,27 @@ def _clipped_area(subject: Floats, clip: Floats) -> float:
     orientation = 0.0
     for k in range(len(sides)):
         orientation += sides[k - 1, 0] * sides[k, 1] - sides[k, 0] * sides[k - 1, 1]
+    turns = np.sign(orientation)
     for k in range(len(sides)):
-        start, edge = sides[k - 1], (sides[k] - sides[k - 1]) * np.sign(orientation)
+        x, y = sides[k - 1, 0], sides[k - 1, 1]
+        dx, dy = (sides[k, 0] - x) * turns, (sides[k, 1] - y) * turns
         there, kept = np.empty((2 * size, 2)), 0
         for i in range(size):
-            a, b = here[i - 1 if i else size - 1], here[i]
-            a_in = edge[0] * (a[1] - start[1]) - edge[1] * (a[0] - start[0])
-            b_in = edge[0] * (b[1] - start[1]) - edge[1] * (b[0] - start[0])
+            before = i - 1 if i else size - 1
+            ax, ay, bx, by = here[before, 0], here[before, 1], here[i, 0], here[i, 1]
+            a_in, b_in = dx * (ay - y) - dy * (ax - x), dx * (by - y) - dy * (bx - x)
             if (a_in < 0) != (b_in < 0):
-                there[kept] = a + (b - a) * (a_in / (a_in - b_in))
+                part = a_in / (a_in - b_in)
+                there[kept, 0], there[kept, 1] = ax + (bx - ax) * part, ay + (by - ay) * part
                 kept += 1
             if b_in >= 0:
-                there[kept] = b
+                there[kept, 0], there[kept, 1] = bx, by
                 kept += 1
         here, size = there, kept
     area = 0.0
     for i in range(size):
-        a, b = here[i - 1 if i else size - 1], here[i]
-        area += a[0] * b[1] - b[0] * a[1]
+        before = i - 1 if i else size - 1
+        area += here[before, 0] * here[i, 1] - here[i, 0] * here[before, 1]
     return abs(area) / 2
 
 
