@@ -1,17 +1,12 @@
-"""The detector's network: shapes, strides, precision of its output, weights from a folder."""
+"""The detector's network: shapes, strides, precision of its output."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
 import pytest
 import torch
-from transformers import ResNetBackbone
 
 from ocr.model import AdaptiveScaleFusion, Backbone, BackboneName, DBNet, DetectorParams, FeaturePyramid
 from ocr.training import LossParams, detector_loss
-from pipeline.errors import ConfigError
 
 TINY = DetectorParams(backbone="tiny", neck_channels=32)
 
@@ -110,31 +105,3 @@ def test_adaptive_scale_fusion_weighs_levels_between_0_and_1() -> None:
         per_level = weights.reshape(2, 4, 4, 8, 8)
         torch.testing.assert_close(per_level, per_level[:, :, :1].expand_as(per_level))
         assert not torch.allclose(per_level[:, 0], per_level[:, 1])
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
-    """A folder as `save_pretrained` writes it, of a tiny network, and what it holds."""
-    torch.manual_seed(3)
-    backbone = Backbone("tiny").network
-    assert isinstance(backbone, ResNetBackbone)
-    folder = tmp_path_factory.mktemp("weights")
-    backbone.save_pretrained(folder)
-    return folder, backbone.state_dict()
-
-
-def test_pretrained_weights_come_from_a_folder(weights: tuple[Path, dict[str, Any]]) -> None:
-    folder, saved = weights
-    loaded = Backbone("tiny", str(folder)).network.state_dict()
-    assert loaded.keys() == saved.keys()
-    assert all(torch.equal(loaded[name], saved[name]) for name in saved)
-
-
-def test_weights_of_another_architecture_are_refused(weights: tuple[Path, dict[str, Any]]) -> None:
-    with pytest.raises(ConfigError, match=r"model\.pretrained: .* resnet18"):
-        Backbone("resnet18", str(weights[0]))
-
-
-def test_a_folder_without_weights_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"model\.pretrained: no weights for tiny"):
-        Backbone("tiny", str(tmp_path))

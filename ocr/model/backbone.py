@@ -8,8 +8,8 @@ from typing import Any, cast
 from torch import Tensor, nn
 from transformers import ResNetBackbone, ResNetConfig
 
+from ocr.model.pretrained import load_pretrained
 from ocr.params import BackboneName as BackboneName
-from pipeline.errors import ConfigError
 
 _STAGES = ("stage1", "stage2", "stage3", "stage4")
 
@@ -37,24 +37,12 @@ class Backbone(nn.Module):
         super().__init__()
         config = ResNetConfig(out_features=list(_STAGES), **_ARCHITECTURES[name])
         self.channels: tuple[int, ...] = tuple(config.hidden_sizes)
-        self.network = ResNetBackbone(config) if pretrained is None else _pretrained(name, pretrained, config)
+        self.network = (
+            load_pretrained(name, pretrained, config, _ARCHITECTURES)
+            if pretrained
+            else ResNetBackbone(config)
+        )
 
     def forward(self, images: Tensor) -> Sequence[Tensor]:
         """Normalised images (B, 3, H, W) to features of strides 4, 8, 16 and 32, each (B, C, h, w)."""
         return cast(Sequence[Tensor], self.network(images).feature_maps)
-
-
-def _pretrained(name: str, source: str, config: ResNetConfig) -> nn.Module:
-    try:
-        network, loading = ResNetBackbone.from_pretrained(source, config=config, output_loading_info=True)
-    except (OSError, RuntimeError, ValueError) as error:
-        raise ConfigError(
-            f"model.pretrained: no weights for {name} could be loaded from {source!r} ({error}); "
-            "give a folder or a hub name that holds them, or null to start from random weights"
-        ) from error
-    if loading["missing_keys"]:
-        raise ConfigError(
-            f"model.pretrained: the weights in {source!r} are not those of {name} "
-            f"({len(loading['missing_keys'])} are missing); set model.backbone to match"
-        )
-    return cast(nn.Module, network)
