@@ -22,6 +22,7 @@ from tests.support.shell import Shell
 
 SMALL = {r"(trainer\.(?:max_epochs|check_val_every_n_epoch))=\d+": r"\1=1"}
 """What makes a command long, and what it is in the tests."""
+UNITS = {"min"}
 RUN = {"bash", "python", "yaml"}
 SHOWN = {"text", "json", "toml"}
 
@@ -41,22 +42,26 @@ def test_a_page_speaks_of_its_blocks(page: Path) -> None:
 )
 def test_blocks_run(page: Path, workplace: Path) -> None:
     names: dict[str, Any] = {"__name__": "__main__"}
+    told = ""
     for block in blocks(page):
         try:
-            _run(block, page, workplace, names)
+            if block.title == "output":
+                _compare(block.code, told)
+            else:
+                told = _run(block, page, workplace, names)
         except BaseException as error:
             error.add_note(f"in {page.relative_to(PROJECT)}, line {block.line}")
             raise
 
 
-def _run(block: Block, page: Path, folder: Path, names: dict[str, Any]) -> None:
+def _run(block: Block, page: Path, folder: Path, names: dict[str, Any]) -> str:
+    """Do what a block says, and give what its commands printed."""
     if block.title:
         path = folder / block.title
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(block.code)
     elif block.language == "bash":
-        for command in commands(block.code):
-            _command(command, folder)
+        return "".join(_command(command, folder) for command in commands(block.code))
     elif block.language == "python":
         code = compile("\n" * (block.line - 1) + block.code, str(page), "exec", dont_inherit=True)
         with contextlib.chdir(folder), warnings.catch_warnings():
@@ -64,10 +69,22 @@ def _run(block: Block, page: Path, folder: Path, names: dict[str, Any]) -> None:
             exec(code, names)
     if block.language == "yaml":
         yaml.safe_load(block.code)
+    return ""
 
 
-def _command(command: str, folder: Path) -> None:
-    """Type a command: one of warmstore's alone into this process, which has its libraries at hand."""
+def _compare(shown: str, told: str) -> None:
+    """Find every line of a shown output in the real one: the same words, whatever the figures are."""
+    real = [_words(line) for line in told.splitlines()]
+    missing = [line for line in shown.splitlines() if not any(_words(line) <= words for words in real)]
+    assert missing == [], told
+
+
+def _words(line: str) -> set[str]:
+    return set(re.findall(r"[A-Za-z][a-z]{2,}", line)) - UNITS
+
+
+def _command(command: str, folder: Path) -> str:
+    """Type a command and give what it printed; one of warmstore's into this process, for its libraries."""
     for long, short in SMALL.items():
         command = re.sub(long, short, command)
     words = shlex.split(command)
@@ -85,6 +102,7 @@ def _command(command: str, folder: Path) -> None:
         )
         code, told = ran.returncode, ran.stdout + ran.stderr
     assert code == 0, f"{command}\n{told}"
+    return told
 
 
 def _install(package: Path) -> None:
