@@ -20,7 +20,10 @@ import yaml
 from tests.documentation.blocks import PAGES, PROJECT, Block, blocks, commands
 from tests.support.shell import Shell
 
-SMALL = {r"(trainer\.(?:max_epochs|check_val_every_n_epoch))=\d+": r"\1=1"}
+SMALL = {
+    r"(trainer\.(?:max_epochs|check_val_every_n_epoch))=\d+": r"\1=1",
+    r"^(warmstore train)(?!.*max_epochs)": r"\1 trainer.max_epochs=1 trainer.check_val_every_n_epoch=1",
+}
 """What makes a command long, and what it is in the tests."""
 UNITS = {"min"}
 RUN = {"bash", "python", "yaml"}
