@@ -93,7 +93,7 @@ def _command(command: str, folder: Path) -> str:
     words = shlex.split(command)
     if words[:2] == ["pip", "install"]:
         _install(folder / words[2])
-        return
+        return ""
     if words[0] == "warmstore" and not {"|", ">", "&&", ";"} & set(words) and "$" not in command:
         done = Shell(folder, folder / "configs").typed(*words[1:])
         code, told = done.returncode, done.stdout + done.stderr
