@@ -134,7 +134,7 @@ def test_the_worst_images_of_an_epoch_are_drawn_and_sent_to_tensorboard(
     )
     monkeypatch.setattr(TensorBoardLogger, "experiment", experiment)
     detector = module(belongs_to=identity(64, mean=(0.5, 0.25, 0.125), std=(0.5, 0.25, 0.2)))
-    run = trainer(tmp_path, callbacks=[WorstImages(tmp_path, most=3)], logger=logger)
+    run = trainer(tmp_path, callbacks=[WorstImages(str(tmp_path), most=3)], logger=logger)
     run.validate(detector, datamodule=data, verbose=False)
     assert [one["hmean"] for one in json.loads((tmp_path / "worst.json").read_text())] == [
         sample.hmean for sample in detector.worst[:3]

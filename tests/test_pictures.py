@@ -22,9 +22,10 @@ from pipeline.errors import ConfigError, PipelineError, StoreError
 from pipeline.execution import ExecutorConfig
 from pipeline.pictures import CAPTION, GAP, IGNORED, MAP, OUTLINE
 from pipeline.planning import FileHashes, Pipeline
+from pipeline.remote import push
 from pipeline.runner import run_stages
 from pipeline.stage import Chunked, Row
-from pipeline.store import open_store
+from pipeline.store import Bucket, BucketStore, open_store
 from pipeline.workspace import Workspace
 from stages import Canonicalize
 from tests.support.split_data import WIDE, Data, jpeg
@@ -222,3 +223,19 @@ def test_a_copy_of_a_store_holds_its_generation_by_itself(path: Path) -> None:
     os.fstat(again._lock)
     np.testing.assert_array_equal(again.value("size", 0), drawn_sample()["size"])
     assert Row("size", "int32", (2,)) in again.declared.values()
+
+
+def test_a_copy_of_a_store_in_a_bucket_reads_the_same_generation_of_it(tmp_path: Path) -> None:
+    pytest.importorskip("obstore", reason="buckets are reached through obstore")
+    write(tmp_path / "raw", a="one", b="two words")
+    run(tmp_path / "raw", tmp_path / "work")
+    (tmp_path / "bucket").mkdir()
+    place = BucketStore(Bucket(f"file://{tmp_path}/bucket"), "val/pack.zarr")
+    with open_store(tmp_path / "work/val/pack.zarr") as local:
+        push(local, place, lambda _: None)
+        digest = local.digest
+    store = open_store(str(place))
+    again = copy.deepcopy(store)
+    del store
+    assert again.digest == digest
+    assert again.to_xarray()["length"].sel(sample="b.txt") == again.value("length", 1) == 9

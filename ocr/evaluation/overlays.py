@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -111,8 +112,8 @@ class WorstImages(pl.Callback):  # type: ignore[misc]  # Lightning is untyped he
     the `OcrDataModule`; without one nothing is drawn. With several ranks it is the first one's share.
     """
 
-    def __init__(self, folder: Path, most: int = 16) -> None:
-        self.folder, self.most = folder, most
+    def __init__(self, folder: str | os.PathLike[str], most: int = 16) -> None:
+        self.folder, self.most = Path(folder), most
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Draw, now that the metric is known."""

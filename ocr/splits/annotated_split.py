@@ -61,8 +61,8 @@ class AnnotatedSplit:
 
     def __init__(
         self,
-        images: Path,
-        annotations: Path,
+        images: str | os.PathLike[str],
+        annotations: str | os.PathLike[str],
         format: str = "auto",
         label_frame: LabelFrame = "auto",
         header_cache: Path | None = None,
@@ -70,8 +70,8 @@ class AnnotatedSplit:
         options: LabelOptions = PLAIN,
         scale_labels: bool = False,
     ) -> None:
-        self.images = images
-        self.annotations = annotations
+        self.images = Path(images)
+        self.annotations = Path(annotations)
         self.format = format
         self.label_frame = label_frame
         self.options = options

@@ -82,8 +82,10 @@ class Store:
     def _repr_html_(self) -> str:
         return to_html(self)
 
-    def __reduce__(self) -> tuple[type[Store], tuple[Path, bool]]:
-        """Copy and travel as the generation's path: each copy holds it by a lock of its own."""
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copy and travel as the generation's place: each copy holds it, or fetches of it, by itself."""
+        if is_url(self.name):
+            return open_store, (f"{self.name}/{self.digest}",)
         return Store, (self.path, self._lock >= 0)
 
     def __enter__(self) -> Store:

@@ -28,7 +28,9 @@ def config(raw: Path, **switches: Any) -> DatasetConfig:
 def staged(raw: Path) -> list[dict[str, Any]]:
     """What the stages give for each sample."""
     stages = (Canonicalize(), Decode(canvas=CANVAS), Maps(canvas=CANVAS), Tensors(canvas=CANVAS))
-    samples = AnnotatedSplit(raw / "img", raw / "box").samples(lambda path: bytes.fromhex(checksum(path)[1]))
+    samples = AnnotatedSplit(str(raw / "img"), str(raw / "box")).samples(
+        lambda path: bytes.fromhex(checksum(path)[1])
+    )
     return [dict(compute_chain(stages, sample)["tensors"]) for sample in samples]
 
 
