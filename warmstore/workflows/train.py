@@ -224,7 +224,8 @@ def _keep_settings(
     now, file = dict(_flat(made_of)), folder / "config.json"
     if file.exists():
         before = json.loads(file.read_text())
-        changed = [f"{key} {before.get(key)} → {now[key]}" for key in now if before.get(key) != now[key]]
+        known = [key for key in now if key in before]  # an older version wrote other keys
+        changed = [f"{key} {before[key]} → {now[key]}" for key in known if before[key] != now[key]]
         if changed:
             log.warning("%s goes on with other settings: %s", folder.name, "; ".join(changed))
     elif first_rank():
