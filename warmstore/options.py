@@ -24,7 +24,8 @@ from warmstore.configuration import COMMAND_LINE, DEFAULT_RUN, Composed, RunConf
 class Invocation:
     """What a command was asked: its run, its splits, its words that are no override, how to print.
 
-    `typed` is what of it decides the run, as it was typed: --config, --split, overrides.
+    `typed` is what of it decides the run, as it was typed: --config, --split, overrides; `overrides` are
+    the last of these alone.
     """
 
     config: RunConfig
@@ -33,6 +34,7 @@ class Invocation:
     words: tuple[str, ...]
     json: bool
     typed: tuple[str, ...] = ()
+    overrides: tuple[str, ...] = ()
 
     def spell(self, remedy: Remedy) -> str:
         """Write a command that works as pasted: for the same run and splits, with the same overrides."""
@@ -157,7 +159,13 @@ def _invocation(
     typed = [] if name == DEFAULT_RUN else ["--config", name]
     typed += [word for split in splits for word in ("--split", split)] + overrides
     return Invocation(
-        config, composed, tuple(splits) or tuple(config.data.splits), rest, as_json, tuple(typed)
+        config,
+        composed,
+        tuple(splits) or tuple(config.data.splits),
+        rest,
+        as_json,
+        tuple(typed),
+        tuple(overrides),
     )
 
 

@@ -20,3 +20,10 @@ from .overlays import draw_worst as draw_worst
 from .precision import Measured as Measured
 from .precision import Precision as Precision
 from .precision import compare_precisions as compare_precisions
+from .predicted_labels import labelme as labelme
+from .predicted_labels import native as native
+from .predicted_labels import paddleocr as paddleocr
+from .prediction import Prediction as Prediction
+from .prediction import Refused as Refused
+from .prediction import draw_prediction as draw_prediction
+from .prediction import predict as predict

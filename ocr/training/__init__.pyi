@@ -24,6 +24,7 @@ from .losses import detector_loss as detector_loss
 from .losses import dice_loss as dice_loss
 from .losses import masked_l1 as masked_l1
 from .module import DetectorModule as DetectorModule
+from .onnx_export import Exported as Exported
 from .optimizer import OptimizerParams as OptimizerParams
 from .optimizer import one_cycle as one_cycle
 from .ordered_pool import OrderedPool as OrderedPool

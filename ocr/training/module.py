@@ -21,6 +21,7 @@ from ocr.training.batch_contract import check_batch
 from ocr.training.checkpoints import check_identity, read_checkpoint, stored_identity
 from ocr.training.judges import Judges
 from ocr.training.mean_losses import MeanLosses, named
+from ocr.training.onnx_export import to_onnx
 from ocr.training.optimizer import one_cycle_adamw
 from ocr.training.output_contract import check_output, ran
 from ocr.training.parts import IMAGENET, Triple, own_parts, registered_parts
@@ -52,6 +53,7 @@ class DetectorModule(pl.LightningModule):  # type: ignore[misc]  # Lightning is 
     `worst` gives the samples with the least H-mean, `stopwatch` is the clock of an epoch.
     """
 
+    to_onnx = to_onnx
     mean: Tensor
     std: Tensor
     identity: DetectorIdentity
@@ -77,7 +79,7 @@ class DetectorModule(pl.LightningModule):  # type: ignore[misc]  # Lightning is 
         self.identity, self.settings, self.model = parts.identity, settings, parts.network
         self.decoder, self.loss = decoder or parts.decoder, loss or parts.loss
         self.metric, self.cleval, self.losses = IouHmean(), CLEval(), MeanLosses()
-        self.scoring, self._reads_pixels = Scoring(settings.overlap), parts.reads_pixels
+        self.scoring, self.reads_pixels = Scoring(settings.overlap), parts.reads_pixels
         mean, std = self.mean_std
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
@@ -131,7 +133,7 @@ class DetectorModule(pl.LightningModule):  # type: ignore[misc]  # Lightning is 
                 seed=self.settings.seed,
                 epoch=self.current_epoch,
             )
-            if not self._reads_pixels:
+            if not self.reads_pixels:
                 batch["images"] = self._normalise(batch["images"])
         else:
             batch = {**batch, "images": self.prepared(images)}
@@ -144,7 +146,7 @@ class DetectorModule(pl.LightningModule):  # type: ignore[misc]  # Lightning is 
         uint8 pixels are normalised; floating ones are normalised already, and are brought back where
         the network reads pixels.
         """
-        if self._reads_pixels:
+        if self.reads_pixels:
             return self._unit_pixels(images)
         return images if images.is_floating_point() else self._normalise(self._unit_pixels(images))
 

@@ -39,6 +39,8 @@ PURPOSES = {
     "Train and use a detector": {
         "train": ("train", "Train a detector and validate its best checkpoint."),
         "validate": ("train", "Compute the metric of a checkpoint."),
+        "predict": ("predict", "Find the text on images, and write it as labels and pictures."),
+        "export": ("predict", "Write a checkpoint as an ONNX model."),
         "score": ("score", "Compute the metric of what any detector wrote into a file."),
     },
     "Measure": {
