@@ -19,8 +19,9 @@ from ocr.datasets.stored import CacheParams, Mode, TensorDataset, check_expected
 from pipeline.errors import ConfigError, Remedy
 
 Split = Literal["train", "val", "test"]
-StoreOrDataset = str | os.PathLike[str] | TensorDataset | OnlineDataset
-"""A store's path, or a dataset that is open already."""
+StoreOrDataset = str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | TensorDataset | OnlineDataset
+"""A store's path, those of several that hold the same samples, or a dataset that is open already."""
+_SOURCES = (str, os.PathLike, list, tuple, TensorDataset, OnlineDataset)
 
 _STAGES: dict[str | None, tuple[Split, ...]] = {
     "fit": ("train", "val"),
@@ -72,7 +73,7 @@ class OcrDataModule(pl.LightningDataModule):  # type: ignore[misc]  # Lightning 
             raise ConfigError(f"a batch has at least one sample, not {batch_size}")
         self.sources: dict[Split, StoreOrDataset | None] = {"train": train, "val": val, "test": test}
         for split, source in self.sources.items():
-            if not isinstance(source, str | os.PathLike | TensorDataset | OnlineDataset | None):
+            if source is not None and not isinstance(source, _SOURCES):
                 raise ConfigError(
                     f"{split} is a {type(source).__name__}; give OcrDataModule a store's path, "
                     "a TensorDataset (samples=[…] chooses some of its samples) or an OnlineDataset"
@@ -145,17 +146,15 @@ class OcrDataModule(pl.LightningDataModule):  # type: ignore[misc]  # Lightning 
 
     def _open(self, split: Split) -> TensorDataset | OnlineDataset:
         source = self.sources[split]
-        if isinstance(source, str | os.PathLike):
-            # One rank of a machine verifies what all of them read: any that comes first fills a shared copy.
-            leave = self.cache.mode != "ram" and self.trainer is not None and self.trainer.local_rank > 0
-            cache = self.cache.model_copy(update={"verify": False}) if leave else self.cache
-            source = TensorDataset(
-                source, self.fields[split], limit=self.limit, expect=self.expect, cache=cache
-            )
-        elif isinstance(source, TensorDataset):
+        if isinstance(source, TensorDataset):
             check_expected(source.store, self.expect or {})
+        if isinstance(source, TensorDataset | OnlineDataset):
+            return source
         assert source is not None
-        return source
+        # One rank of a machine verifies what all of them read: any that comes first fills a shared copy.
+        leave = self.cache.mode != "ram" and self.trainer is not None and self.trainer.local_rank > 0
+        cache = self.cache.model_copy(update={"verify": False}) if leave else self.cache
+        return TensorDataset(source, self.fields[split], limit=self.limit, expect=self.expect, cache=cache)
 
     def _images(self, split: Split, dataset: TensorDataset | OnlineDataset) -> str:
         """Say in what form a split's images leave here."""

@@ -23,15 +23,16 @@ THUMBNAILS = 8
 _THUMBNAIL = 144  # pixels of their longer side
 
 
-def show(store: Store, sample: int | str, fields: Sequence[str], side: int) -> Image.Image:
-    """Draw one sample (see `Store.show`)."""
-    row = _row(store, sample)
-    shown = (*_first_picture(store), *fields) if fields else tuple(store.declared)
-    panels = [panel for panel in _panels(store, row, shown, side) if not fields or panel[0] in fields]
+def show(stores: Sequence[Store], sample: int | str, fields: Sequence[str], side: int) -> Image.Image:
+    """Draw one sample of stores that hold the same ones (see `Store.show`); the first has the polygons."""
+    row, declared = _row(stores[0], sample), [name for store in stores for name in store.declared]
+    shown = (*_first_picture(stores[0]), *fields) if fields else declared
+    panels = [panel for panel in _panels(stores, row, shown, side) if not fields or panel[0] in fields]
     if not panels:
-        raise StoreError(f"{store.name} holds no picture among {', '.join(fields or store.declared)}")
+        where = " and ".join(str(store.name) for store in stores)
+        raise StoreError(f"{where} holds no picture among {', '.join(fields or declared)}")
     name, first = panels[0]
-    return sheet([(f"{store.sample_ids[row]} {name}", first), *panels[1:]], 3, side)
+    return sheet([(f"{stores[0].sample_ids[row]} {name}", first), *panels[1:]], 3, side)
 
 
 def to_text(store: Store) -> str:
@@ -63,7 +64,7 @@ def thumbnails(store: Store, rows: Sequence[int]) -> str:
     for row in map(int, rows[:THUMBNAILS]):
         name = escape(store.sample_ids[row])
         try:
-            panels = _panels(store, row, _first_picture(store), _THUMBNAIL)
+            panels = _panels([store], row, _first_picture(store), _THUMBNAIL)
         except PipelineError as error:
             figures.append(f"<figcaption title='{escape(str(error))}'>{name}: damaged</figcaption>")
             continue
@@ -96,8 +97,12 @@ def _row(store: Store, sample: int | str) -> int:
     return int(sample) % len(store)
 
 
-def _panels(store: Store, row: int, fields: Sequence[str], side: int) -> list[tuple[str, Image.Image]]:
-    pictures = dict(_pictures(store, row, fields))
+def _panels(
+    stores: Sequence[Store], row: int, fields: Sequence[str], side: int
+) -> list[tuple[str, Image.Image]]:
+    store, pictures = stores[0], dict[str, Any]()
+    for one in stores:
+        pictures |= _pictures(one, row, [name for name in fields if name not in pictures])
     polygons, ignore = _polygons(store, row)
     canvas = isinstance(store.declared.get(next(iter(pictures), "")), Chunked)
     if canvas and "matrix" in store.declared:  # outlines are in the frame of the upright file
@@ -116,7 +121,7 @@ def _pictures(store: Store, row: int, fields: Sequence[str]) -> Iterator[tuple[s
         if isinstance(field, File) and value is not None:
             try:
                 yield name, Image.open(io.BytesIO(value.data))
-            except UnidentifiedImageError:
+            except (UnidentifiedImageError, Image.DecompressionBombError):
                 continue
         elif value is not None and value.ndim == 3 and len(value) == 3:
             yield name, Image.fromarray(as_pixels(_floating(store, value), _mean_std(store.attributes)))

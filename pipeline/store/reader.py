@@ -236,7 +236,7 @@ class Store:
         `fields` chooses among the fields that are pictures; `side` is the longer side of each, in pixels.
         Text is outlined in green, don't-care regions in grey. Raises StoreError where there is no picture.
         """
-        return show(self, sample, fields, side)
+        return show([self], sample, fields, side)
 
     def to_xarray(self) -> Any:
         """Give an `xarray.Dataset` with the coordinate `sample`: `.sel(sample="receipts/001.jpg")`.

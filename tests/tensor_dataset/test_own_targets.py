@@ -12,9 +12,10 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from ocr.datasets import TensorDataset
+from ocr.datasets import OcrDataModule, TensorDataset
 from pipeline.errors import ConfigError, Quarantine, StoreError
 from pipeline.execution import ExecutorConfig
+from pipeline.pictures import CAPTION, GAP
 from pipeline.planning import FileHashes, Pipeline
 from pipeline.runner import run_stages
 from pipeline.stage import Chunked, Field, Inputs, Row, Stage
@@ -108,6 +109,14 @@ def test_a_large_field_of_ones_own_is_a_view(stores: list[Path]) -> None:
     dataset = TensorDataset(stores[1], ("tile",))
     assert dataset[0:2]["tile"].data_ptr() == dataset[0]["tile"].data_ptr()
     assert repr(dataset).startswith(f"TensorDataset of {stores[1]}: 4 of 4")
+
+
+def test_a_data_module_hands_them_out_and_show_draws_them(stores: list[Path]) -> None:
+    data = OcrDataModule(val=stores, fields=FIELDS, batch_size=4)
+    data.setup("validate")
+    assert_holds(next(iter(data.val_dataloader())), ["a.txt", "b.txt", "d.txt", "f.txt"])
+    drawn = TensorDataset(stores, ("length",)).show("b.txt", "picture", "shade", side=64)
+    assert drawn.size == (GAP + 2 * (64 + GAP), GAP + 64 + GAP + CAPTION)
 
 
 def test_names_that_no_store_has_are_refused_with_those_that_there_are(stores: list[Path]) -> None:

@@ -27,7 +27,7 @@ from ocr.datasets.stored.store_check import check_expected
 from ocr.datasets.stored.store_reader import Rows, StoreReader
 from pipeline.errors import ConfigError, Remedy, StoreError, UnknownSampleError
 from pipeline.memory import residency_is_told
-from pipeline.store import is_url, open_store, thumbnails
+from pipeline.store import is_url, open_store, show, thumbnails
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -114,11 +114,11 @@ class TensorDataset(Dataset[Sample]):
         return len(self._rows)
 
     def show(self, index: One, *fields: str, side: int = 480) -> Image.Image:
-        """Draw one sample from the store, whatever `fields` the dataset reads (see `Store.show`)."""
+        """Draw one sample of the stores, whatever `fields` the dataset reads (see `Store.show`)."""
         found = positions(index, len(self), self._position)
         if not isinstance(found, int):
             raise TypeError(f"one sample is shown, by position or name, not {index!r}")
-        return self.store.show(int(self._rows[found]), *fields, side=side)
+        return show(self.stores, int(self._rows[found]), fields, side)
 
     @property
     def sample_ids(self) -> list[str]:
