@@ -6,64 +6,30 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ocr.geometry import transform_points
 from pipeline.errors import StoreError
 from pipeline.execution import MACHINE_CODES
-from pipeline.store import Store
 from warmstore.configuration import RunConfig
 from warmstore.options import Invocation
-from warmstore.report.duplicates import Hash, near_pairs, perceptual_hash
+from warmstore.report.artist import Artist, Card
+from warmstore.report.duplicates import Hash, near_pairs
 from warmstore.report.facts import NearPair, Report
-from warmstore.report.pictures import MAPS, Content, map_pictures, picture, stored_image, thumbnail
+from warmstore.report.pictures import thumbnail
 from warmstore.report.trainings import store_split
 
 MOST_CARDS = 1000
-_MOST_PAIRS = 60
-_BUDGET = 20e6  # bytes of pictures in the gallery, before base64 adds a third
-_LARGE, _SMALL = 640, 240
+_MOST_PAIRS, _MOST_REFUSED = 60, 100  # of refused ones in each split
+_BUDGET = 13e6  # bytes of images in the gallery: base64, maps and polygons double that
 _LEAST_BYTES, _MOST_BYTES = 4_000, 60_000
 
+T = TypeVar("T")
 Progress = Callable[[str, str, int], Callable[[int], None]]
-
-
-@dataclass(frozen=True)
-class Region:
-    """A polygon on a card, as SVG's `points` in canvas pixels from the picture's corner.
-
-    `kind`: what the maps make of it (`kept`, `lost`, `ignored`); of a prediction `right` or `false`.
-    """
-
-    points: str
-    kind: str
-    text: str = ""
-    missed: bool = False
-
-
-@dataclass(frozen=True)
-class Card:
-    """A stored sample in the gallery; `width` and `height` are canvas pixels, `flags` words to filter by.
-
-    `problem` says why there are no pictures.
-    """
-
-    split: str
-    sample_id: str
-    flags: tuple[str, ...] = ()
-    width: int = 1
-    height: int = 1
-    image: bytes = b""
-    maps: Mapping[str, bytes] = field(default_factory=dict)
-    regions: Sequence[Region] = ()
-    predictions: Sequence[Region] = ()
-    hmean: float | None = None
-    problem: str = ""
 
 
 @dataclass(frozen=True)
@@ -78,11 +44,14 @@ class RefusedPicture:
 class Gallery:
     """The pictures of a report. `left_out` counts the samples that have no card for want of room.
 
+    `problems` says which stores could not be looked at.
+
     `looks` has a small picture of each sample in `near`, `refused` one of each quarantined sample, both by
     (split, sample_id). `unpaired` counts the pairs beyond those listed.
     """
 
     cards: Sequence[Card]
+    problems: Sequence[str]
     left_out: int
     near: Sequence[NearPair]
     unpaired: int
@@ -92,13 +61,9 @@ class Gallery:
 
 def draw(asked: Invocation, report: Report, progress: Progress) -> Gallery:
     """Draw a report's pictures from the stores `tensors`, and pair what looks alike between splits."""
-    name = asked.config.stages.tensors.name
-    opened = {
-        split: {store.stage: store for store in asked.stores(split, told=True)} for split in asked.splits
-    }
-    stores = {split: found[name] for split, found in opened.items() if name in found}
+    artists, problems = _artists(asked)
     flags = _flags(report)
-    chosen = _chosen(stores, flags)
+    chosen = _chosen([sample for artist in artists.values() for sample in artist.samples], flags)
     most_bytes = max(_LEAST_BYTES, min(_MOST_BYTES, int(_BUDGET / max(1, len(chosen)))))
     worst = {}
     if report.last is not None:
@@ -106,15 +71,14 @@ def draw(asked: Invocation, report: Report, progress: Progress) -> Gallery:
     cards: list[Card] = []
     hashes: dict[str, dict[str, Hash]] = {}
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for split, store in stores.items():
-            artist = _Artist(split, store, asked.config, most_bytes)
-            step = progress(split, "report", len(store))
+        for split, artist in artists.items():
+            step = progress(split, "report", len(artist.samples))
             jobs = (
-                (row, sample_id, (split, sample_id) in chosen, worst.get((split, sample_id)))
-                for row, sample_id in enumerate(store.sample_ids)
+                partial(artist.look, row, most_bytes if sample in chosen else 0, worst.get(sample))
+                for row, sample in enumerate(artist.samples)
             )
             hashes[split] = {}
-            for card, hashed in _ahead(pool, artist.look, jobs):
+            for card, hashed in _ahead(pool, jobs):
                 step(1)
                 cards += [card] if card is not None else []
                 hashes[split] |= hashed
@@ -124,100 +88,40 @@ def draw(asked: Invocation, report: Report, progress: Progress) -> Gallery:
     shown = {sample for pair in listed for sample in (pair.first, pair.second)}
     return Gallery(
         cards=[_flagged(card, flags, alike) for card in cards],
-        left_out=sum(map(len, stores.values())) - len(cards),
+        problems=problems,
+        left_out=sum(len(artist.samples) for artist in artists.values()) - len(cards),
         near=listed,
         unpaired=len(near) - len(listed),
-        looks={(split, i): _look(stores[split], stores[split].rows[i]) for split, i in shown},
+        looks={sample: artists[sample[0]].sketch(sample[1]) for sample in shown},
         refused={
             (split, verdict["sample_id"]): _refused(asked.config, split, verdict)
             for split, verdicts in report.quarantined.items()
-            for verdict in verdicts
+            for verdict in verdicts[:_MOST_REFUSED]
         },
     )
 
 
-class _Artist:
-    """Draws the samples of one store, from several threads."""
-
-    def __init__(self, split: str, store: Store, config: RunConfig, most_bytes: int) -> None:
-        self.split, self.store, self.maps, self.most_bytes = split, store, config.stages.maps, most_bytes
-        self.matrices, self.sizes = store.small("matrix"), store.small("size")
-
-    def look(
-        self, job: tuple[int, str, bool, Mapping[str, Any] | None]
-    ) -> tuple[Card | None, dict[str, Hash]]:
-        """Hash a sample, and draw its card where one is wanted; a damaged one has a card that says so."""
-        row, sample_id, wanted, scored = job
-        try:
-            image, content = _content(self.store, row, self.matrices[row], self.sizes[row])
-            card = self._card(row, sample_id, image, content, scored) if wanted else None
-            return card, {sample_id: perceptual_hash(image)}
-        except StoreError as error:
-            return Card(self.split, sample_id, ("damaged",), problem=error.problem), {}
-
-    def _card(
-        self,
-        row: int,
-        sample_id: str,
-        image: NDArray[Any],
-        content: Content,
-        scored: Mapping[str, Any] | None,
-    ) -> Card:
-        from ocr.maps import shape_polygons
-
-        store = self.store
-        names = {"kept": "kept", "ignored": "ignored"}
-        placed = [transform_points(self.matrices[row], points) for points in store.value("points", row)]
-        ignore, texts = store.value("ignore", row), store.value("text", row)
-        verdicts = shape_polygons(placed, ignore, *self.maps.canvas, self.maps).verdicts
-        found = list(scored["found"]) if scored else []
-        missed = [not hit for hit in found] if len(found) == len(placed) else [False] * len(placed)
-        regions = [
-            Region(
-                content.spell(points),
-                names.get(verdict.value, "lost"),
-                text.tobytes().decode(),
-                lacks and verdict.value != "ignored",
-            )
-            for points, verdict, text, lacks in zip(placed, verdicts, texts, missed, strict=True)
-        ]
-        predictions = [
-            Region(content.spell(transform_points(self.matrices[row], points)), "right" if hit else "false")
-            for points, hit in (zip(scored["predictions"], scored["right"], strict=True) if scored else ())
-        ]
-        return Card(
-            split=self.split,
-            sample_id=sample_id,
-            width=content.right - content.left,
-            height=content.bottom - content.top,
-            image=picture(image, _LARGE, self.most_bytes),
-            maps=map_pictures({name: content.cut(store.value(name, row)) for name in MAPS}),
-            regions=regions,
-            predictions=predictions,
-            hmean=scored["hmean"] if scored else None,
-        )
+def _artists(asked: Invocation) -> tuple[dict[str, Artist], list[str]]:
+    """Open each split's tensors; what cannot be drawn at all is told in words."""
+    found, problems = {}, []
+    for split in asked.splits:
+        for store in asked.stores(split, told=True):
+            if store.stage == asked.config.stages.tensors.name:
+                try:
+                    found[split] = Artist(split, store, asked.config.stages.maps)
+                except StoreError as error:
+                    error.spell = asked.spell
+                    problems.append(f"{split}: {error}")
+    return found, problems
 
 
-def _ahead(
-    pool: ThreadPoolExecutor, work: Callable[[Any], Any], jobs: Iterable[Any], most: int = 16
-) -> Iterator[Any]:
-    """Map over jobs in their order, at most `most` of them ahead of the caller."""
+def _ahead(pool: ThreadPoolExecutor, jobs: Iterable[Callable[[], T]], most: int = 16) -> Iterator[T]:
+    """Run jobs, at most `most` of them ahead of the caller, and give their results in order."""
     left = iter(jobs)
-    pending = deque(pool.submit(work, job) for job in islice(left, most))
+    pending = deque(pool.submit(job) for job in islice(left, most))
     while pending:
         yield pending.popleft().result()
-        pending.extend(pool.submit(work, job) for job in islice(left, 1))
-
-
-def _content(store: Store, row: int, matrix: Any, size: Any) -> tuple[NDArray[np.uint8], Content]:
-    image = stored_image(store, row)
-    content = Content.of(matrix, size, image.shape[1:])
-    return content.cut(image), content
-
-
-def _look(store: Store, row: int) -> bytes:
-    image, _ = _content(store, row, store.small("matrix")[row], store.small("size")[row])
-    return picture(image, _SMALL, _MOST_BYTES)
+        pending.extend(pool.submit(job) for job in islice(left, 1))
 
 
 def _flags(report: Report) -> dict[tuple[str, str], list[str]]:
@@ -246,18 +150,15 @@ def _flagged(card: Card, flags: Mapping[tuple[str, str], Sequence[str]], alike: 
 
 
 def _chosen(
-    stores: Mapping[str, Store], flags: Mapping[tuple[str, str], Sequence[str]]
+    every: Sequence[tuple[str, str]], flags: Mapping[tuple[str, str], Sequence[str]]
 ) -> set[tuple[str, str]]:
     """Choose the samples that have a card: the remarkable first, the others spread over the set."""
-    every = [(split, sample_id) for split, store in stores.items() for sample_id in store.sample_ids]
-    first = [
-        sample for sample in every if {"worst", "duplicate", "repaired"}.intersection(flags.get(sample, ()))
-    ]
-    kept = first[:MOST_CARDS]
-    others = [sample for sample in every if sample not in set(first)]
-    room = MOST_CARDS - len(kept)
-    step = max(1.0, len(others) / room) if room else 0.0
-    return {*kept, *(others[int(place * step)] for place in range(min(room, len(others))))}
+    remarkable = {"worst", "duplicate", "repaired"}
+    first = [sample for sample in every if remarkable.intersection(flags.get(sample, ()))][:MOST_CARDS]
+    kept = set(first)
+    others = [sample for sample in every if sample not in kept]
+    places = np.linspace(0, len(others), min(MOST_CARDS - len(kept), len(others)), endpoint=False)
+    return kept | {others[int(place)] for place in places}
 
 
 def _refused(config: RunConfig, split: str, verdict: Mapping[str, str]) -> RefusedPicture:

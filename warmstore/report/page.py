@@ -14,8 +14,9 @@ from markupsafe import Markup
 
 from warmstore import show
 from warmstore.report import charts
+from warmstore.report.artist import Card
 from warmstore.report.facts import Report, spread
-from warmstore.report.gallery import Card, Gallery
+from warmstore.report.gallery import Gallery
 from warmstore.report.trainings import changed_settings
 
 _HERE = Path(__file__).parent
