@@ -62,7 +62,7 @@ train: $(READY) ## train the detector and validate it (RESUME=1 goes on with the
 validate: $(READY) ## validate a checkpoint (CHECKPOINT=…, the newest otherwise)
 	@$(WARMSTORE) validate $(RUN) $(addprefix --checkpoint ,$(CHECKPOINT))
 
-report: $(READY) ## report on the work folder
+report: $(READY) ## write report.html about the work folder
 	@$(WARMSTORE) report $(RUN)
 
 lint: $(DEV_READY) ## format and lint checks
