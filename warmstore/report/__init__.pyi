@@ -1,8 +1,13 @@
+from .charts import histogram as histogram
+from .charts import lines as lines
+from .charts import stacked as stacked
+from .charts import ticks as ticks
 from .collect import collect as collect
 from .duplicates import BITS as BITS
 from .duplicates import NEAR as NEAR
 from .duplicates import near_pairs as near_pairs
 from .duplicates import perceptual_hash as perceptual_hash
+from .facts import Distribution as Distribution
 from .facts import NearPair as NearPair
 from .facts import Report as Report
 from .facts import Twins as Twins

@@ -18,8 +18,14 @@ _TAIL = 99  # percentile beyond which values share the last bin
 
 
 def histogram(found: Distribution) -> Markup:
-    """Draw the share of each split's values by bin, the splits side by side; the last bin holds the tail."""
-    edges = _edges(np.concatenate([np.asarray(values, float) for values in found.values.values()]))
+    """Draw the share of each split's values by bin, the splits side by side; the last bin holds the tail.
+
+    Without any value it is empty.
+    """
+    every = np.concatenate([np.asarray(values, float) for values in found.values.values()])
+    if not len(every):
+        return Markup("")
+    edges = _edges(every)
     shares = {
         split: np.histogram(np.clip(values, edges[0], edges[-1]), edges)[0] / max(1, len(values))
         for split, values in found.values.items()
@@ -114,7 +120,7 @@ def _edges(values: NDArray[np.float64]) -> NDArray[np.float64]:
     low, high = float(values.min()), float(np.percentile(values, _TAIL))
     if np.array_equal(values, np.rint(values)) and high - low < _BINS:
         return np.arange(low, np.ceil(high) + 2) - 0.5
-    return np.linspace(low, max(high, low + 1e-9), _BINS + 1)
+    return np.linspace(low, high if high > low else low + 1, _BINS + 1)
 
 
 def _svg(label: str, drawn: Iterable[Markup], height: int) -> Markup:

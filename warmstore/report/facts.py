@@ -98,7 +98,6 @@ class RunFacts:
     """
 
     name: str
-    kind: str
     summary: Mapping[str, Any]
     stale: str = ""
     losses: Mapping[str, Sequence[Point]] = field(default_factory=dict)

@@ -6,6 +6,7 @@ import csv
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ def runs_with_metric(config: RunConfig) -> list[RunFacts]:
         reverse=True,
     )
     found = ((folder, read_summary(folder)) for folder in folders)
-    return [_run(config, folder, summary) for folder, summary in found if summary.get("val")]
+    return [_run(config, folder, said) for folder, said in found if said.get("val") and said.get("store")]
 
 
 def store_split(run: RunFacts) -> str:
@@ -47,17 +48,14 @@ def changed_settings(run: RunFacts, before: RunFacts) -> dict[str, tuple[Any, An
 
 def _run(config: RunConfig, folder: Path, summary: Mapping[str, Any]) -> RunFacts:
     rows = list(_logged(folder))
-    trained = dict(
-        _curve(rows, _CURVES["training"])
-    )  # the best checkpoint, validated at the end, is no epoch
-    curves = {
+    trained = dict(_curve(rows, _CURVES["training"]))
+    curves = {  # without the best checkpoint's validation, which is logged as an epoch after the last
         name: [point for point in _curve(rows, key) if not trained or point[0] in trained]
         for name, key in (*_CURVES.items(), (_HMEAN, _HMEAN))
     }
     settings = _read_json(folder / "config.json", {})
     return RunFacts(
         name=folder.name,
-        kind=folder.name.split("-")[-1] if "-" in folder.name else folder.name,
         summary=summary,
         stale="; ".join(_stale(config, summary, settings)),
         losses={name: points for name in _CURVES if (points := curves[name])},
@@ -101,12 +99,12 @@ def _logged(folder: Path) -> Iterator[Mapping[str, str]]:
 
 
 def _curve(rows: list[Mapping[str, str]], key: str) -> list[Point]:
-    """Give a logged value by epoch; the last one counts where an epoch was computed again."""
+    """Give the finite values of a log by epoch; the last one counts where an epoch was computed again."""
     found: dict[float, float] = {}
     for row in rows:
         with suppress(KeyError, ValueError, TypeError):
             found[float(row["epoch"])] = float(row[key])
-    return sorted(found.items())
+    return sorted((epoch, value) for epoch, value in found.items() if isfinite(epoch) and isfinite(value))
 
 
 def _read_json(path: Path, otherwise: Any) -> Any:
