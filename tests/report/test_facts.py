@@ -162,7 +162,8 @@ def test_damage_is_told_and_the_rest_reported(reported: Shell, tmp_path: Path, s
         done = shell("report", "--format", form)
         assert done.returncode == 0, done.stderr
     assert "receipt-00007.jpg" in page_of(shell)  # of the other split
-    assert re.search(r"damaged|does not match|no whole store", page_of(shell))
+    told = page_of(shell).partition("</style>")[2]
+    assert re.search(r"damaged|does not match|no whole store", told)
 
 
 def test_the_output_decides_the_form(reported: Shell, tmp_path: Path) -> None:
