@@ -68,7 +68,6 @@ if [ "${1:-}" = dev ]; then
 fi
 say "installing Python packages into .venv (a few minutes the first time)"
 pip_install -e .
-say "compiling loops"
 .venv/bin/python scripts/compile_loops.py
 if ! has_turbojpeg; then
   say "installing the TurboJPEG library (libturbojpeg0)"

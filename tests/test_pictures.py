@@ -212,7 +212,9 @@ def test_samples_are_selected_by_name_and_damage_is_an_error(tmp_path: Path) -> 
 
 def test_xarray_that_is_not_there_is_named(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "xarray", None)
-    with pytest.raises(PipelineError, match="run `pip install xarray`"):
+    with pytest.raises(
+        PipelineError, match=r"to_xarray needs xarray, .* -m pip install 'warmstore\[notebook\]'`"
+    ):
         open_store(path).to_xarray()
 
 

@@ -9,12 +9,16 @@ import sys
 import sysconfig
 import tarfile
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
 
 import pytest
 
+from ocr.detectors import find_detector
+from pipeline.errors import ConfigError
+from pipeline.store import Bucket
 from tests.support.shell import PROJECT, Shell
 
 PACKAGES = ("ocr", "pipeline", "stages", "warmstore")
@@ -102,12 +106,47 @@ def test_the_wheel_is_at_work_in_an_empty_folder(installed: Path, tmp_path: Path
     assert all(Path(file).is_relative_to(installed) for file in files.split())
 
 
-def test_a_missing_extra_is_told_with_its_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "distributed", None)
-    done = Shell(tmp_path)("run", "executor.kind=dask")
-    command = f"{sys.executable} -m pip install 'warmstore[cluster]'"
-    told = f"executor.kind=dask needs distributed, which is not installed here; run `{command}`"
-    assert (done.returncode, done.stderr.splitlines()[-1]) == (2, f"warmstore: {told}")
+def on_dask(folder: Path) -> None:
+    """Run a stage on dask, by the command line."""
+    done = Shell(folder)("run", "executor.kind=dask")
+    assert done.returncode == 2
+    raise ConfigError(done.stderr.splitlines()[-1].removeprefix("warmstore: "))
+
+
+def from_a_bucket(folder: Path) -> None:
+    """Read an object."""
+    Bucket(f"file://{folder}").read("a")
+
+
+def by_onnx(folder: Path) -> None:
+    """Build the detector."""
+    detector = find_detector("onnx")
+    detector.build(detector.params(path=str(folder / "a.onnx")))
+
+
+@pytest.mark.parametrize(
+    ("name", "package", "what", "use"),
+    [
+        ("cluster", "distributed", "executor.kind=dask", on_dask),
+        ("cloud", "obstore", "file://", from_a_bucket),
+        ("onnx", "onnxruntime", "detector onnx", by_onnx),
+    ],
+)
+def test_a_missing_extra_is_told_with_its_command(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    package: str,
+    what: str,
+    use: Callable[[Path], None],
+) -> None:
+    for module in (package, *(module for module in sys.modules if module.startswith(f"{package}."))):
+        monkeypatch.setitem(sys.modules, module, None)
+    install = re.escape(f"run `{sys.executable} -m pip install 'warmstore[{name}]'`")
+    with pytest.raises(
+        ConfigError, match=rf"^{what}\S* needs {package}\S*, which is not installed here; {install}$"
+    ):
+        use(tmp_path)
 
 
 def test_extras_that_errors_name_are_there() -> None:

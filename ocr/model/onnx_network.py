@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ocr.detectors import DetectorOutput
 from ocr.params import OnnxParams
 from pipeline.errors import ConfigError
+from pipeline.extras import extra
 
 _PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")
 
@@ -68,12 +69,8 @@ class OnnxNetwork(nn.Module):
 
 
 def _session(path: str) -> Any:
-    try:
+    with extra("onnx", "detector onnx"):
         import onnxruntime
-    except ImportError as error:
-        raise ConfigError(
-            "detector onnx runs in onnxruntime, which is not installed: pip install 'warmstore[onnx]'"
-        ) from error
     if not Path(path).is_file():
         raise ConfigError(f"detector onnx: there is no file {path}; set model.params.path to a model's")
     options = onnxruntime.SessionOptions()

@@ -9,9 +9,9 @@ from functools import cached_property
 from typing import Any
 
 from pipeline.errors import ConfigError, StoreError
+from pipeline.extras import extra
 
 SCHEMES = ("s3", "gs", "az", "abfs", "file")
-INSTALL = "pip install 'warmstore[cloud]'"
 _ATTEMPTS, _PATIENCE_S = 5, 30
 _CREDENTIALS = {
     "s3": "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY (and AWS_ENDPOINT_URL for a server of your own)",
@@ -101,16 +101,15 @@ class Bucket:
 
     @cached_property
     def _obstore(self) -> Any:
-        try:
+        with extra("cloud", self.url):
             import obstore
-        except ImportError:
-            raise ConfigError(f"{self.url} is read and written through obstore; run `{INSTALL}`") from None
         return obstore
 
     @contextmanager
     def _told(self, path: str) -> Iterator[None]:
         """Say in a sentence what obstore says in a page."""
-        from obstore.exceptions import BaseError
+        with extra("cloud", self.url):
+            from obstore.exceptions import BaseError
 
         try:
             yield

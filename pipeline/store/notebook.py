@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import PipelineError, StoreError, UnknownSampleError
+from pipeline.extras import extra
 from pipeline.pictures import as_data_uri, as_pixels, overview, sheet
 from pipeline.stage import Chunked, Field, File, Ragged, describe_field
 
@@ -77,10 +78,8 @@ def thumbnails(store: Store, rows: Sequence[int]) -> str:
 
 def to_xarray(store: Store) -> Any:
     """Open a store as an xarray data set (see `Store.to_xarray`)."""
-    try:
+    with extra("notebook", "to_xarray"):
         import xarray
-    except ImportError:
-        raise PipelineError("xarray is not installed; run `pip install xarray`") from None
     from pipeline.store.zarr_view import whole_store
 
     opened = xarray.open_zarr(whole_store(store))
