@@ -39,6 +39,7 @@ def completed(folder: Path, *words: str) -> list[str]:
         (("warmstore", "plan", ""), []),
         (("warmstore", "plan", "trainer.max_e"), ["trainer.max_epochs="]),
         (("warmstore", "train", "stages.maps.shr"), ["stages.maps.shrink_ratio="]),
+        (("warmstore", "train", "model.params.neck"), ["model.params.neck_channels="]),
         (("warmstore", "run", "--config", "s"), ["synthetic"]),
         (("warmstore", "run", "--config", "own"), ["own.yaml", "own_files/"]),
         (("warmstore", "run", "--config", "own_files/"), ["own_files/mine.yaml"]),

@@ -73,6 +73,8 @@ def test_a_detector_that_cannot_be_had_is_told(name: str, words: str) -> None:
         (("model.params.neck_channels=32",), {"backbone": "tiny", "neck_channels": 32}),
         (("model.neck_channels=32",), {"backbone": "tiny", "neck_channels": 32}),
         (("model.backbone=resnet18", "model.params.backbone=resnet50"), {"backbone": "resnet18"}),
+        (("model.params.pretrained=2019",), {"pretrained": "2019"}),
+        (("model.pretrained=[draft",), {"pretrained": "[draft"}),
         (("model.detector=sizes",), {"kernels": 3, "sizes": [1, 2]}),
         (("model.detector=sizes", "model.params.sizes=[4,5]"), {"kernels": 3, "sizes": [4, 5]}),
     ],
@@ -95,6 +97,7 @@ def test_a_file_names_a_detector_and_its_parameters(
             "model.backbone: there is no such key (the command line); detector sizes has kernels, sizes",
         ),
         (("model.neck_channels=33",), "model.neck_channels: 33 does not do"),
+        (("backbone=tiny",), "did you mean model.params.backbone?"),
         (("model.detector=os:system",), "there is no detector 'os:system' installed"),
     ],
 )

@@ -16,10 +16,11 @@ from pydantic import ValidationError
 from ocr.detectors import find_detector
 from ocr.params import DetectorParams
 from pipeline.errors import ConfigError
-from pipeline.stage import Stage
+from pipeline.stage import Parameters, Stage
 from stages import find_stage, installed_stages
 from warmstore.configuration.compose import COMMAND_LINE, Composed, compose
 from warmstore.configuration.run_config import RunConfig, StagesConfig, with_own_stages
+from warmstore.configuration.training_config import ModelConfig
 
 DEFAULT_RUN = "synthetic"
 _OURS = StagesConfig.model_fields
@@ -111,10 +112,15 @@ def _grown_as_shrunk(config: RunConfig) -> RunConfig:
 
 
 def _declared(keys: Iterable[object], model: type[RunConfig] = RunConfig) -> tuple[Any, ...]:
-    """Give the types, None aside, that a run takes at nested keys; nothing where it has no such key."""
+    """Give the types, None aside, that a run takes at nested keys; nothing where it has no such key.
+
+    A detector's parameters are taken for DBNet's, whose keys may stand under `model` itself.
+    """
     kinds: tuple[Any, ...] = (model,)
     for key in keys:
         fields = getattr(kinds[0], "model_fields", {})
+        if kinds[0] is ModelConfig and key in DetectorParams.model_fields:
+            fields = DetectorParams.model_fields
         if get_origin(kinds[0]) is dict:
             found = get_args(kinds[0])[1]
         elif key in fields:
@@ -123,6 +129,8 @@ def _declared(keys: Iterable[object], model: type[RunConfig] = RunConfig) -> tup
             return (None,)
         several = get_origin(found) in (Union, UnionType)
         kinds = tuple(kind for kind in get_args(found) if kind is not NoneType) if several else (found,)
+        if kinds == (Parameters,):
+            kinds = (DetectorParams,)
     return kinds
 
 
