@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from ocr.images import libraries
+import numpy as np
+
+from ocr.images import libraries, resize
 from ocr.preprocess import DecodeParams, decode_upright
 from pipeline.stage import Chunked, Field, Inputs, Row, Stage, Text
 
@@ -30,6 +32,10 @@ class Decode(Stage, DecodeParams):
         """TurboJPEG decodes JPEG, Pillow the rest, torch resizes."""
         versions = {"Pillow": libraries.pillow(), "torch": libraries.torch()}
         return {"libjpeg-turbo": libraries.libjpeg_turbo(), **versions} if self.use_turbojpeg else versions
+
+    def prepare(self) -> None:
+        """Load what resizes, which takes seconds."""
+        resize(np.zeros((2, 2, 3), np.uint8), (1, 1))
 
     def compute(self, inputs: Inputs) -> Mapping[str, Any]:
         """Decode the sample's upright file."""

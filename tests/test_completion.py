@@ -26,7 +26,7 @@ def completed(folder: Path, *words: str) -> list[str]:
         check=True,
     )
     assert done.stderr == ""
-    return [line.partition(",")[2] for line in done.stdout.splitlines() if line]
+    return [line.replace("plain,", "") for line in done.stdout.splitlines() if line]
 
 
 @pytest.mark.parametrize(
@@ -37,6 +37,9 @@ def completed(folder: Path, *words: str) -> list[str]:
         (("warmstore", "run", "--re"), ["--rehash", "--retry"]),
         (("warmstore", "run", ""), ["canonicalize", "decode", "maps", "tensors"]),
         (("warmstore", "plan", ""), []),
+        (("warmstore", "predict", "ph"), ["file,ph"]),
+        (("warmstore", "verify", ""), ["file,"]),
+        (("warmstore", "export", "canv"), ["canvas="]),
         (("warmstore", "plan", "trainer.max_e"), ["trainer.max_epochs="]),
         (("warmstore", "train", "stages.maps.shr"), ["stages.maps.shrink_ratio="]),
         (("warmstore", "train", "model.params.neck"), ["model.params.neck_channels="]),

@@ -111,6 +111,17 @@ def test_compiling_is_told_once(caplog: pytest.LogCaptureFixture, monkeypatch: p
     assert told.startswith("compiling loops for this processor")
 
 
+def test_decode_loads_what_resizes_before_it_is_timed() -> None:
+    script = (
+        "import sys\nfrom stages import Decode\nstage = Decode()\n"
+        "print('torch' in sys.modules)\nstage.prepare()\nprint('torch' in sys.modules)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=PROJECT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["False", "True"]
+
+
 def test_the_bar_does_not_name_the_folder_of_the_logs(tmp_path: Path) -> None:
     settings = TrainingConfig.model_validate({"trainer": {"enable_progress_bar": True, "accelerator": "cpu"}})
     trainer = lightning_trainer(settings, tmp_path, [])

@@ -11,6 +11,9 @@ from click.shell_completion import BashComplete, CompletionItem, add_completion_
 
 from pipeline.errors import PipelineError
 
+_PATHS = ("STORE", "DETECTIONS", "IMAGES", "CHECKPOINT")
+"""First words of commands that take paths; the shell knows how to complete those."""
+
 Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
 
@@ -31,7 +34,7 @@ def splits(context: click.Context, parameter: click.Parameter, begun: str) -> li
 
 
 def arguments(words: str) -> Complete:
-    """Complete a command's own `words` (stages) and, once a letter is typed, the keys of overrides."""
+    """Complete a command's own `words`, stages or paths, and, once a letter is typed, keys of overrides."""
 
     def complete(context: click.Context, parameter: click.Parameter, begun: str) -> list[CompletionItem]:
         from stages import STAGES, installed_stages
@@ -39,7 +42,8 @@ def arguments(words: str) -> Complete:
 
         stages = [*(stage.name for stage in STAGES), *installed_stages()] if words == "STAGE" else []
         keys = [f"{key}=" for key in known_keys()] if begun else []
-        return _beginning(begun, [*stages, *keys])
+        found = _beginning(begun, [*stages, *keys])
+        return found or [CompletionItem(begun, type="file")] if words.partition(" ")[0] in _PATHS else found
 
     return complete
 
