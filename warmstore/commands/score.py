@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import click
 
 from pipeline.errors import ConfigError
 from warmstore import show
+from warmstore.log_lines import show_everything
 from warmstore.options import Invocation, run_options
 
 
@@ -36,7 +36,7 @@ def score(asked: Invocation, format: str, frame: Any) -> int:
     Example:
       warmstore score predicts.txt --config receipts --split val
     """
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    show_everything()
     if len(asked.words) != 1:
         raise ConfigError("give one file or folder of detections, such as `warmstore score predicts.txt`")
     from warmstore.workflows import score_file
