@@ -16,7 +16,8 @@ from tests.support.mutated_labels import encode
 from tests.support.shell import Done, Shell
 from tests.support.written_labels import HEIGHT, IMAGES, IMPORTERS, WIDTH, draw
 from tests.test_overrides import NAMES
-from warmstore.starter import CANVASES, LOST, READABLE, histogram, suggest
+from warmstore.configuration import DataConfig, load_config
+from warmstore.starter import CANVASES, LOST, READABLE, histogram, starter_yaml, suggest
 
 
 def write_set(folder: Path, format: str = "native") -> tuple[str, str]:
@@ -187,6 +188,23 @@ def test_images_without_words_or_without_a_usable_one_are_wrong_usage(shell: She
     done = init(shell, (images, labels))
     assert (done.returncode, "none of the 3 images" in done.stderr) == (2, True)
     assert "empty: the file has no bytes" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("train", "val", "steps", "limits"),
+    [(1, 1, 60, None), (48, 24, 600, None), (167, 42, 588, None), (5000, 201, 600, (100, 50))],
+)
+def test_a_starter_trains_for_minutes_whatever_the_number_of_images(
+    tmp_path: Path, train: int, val: int, steps: int, limits: tuple[int, int] | None
+) -> None:
+    split = {"images": "img", "annotations": "gt"}
+    data = DataConfig.model_validate_json(json.dumps({"root": "x", "splits": {"train": split, "val": split}}))
+    file = tmp_path / "mine.yaml"
+    file.write_text(starter_yaml("mine", data, {"train": train, "val": val}, suggest(np.full(9, 0.02))))
+    trainer = load_config(str(file))[0].trainer
+    assert trainer.max_epochs and trainer.max_epochs % (trainer.check_val_every_n_epoch or 0) == 0
+    assert (trainer.limit_train_batches, trainer.limit_val_batches) == (limits or (None, None))
+    assert trainer.max_epochs * (trainer.limit_train_batches or -(-train // 4)) == steps
 
 
 HEIGHTS = st.lists(st.floats(1e-4, 1), min_size=1, max_size=200).map(np.array)
