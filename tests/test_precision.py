@@ -9,11 +9,10 @@ import pytest
 import torch
 
 from ocr.detection import BoxDecoder
-from ocr.evaluation import compare_precisions
+from ocr.evaluation import Measured, compare_precisions
 from ocr.metrics import IouHmean
 from ocr.model import DetectorOutput
 from ocr.training import computing_in
-from pipeline.errors import PipelineError
 from tests.support.pages import MEAN, SIDE, STD, Batch, collate, module, sample_of
 
 
@@ -85,8 +84,73 @@ def test_stored_normalised_images_are_taken_as_they_are(batches: list[Batch]) ->
     assert stored.iou == normalised.iou and stored.boxes == normalised.boxes
 
 
-def test_nan_is_an_error(batches: list[Batch]) -> None:
+def test_what_overflows_in_float16_is_told_and_the_others_go_on(batches: list[Batch]) -> None:
+    """Values of a million: float32 and bfloat16 hold them, float16 ends at 65,504."""
+    detector = module(SIDE)
+    with torch.no_grad():
+        detector.model.prob_head.features[0].weight.mul_(1e7)
+    measured = compare_precisions(detector, batches, ("32-true", "16-mixed", "bf16-mixed"))
+    reference, half, bfloat = measured
+    assert half.failed == (
+        "16-mixed gives NaN or infinity in sample page-0.jpg, first in layer prob_head.features.0"
+    )
+    assert half.objection(reference, tolerance=1) == half.failed and np.isnan(half.moved(reference))
+    assert (reference.failed, bfloat.failed) == (None, None) and bfloat.samples == reference.samples == 3
+    assert half.as_json()["failed"] == half.failed
+
+
+def test_the_sample_that_overflows_is_named(batches: list[Batch]) -> None:
+    detector = module(SIDE)
+    black = torch.zeros_like(batches[0]["images"][0])
+    lit = torch.full_like(black, 255)
+    batch = {**batches[0], "images": torch.stack([black, lit])}
+    with torch.no_grad():  # of the images' own values: black is about -2, white about 2.6
+        first = next(layer for layer in detector.model.modules() if isinstance(layer, torch.nn.Conv2d))
+        first.weight.abs_().mul_(3e4 / first.weight.abs().sum(dim=(1, 2, 3)).max())
+    (half,) = compare_precisions(detector, [batch], ("16-mixed",))
+    assert half.failed is not None and "in sample page-1.jpg, first in layer backbone" in half.failed
+
+
+def test_nan_in_the_reference_leaves_nothing_to_compare_with(batches: list[Batch]) -> None:
     detector = module(SIDE)
     torch.nn.init.constant_(detector.model.prob_head.logits.weight, float("nan"))
-    with pytest.raises(PipelineError, match="NaN or infinity"):
-        compare_precisions(detector, batches, ("32-true",))
+    reference, half = compare_precisions(detector, batches, ("32-true", "bf16-mixed"))
+    assert reference.failed is not None and "layer prob_head.logits" in reference.failed
+    assert half.failed is not None and half.failed.startswith("bf16-mixed gives")
+
+
+def measured(
+    precision: Any = "bf16-mixed", hmean: float = 0.9, boxes: int = 100, changed: int = 0
+) -> Measured:
+    rates = {"hmean": hmean, "precision": hmean, "recall": hmean}
+    return Measured(precision, 3, rates, rates, 0.01, boxes, changed, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("reference", "other", "words"),
+    [
+        (measured(), measured(changed=19), None),
+        (measured(), measured(changed=67), "34% of the boxes change, more than 10%"),
+        (measured(), measured(hmean=0.897), "the metric moves by 0.0030, more than 0.002"),
+        (measured(hmean=0.0), measured(hmean=0.0), "the detector finds nothing (H-mean 0)"),
+        (measured(hmean=0.0, boxes=0), measured(hmean=0.0, boxes=0), "the detector finds nothing (H-mean 0)"),
+    ],
+)
+def test_what_may_stand_in_for_the_reference(reference: Measured, other: Measured, words: str | None) -> None:
+    objection = other.objection(reference, tolerance=0.002)
+    assert (objection is None) if words is None else words in (objection or "")
+
+
+def test_float16_is_float16_in_every_layer_whatever_was_computed_around_it() -> None:
+    """An autocast around it keeps weights that it has cast, and would hand them out."""
+    network, seen = module(SIDE).model.eval(), set()
+    for layer in network.modules():
+        if isinstance(layer, torch.nn.Conv2d | torch.nn.BatchNorm2d):
+            layer.register_forward_hook(lambda _, __, output: seen.add(output.dtype))
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        network(torch.zeros(1, 3, 64, 64))
+        assert seen == {torch.bfloat16}
+        seen.clear()
+        with computing_in("16-mixed", "cpu"):
+            network(torch.zeros(1, 3, 64, 64))
+    assert seen == {torch.float16}

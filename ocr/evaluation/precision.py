@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,6 +19,8 @@ from ocr.training import DetectorModule, computing_in
 
 UNCHANGED = 0.9
 """A box has not changed where one of the other precision covers it with more than this IoU."""
+MOST_CHANGED = 0.1
+"""The share of boxes that may change: a metric that stays the same by luck is no proof."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,8 @@ class Measured:
 
     `iou` and `cleval`: what the metrics' `compute` gives. `largest_difference`: of probabilities, over
     all pixels. `boxes_changed`: boxes of either precision without a counterpart in the other.
-    `seconds`: the forward pass over the set.
+    `seconds`: the forward pass over the set. `failed`: where it gave NaN or infinity, in a sentence;
+    the figures are then those of the batches before.
     """
 
     precision: Precision
@@ -36,11 +41,27 @@ class Measured:
     boxes: int
     boxes_changed: int
     seconds: float
+    failed: str | None = None
 
     def moved(self, reference: Measured) -> float:
-        """How far H-mean or CLEval's H-mean lies from the reference's, whichever is further."""
+        """How far H-mean or CLEval's lies from the reference's, whichever is further; NaN if one failed."""
+        if self.failed or reference.failed:
+            return math.nan
         pairs = ((self.iou, reference.iou), (self.cleval, reference.cleval))
         return max(abs(mine["hmean"] - theirs["hmean"]) for mine, theirs in pairs)
+
+    def objection(self, reference: Measured, tolerance: float) -> str | None:
+        """Say why this precision may not stand in for the reference; None where it may."""
+        if self.failed or reference.failed:
+            return self.failed or f"there is nothing to compare with: {reference.failed}"
+        if not self.iou["hmean"]:
+            return "the detector finds nothing (H-mean 0), which says nothing of a precision"
+        if (moved := self.moved(reference)) > tolerance:
+            return f"the metric moves by {moved:.4f}, more than {tolerance:g}"
+        share = self.boxes_changed / max(1, self.boxes + reference.boxes)
+        return (
+            f"{share:.0%} of the boxes change, more than {MOST_CHANGED:.0%}" if share > MOST_CHANGED else None
+        )
 
     def as_json(self) -> dict[str, Any]:
         """Plain values, for `--json`."""
@@ -53,6 +74,7 @@ class Measured:
             "boxes_changed": self.boxes_changed,
             "seconds": self.seconds,
             "samples": self.samples,
+            "failed": self.failed,
         }
 
 
@@ -62,7 +84,7 @@ def compare_precisions(
     """Measure one detector in several precisions, batch by batch in turns; the first is the reference.
 
     Images are normalised in float32 for all of them. Every precision sees the first batch once
-    before it is timed. Raises PipelineError where a map holds NaN or infinity.
+    before it is timed. One that gives NaN or infinity ends there; the others go on.
     """
     runs = [_Run(precision) for precision in precisions]
     module.eval()
@@ -73,8 +95,11 @@ def compare_precisions(
                 run.forward(module, images)
             reference: tuple[Tensor, list[Detections]] | None = None
             for run in runs:
+                if run.failed:
+                    continue
                 found = run.add(module, images, batch, reference)
-                reference = reference or found
+                if run is runs[0]:
+                    reference = found
     return [run.measured() for run in runs]
 
 
@@ -85,6 +110,9 @@ class _Run:
         self.precision = precision
         self.iou, self.cleval, self.same = IouHmean(), CLEval(), IouHmean(iou_threshold=UNCHANGED)
         self.largest, self.boxes, self.changed, self.seconds = 0.0, 0, 0, 0.0
+        self.failed: str | None = None
+        for metric in (self.iou, self.cleval):
+            metric.add()  # nothing yet; it may stay so
 
     def forward(self, module: DetectorModule, images: Tensor) -> tuple[Tensor, float]:
         """Maps, float32 (B, C, H, W), and the seconds that they took."""
@@ -100,9 +128,16 @@ class _Run:
         images: Tensor,
         batch: Mapping[str, Any],
         reference: tuple[Tensor, list[Detections]] | None,
-    ) -> tuple[Tensor, list[Detections]]:
-        """Add a batch; gives its maps and its detections."""
+    ) -> tuple[Tensor, list[Detections]] | None:
+        """Add a batch; gives its maps and its detections, or None where a map holds NaN or infinity."""
         maps, seconds = self.forward(module, images)
+        finite = maps.isfinite().flatten(1).all(dim=1).tolist()
+        if not all(finite):
+            index = finite.index(False)
+            layer = self._first_not_finite(module, images[index : index + 1])
+            sample_id = batch["sample_id"][index]
+            self.failed = f"{self.precision} gives NaN or infinity in sample {sample_id}, first in {layer}"
+            return None
         self.seconds += seconds
         detections = decode_batch(module.decoder, as_float32(maps), batch["inverse_matrix"], batch["size"])
         polygons = [found.polygons for found in detections]
@@ -116,6 +151,23 @@ class _Run:
                 self.changed += len(found) + len(expected.polygons) - 2 * len(pairs)
         return maps, detections
 
+    def _first_not_finite(self, module: DetectorModule, image: Tensor) -> str:
+        """Name the first layer that gives NaN or infinity for one image (1, 3, H, W)."""
+        found: list[str] = []
+
+        def look(name: str, _: Any, __: Any, output: Any) -> None:
+            if not found and isinstance(output, Tensor) and not output.isfinite().all():
+                found.append(f"layer {name}")
+
+        layers = [(name, layer) for name, layer in module.model.named_modules() if not [*layer.children()]]
+        hooks = [layer.register_forward_hook(partial(look, name)) for name, layer in layers]
+        try:
+            self.forward(module, image)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return found[0] if found else "its output"
+
     def measured(self) -> Measured:
         iou = self.iou.compute()
         return Measured(
@@ -127,6 +179,7 @@ class _Run:
             self.boxes,
             self.changed,
             self.seconds,
+            self.failed,
         )
 
 

@@ -19,6 +19,10 @@ def computing_in(precision: Precision | None, device_type: str) -> AbstractConte
     """
     if precision is None:
         return nullcontext()
+    # Without the cache: it would hand out weights that an autocast around this one has cast to its own type.
     return torch.autocast(
-        device_type, dtype=_COMPUTED_IN.get(precision, torch.bfloat16), enabled=precision in _COMPUTED_IN
+        device_type,
+        dtype=_COMPUTED_IN.get(precision, torch.bfloat16),
+        enabled=precision in _COMPUTED_IN,
+        cache_enabled=False,
     )

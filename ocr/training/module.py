@@ -19,6 +19,7 @@ from ocr.training.augmentation import augment
 from ocr.training.autocast import computing_in
 from ocr.training.batch_contract import check_batch
 from ocr.training.checkpoints import check_identity, read_checkpoint, stored_identity
+from ocr.training.compiling import leave_steps_alone, named_for, plain
 from ocr.training.judges import Judges
 from ocr.training.mean_losses import MeanLosses, named
 from ocr.training.onnx_export import to_onnx
@@ -255,6 +256,7 @@ class DetectorModule(pl.LightningModule):  # type: ignore[misc]  # Lightning is 
                 f"a trainer's precision of {self.trainer.precision} changes the type of weights and matrices,"
                 f" and boxes would be misplaced; use one of {', '.join(get_args(Precision))}"
             )
+        leave_steps_alone(self)
         if stage != "predict":
             self.scoring.prepare(self.judges)
 
@@ -272,10 +274,12 @@ class DetectorModule(pl.LightningModule):  # type: ignore[misc]  # Lightning is 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the identity beside the weights."""
         checkpoint["detector"] = self.identity.as_json()
+        checkpoint["state_dict"] = plain(checkpoint["state_dict"])
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse the weights of another detector: `ConfigError` names what differs."""
         check_identity(stored_identity(checkpoint), self.identity)
+        checkpoint["state_dict"] = named_for(self, checkpoint["state_dict"])
 
     @classmethod
     def from_checkpoint(
@@ -291,7 +295,6 @@ class DetectorModule(pl.LightningModule):  # type: ignore[misc]  # Lightning is 
         """
         checkpoint = read_checkpoint(path)
         identity = stored_identity(checkpoint, str(path), network)
-        canvas, mean, std = identity.canvas, identity.mean, identity.std
-        module = cls(network or identity, settings, canvas=canvas, mean=mean, std=std)
-        module.load_state_dict(checkpoint["state_dict"])
+        module = cls(network or identity, settings, **identity.model_dump(include={"canvas", "mean", "std"}))
+        module.load_state_dict(named_for(module, checkpoint["state_dict"]))
         return cast(DetectorModule, module.eval())

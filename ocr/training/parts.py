@@ -44,5 +44,6 @@ def own_parts(
     network: nn.Module, settings: DetectorSettings, canvas: tuple[int, int], mean: Triple, std: Triple
 ) -> Parts:
     """Take a network of one's own, with DBNet's decoder and loss."""
-    identity = DetectorIdentity.of_network(network, canvas, mean, std)
+    named = getattr(network, "_orig_mod", network)  # `torch.compile` wraps it
+    identity = DetectorIdentity.of_network(named, canvas, mean, std)
     return Parts(identity, network, BoxDecoder(settings.boxes), dbnet_loss(settings.loss), False)

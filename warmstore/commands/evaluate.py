@@ -37,7 +37,9 @@ from warmstore.options import Invocation, run_options
 def precision(
     asked: Invocation, checkpoint: Path | None, tolerance: float, precisions: tuple[Any, ...]
 ) -> int:
-    """Evaluate one checkpoint in several precisions; exit code 1 where the metric moves.
+    """Evaluate one checkpoint in several precisions; exit code 1 where one may not stand in for float32.
+
+    It may not where the metric moves, a tenth of the boxes change, a map holds NaN, or nothing is found.
 
     \b
     Example:
@@ -51,10 +53,16 @@ def precision(
     wanted = ("32-true", *precisions) if precisions else ()
     measured, made_of = measure_precisions(asked.config, inputs, wanted)
     reference = measured[0]
-    passed = all(found.moved(reference) <= tolerance for found in measured)
+    objections = {found.precision: found.objection(reference, tolerance) for found in measured}
+    passed = not any(objections.values())
     if asked.json:
         found_by_name = {
-            found.precision: {**found.as_json(), "moved": found.moved(reference)} for found in measured
+            found.precision: {
+                **found.as_json(),
+                "moved": None if found.failed or reference.failed else found.moved(reference),
+                "objection": objections[found.precision],
+            }
+            for found in measured
         }
         show.as_json({"precisions": found_by_name, "tolerance": tolerance, "passed": passed, **made_of})
         return 0 if passed else 1
@@ -64,7 +72,7 @@ def precision(
             found.precision,
             f"{found.iou['hmean']:.4f}",
             f"{found.cleval['hmean']:.4f}",
-            f"{found.moved(reference):.4f}",
+            "failed" if found.failed else f"{found.moved(reference):.4f}",
             f"{found.largest_difference:.4f}",
             found.boxes,
             found.boxes_changed,
@@ -78,6 +86,9 @@ def precision(
         rows,
     )
     click.echo(f"\n{'passed' if passed else 'failed'}: the metric may move by {tolerance:g}")
+    for name, objection in objections.items():
+        if objection:
+            click.echo(f"{name}: {objection}")
     return 0 if passed else 1
 
 
