@@ -12,18 +12,15 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
-
-import numpy as np
 
 from benchmarks.measure import arguments, parse, show
 from benchmarks.receipts import RECEIPTS, receipts_in
+from benchmarks.trivial_stage import Trivial
 from pipeline.digest import digest
-from pipeline.execution import ExecutorConfig
+from pipeline.execution import Executor, ExecutorConfig
 from pipeline.maintenance import compute_chain
 from pipeline.planning import FileHashes, Pipeline, SourceSample, survey
 from pipeline.runner import run_stages
-from pipeline.stage import Chunked, Field, Inputs, Stage
 from pipeline.workspace import Workspace
 from warmstore.configuration import load_config
 from warmstore.show import Progress
@@ -70,21 +67,6 @@ def whole_runs(folder: Path) -> None:
     show_times(f"{len(images)} receipts, four stages", steps)
 
 
-class Trivial(Stage):
-    """A stage that does next to nothing, on a tiny canvas."""
-
-    name = "trivial"
-    version = 1
-    store = "trivial.zarr"
-    reads: ClassVar[Mapping[str, tuple[str, ...]]] = {}
-
-    def fields(self) -> tuple[Field, ...]:
-        return (Chunked("image", "uint8", (3, 8, 8), codec="none"),)
-
-    def compute(self, inputs: Inputs) -> Mapping[str, Any]:
-        return {"image": np.full((3, 8, 8), inputs.source % 251, dtype=np.uint8)}
-
-
 @dataclass
 class Numbers:
     """A source of numbers."""
@@ -113,7 +95,8 @@ def many_samples(folder: Path, count: int) -> None:
 
 def run(pipeline: Pipeline) -> None:
     """Run all stages of a split."""
-    list(run_stages(pipeline, [stage.name for stage in pipeline.stages], SERIAL, Progress(None)))
+    names = [stage.name for stage in pipeline.stages]
+    list(run_stages(pipeline, names, Executor(SERIAL), Progress(None)))
 
 
 def show_times(title: str, steps: Mapping[str, Callable[[], object]]) -> None:

@@ -107,9 +107,20 @@ class StoreError(PipelineError):
 
 
 class WorkerLost(Exception):  # noqa: N818 - what happened to a task, named as the field names it
-    """The worker of a task died or was ended: `code` is `crashed` or `timed_out`."""
+    """The worker of a task died or was ended: `code` is `crashed` or `timed_out`.
 
-    def __init__(self, code: str, reason: str) -> None:
-        super().__init__(code, reason)
-        self.code = code
-        self.reason = reason
+    `at` is the place in the task of the sample that it was at, -1 before the first; `fresh` says that this
+    was the worker's first sample, and `machine` where it ran.
+    """
+
+    def __init__(self, code: str, reason: str, at: int, fresh: bool, machine: str = "") -> None:
+        self.code, self.reason, self.at, self.fresh, self.machine = code, reason, at, fresh, machine or host()
+        super().__init__(code, reason, at, fresh, self.machine)
+
+
+class Interrupted(KeyboardInterrupt):
+    """Somebody ended the run (`signum`), and what was under way has been finished first."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__()
+        self.exit_code = 128 + signum

@@ -38,6 +38,19 @@ def checksum(path: Path) -> tuple[int, str]:
     return size, state.hexdigest()
 
 
+_NO_SUCH_CALL = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EPERM)
+
+
+def refusal(error: OSError, folder: Path) -> str:
+    """Say what the operating system refused below a folder: a disk with room may have no inode left."""
+    if error.errno == errno.ENOSPC:
+        with contextlib.suppress(OSError):
+            status = os.statvfs(folder)
+            if status.f_files and not status.f_favail and status.f_bavail:
+                return "no inode is left for another file, though there is room (`df -i` shows it)"
+    return error.strerror or str(error)
+
+
 def write_new(path: Path, data: Buffer, point: str = "chunk") -> None:
     """Write a file that is not there yet. Raises FileExistsError where it is."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
@@ -155,7 +168,7 @@ def sync_all(folder: Path, names: Sequence[str]) -> None:
 
 
 def _sync_file_system(path: Path) -> bool:
-    """Flush the file system of `path` (Linux `syncfs`); False where there is no such call."""
+    """Flush the file system of `path` (Linux `syncfs`); False where it offers no such call."""
     call = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
     if call is None:
         return False
@@ -164,6 +177,8 @@ def _sync_file_system(path: Path) -> bool:
     try:
         if call(descriptor) != 0:
             code = ctypes.get_errno()
+            if code in _NO_SUCH_CALL:  # some file systems of networks and of containers
+                return False
             raise OSError(code, os.strerror(code), str(path))
     finally:
         os.close(descriptor)

@@ -10,8 +10,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from pipeline.errors import PipelineError, Remedy
-from pipeline.execution import ExecutorConfig, Reporter, assemble, compute_plan
-from pipeline.planning import Outlook, Pipeline, StagePlan, survey
+from pipeline.execution import Executor, ExecutorConfig, Reporter, assemble, compute_plan
+from pipeline.files import refusal
+from pipeline.planning import FileHashes, Outlook, Pipeline, StagePlan, survey
 from pipeline.workspace import Generations
 
 RUN_ANEW = Remedy("run", otherwise=" for a new generation")
@@ -52,17 +53,21 @@ class Built:
 
 @dataclass(frozen=True)
 class Builder:
-    """Builds generations: where and how wide stages run, and who is told how far they have come."""
+    """Builds generations: where stages run, who is told how far they have come, and which files were read.
 
-    executor: ExecutorConfig
+    Workers elsewhere must find a raw file that is in `hashes` as it is here.
+    """
+
+    executor: Executor
     reporter: Reporter
+    hashes: FileHashes
 
     def build(self, generations: Generations, plan: StagePlan, only: str = "") -> Built:
         """Compute, assemble and publish what a plan leads to.
 
         With `only`, nothing is published but a generation whose digest begins so: PipelineError.
         """
-        computed = compute_plan(generations, plan, self.executor, self.reporter)
+        computed = compute_plan(generations, plan, self.executor, self.reporter, self.hashes.example())
         building = generations.begin()
         digest = assemble(plan, computed.records, generations.staging, building).digest
         if not digest.startswith(only):
@@ -75,7 +80,7 @@ class Builder:
             shutil.rmtree(building)
         else:
             generations.publish(building, digest)
-        shutil.rmtree(generations.staging)
+        generations.clear_staging()
         return Built(len(plan.stale) - computed.earlier, computed.seconds)
 
 
@@ -88,14 +93,23 @@ class Silence:
 
 
 def run_stages(
-    pipeline: Pipeline, names: Sequence[str], executor: ExecutorConfig, reporter: Reporter | None = None
+    pipeline: Pipeline,
+    names: Sequence[str],
+    executor: Executor | ExecutorConfig,
+    reporter: Reporter | None = None,
 ) -> Iterator[tuple[str, StageResult]]:
     """Run the named stages in order; yields each stage's result when it is published.
 
+    An executor that is given serves other runs, too; of a configuration one is made for this run.
     Raises PipelineError where a stage would stand on a stale store that is not among `names`.
     """
+    if isinstance(executor, ExecutorConfig):
+        with Executor(executor) as own:
+            yield from run_stages(pipeline, names, own, reporter)
+        return
     pipeline.workspace.folder.mkdir(parents=True, exist_ok=True)
-    builder, waiting = Builder(executor, reporter or Silence()), set(names)
+    pipeline.workspace.check_links()
+    builder, waiting = Builder(executor, reporter or Silence(), pipeline.hashes), set(names)
     for outlook in survey(pipeline):
         if outlook.stage.name in waiting:
             yield outlook.stage.name, _bring_up_to_date(outlook, builder)
@@ -117,9 +131,9 @@ def _bring_up_to_date(outlook: Outlook, builder: Builder) -> StageResult:
             built = builder.build(generations, plan)
     except OSError as error:
         raise PipelineError(
-            f"{generations} stopped: {error.strerror or error} "
-            f"({error.filename or generations.workspace.folder}); what was published stands, and a rerun "
-            "continues from the finished chunks once there is room and the folder can be written"
+            f"{generations} stopped: {refusal(error, generations.workspace.work_dir)} "
+            f"({error.filename or generations.workspace.folder}); what was published stands, and once "
+            "that is mended a rerun continues from the finished chunks"
         ) from error
     store = generations.open()
     if store is None:

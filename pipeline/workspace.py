@@ -9,6 +9,7 @@ work/<split>/.staging/maps/                  finished chunks and records of a ru
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import re
@@ -25,6 +26,7 @@ from pipeline.stage import File, Stage
 from pipeline.store import Store, open_store, unused
 
 BUILDING = ".building"
+_NO_SYMLINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS)
 _COLLECTED = ".collected"
 _GENERATION = re.compile(r"\d{6}-[0-9a-f]{16}")
 
@@ -51,6 +53,11 @@ def exclusive(work_dir: Path, purpose: str) -> Iterator[None]:
             holder = os.read(descriptor, 200).decode(errors="replace").strip() or "another run"
             raise PipelineError(
                 f"{work_dir} is in use by {holder}; wait for it to end, or set work_dir=… to another folder"
+            ) from None
+        except OSError as error:
+            raise PipelineError(
+                f"the file system of {work_dir} gives no locks ({error.strerror}), which keep two runs "
+                "apart; mount it with locks, or set work_dir=… to another one"
             ) from None
         with suppress(OSError):  # the name is for people; the lock holds without it, on a full disk too
             os.truncate(descriptor, 0)
@@ -82,6 +89,21 @@ class Workspace:
     def folder(self) -> Path:
         """Folder of the split."""
         return self.work_dir / self.split
+
+    def check_links(self) -> None:
+        """Raise PipelineError where the file system has no symbolic links, before anything is computed."""
+        probe = self.folder / ".link"
+        try:
+            probe.symlink_to("probe")
+        except FileExistsError:
+            pass
+        except OSError as error:
+            if error.errno in _NO_SYMLINKS:
+                raise PipelineError(
+                    f"the file system of {self.folder} has no symbolic links ({error.strerror}), by which "
+                    "stores are published; set work_dir=… to another one"
+                ) from None
+        probe.unlink(missing_ok=True)
 
     def generations(self, stage: Stage) -> Generations:
         """Give a stage's place in the split."""
@@ -125,8 +147,16 @@ class Generations:
 
     def drop(self) -> None:
         """Remove what is staged, and what a killed run was building: what is published needs none of it."""
-        for folder in (self.staging, self.folder / BUILDING):
-            shutil.rmtree(folder, ignore_errors=True)
+        self.clear_staging()
+        shutil.rmtree(self.folder / BUILDING, ignore_errors=True)
+
+    def clear_staging(self) -> None:
+        """Remove what is staged, also while a worker that was given up still writes there."""
+        aside = self.staging.with_name(f".{self.staging.name}.cleared")
+        shutil.rmtree(aside, ignore_errors=True)
+        with suppress(FileNotFoundError):
+            self.staging.rename(aside)
+        shutil.rmtree(aside, ignore_errors=True)
 
     def begin(self) -> Path:
         """Make an empty folder to build the next generation in; drops what a killed run left there."""

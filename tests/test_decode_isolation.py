@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ocr.splits import AnnotatedSplit
-from pipeline.execution import ExecutorConfig
+from pipeline.execution import Executor, ExecutorConfig
 from pipeline.planning import FileHashes, Pipeline
 from pipeline.runner import run_stages
 from pipeline.stage import FileContent, Inputs
@@ -61,8 +61,9 @@ def test_a_fragile_decoder_costs_the_samples_that_break_it_and_no_others(tmp_pat
         FileHashes(workspace.folder / ".hashes", tmp_path),
     )
     # The time that a new worker takes to import torch counts too.
-    executor = ExecutorConfig(kind="processes", workers=2, batch=1, timeout=10.0, memory=1 << 30)
-    results = dict(run_stages(pipeline, ("canonicalize", "decode"), executor, Silent()))
+    config = ExecutorConfig(kind="processes", workers=2, batch=1, timeout=10.0, memory=1 << 30)
+    with Executor(config) as executor:
+        results = dict(run_stages(pipeline, ("canonicalize", "decode"), executor, Silent()))
     assert (results["decode"].samples, results["decode"].accepted) == (13, 10)
     store = open_store(workspace.generations(Fragile()).path)
     verdicts = {verdict["sample_id"]: verdict["code"] for verdict in store.attributes["quarantined"]}

@@ -19,7 +19,7 @@ from ocr.datasets import DatasetConfig, OnlineDataset, TensorDataset, draw_sampl
 from ocr.datasets.online import OnlineParams
 from ocr.preprocess import DecodeParams
 from pipeline.errors import ConfigError, PipelineError, StoreError
-from pipeline.execution import ExecutorConfig
+from pipeline.execution import Executor, ExecutorConfig
 from pipeline.pictures import CAPTION, GAP, IGNORED, MAP, OUTLINE
 from pipeline.planning import FileHashes, Pipeline
 from pipeline.remote import push
@@ -136,7 +136,7 @@ def test_raw_files_are_shown_with_polygons_in_their_own_frame(tmp_path: Path) ->
     workspace = Workspace(tmp_path / "work", "val")
     hashes = FileHashes(workspace.folder / ".hashes", tmp_path)
     pipeline = Pipeline(workspace, (Canonicalize(),), data.split(), hashes)
-    list(run_stages(pipeline, ["canonicalize"], ExecutorConfig(kind="serial"), Silent()))
+    list(run_stages(pipeline, ["canonicalize"], Executor(ExecutorConfig(kind="serial")), Silent()))
     (upright,) = panels(open_store(tmp_path / "work/val/canonical.zarr").show("a.jpg", side=120), 120)
     assert box_of(upright, OUTLINE) == pytest.approx([60, 10, 116, 20], abs=1)  # 60 pixels wide, drawn 120
     online = OnlineDataset(

@@ -1,7 +1,7 @@
 """The command `warmstore`: its commands, and how errors become one sentence and an exit code.
 
 Exit codes: 0 fine, 1 the work failed or a check found something, 2 wrong usage or configuration: also
-a name or a path that was typed and leads nowhere; 130 interrupted.
+a name or a path that was typed and leads nowhere; 130 interrupted (143 by SIGTERM).
 """
 
 from __future__ import annotations
@@ -56,10 +56,10 @@ def _run(arguments: list[str]) -> int:
     except (KeyboardInterrupt, click.Abort) as stop:  # click makes an Abort of the other
         if debug:
             raise
-        said = str(stop.__cause__ or stop)
-        said = said or "interrupted; what is finished is kept, and the same command continues"
+        cause = stop.__cause__ or stop
+        said = str(cause) or "interrupted; what is finished is kept, and the same command continues"
         click.echo(f"warmstore: {said}", err=True)
-        return 130
+        return int(getattr(cause, "exit_code", 130))
     except BrokenPipeError:
         sys.stderr.close()
         return 1

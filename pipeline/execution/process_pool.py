@@ -1,7 +1,8 @@
-"""Worker processes that a call may crash, or outstay its time in, without taking any other call along.
+"""Worker processes that a sample may crash, or outstay its time in, without taking any other along.
 
-A pool that hands calls out through one queue has to guess whose worker died. Here every process has a
-pipe of its own and one call at a time, so that whatever ends it is laid to that call alone.
+A pool that hands work out through one queue has to guess whose worker died. Here every process has a
+pipe of its own and one task at a time, and says when it begins another sample of it: so whatever ends it
+is laid to that sample alone, and a time limit is a sample's.
 """
 
 from __future__ import annotations
@@ -15,137 +16,162 @@ import signal
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future
+from collections.abc import Callable, Generator
 from contextlib import suppress
+from dataclasses import dataclass
 from math import inf
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import PipelineError, WorkerLost
+from pipeline.errors import PipelineError, WorkerLost, host
+
+# What runs a task: it is given the task, and a function to call as it begins each sample.
+Function = Callable[[Any, Callable[[], object]], Any]
+
+_IDLE = 60.0  # seconds without a task after which a process ends by itself, whatever became of its caller
+_BLINK = 1.0  # seconds by which a caller may be late; more, and it was stopped
 
 
-class Call:
-    """A call that waits for its turn; `result()` gives its value, or raises, once it has completed."""
+@dataclass(frozen=True)
+class Ended:
+    """A task that has ended: `result()` gives its value, or raises what it raised, or WorkerLost."""
 
-    def __init__(self, function: Callable[..., Any], args: tuple[Any, ...], timeout: float = inf) -> None:
-        self.function, self.args, self.timeout = function, args, timeout
-        self.future: Future[Any] = Future()
-
-    def run(self) -> None:
-        """Make the call here and now."""
-        try:
-            self.future.set_result(self.function(*self.args))
-        except Exception as error:
-            self.future.set_exception(error)
+    task: Any
+    value: Any = None
+    error: Exception | None = None
 
     def result(self) -> Any:
-        """Give the value; raises what the call raised, or WorkerLost."""
-        return self.future.result(timeout=0)
+        """Give the task's value."""
+        if self.error is not None:
+            raise self.error
+        return self.value
 
 
 class WorkerProcesses:
     """Up to `width` processes, started when they are needed and replaced when they are lost.
 
-    `timeout` is in seconds for a call on one sample, counted from where its worker has everything
-    imported; `memory` is what `pipeline.execution.executors.ExecutorConfig` says.
+    `timeout` is in seconds for a sample, counted from where its worker has everything imported; `memory`
+    is what `pipeline.execution.executors.ExecutorConfig` says.
     """
 
     def __init__(self, width: int, timeout: float, memory: int) -> None:
         self._width, self._timeout, self._memory = width, timeout, memory
         self._idle: list[_Worker] = []
-        self._busy: dict[Connection, _Worker] = {}
 
-    def submit(self, function: Callable[..., Any], /, *args: Any) -> Call:
-        """Describe a call; an argument's `size`, where it has one, is the number of its samples."""
-        samples = sum(getattr(arg, "size", 0) for arg in args)
-        return Call(function, args, self._timeout * max(1, samples))
+    def run(self, function: Function, tasks: deque[Any], _: object = None) -> Generator[Ended]:
+        """Take tasks while there are any (more may be added meanwhile), and yield each when it has ended."""
+        busy: dict[Connection, _Worker] = {}
+        looked = time.monotonic()
+        try:
+            while tasks or busy:
+                while tasks and len(busy) < self._width:
+                    worker = self._worker()
+                    busy[worker.connection] = worker
+                    worker.begin(function, tasks.popleft())
+                for worker in _heard_of(busy, looked):
+                    if worker.advance():
+                        del busy[worker.connection]
+                        if worker.alive:
+                            worker.idle_since = time.monotonic()
+                            self._idle.append(worker)
+                        yield worker.ended
+                looked = time.monotonic()
+        finally:  # whoever stops listening wants no more of them
+            for worker in busy.values():
+                worker.end()
 
-    def as_completed(self, calls: Iterable[Call]) -> Iterator[Call]:
-        """Run the calls and yield each when it has ended."""
-        waiting = deque(calls)
-        while waiting or self._busy:
-            while waiting and len(self._busy) < self._width:
-                worker = self._idle.pop() if self._idle else _Worker(self._memory)
-                self._busy[worker.connection] = worker
-                worker.begin(waiting.popleft())
-            for worker in self._heard_of():
-                if worker.advance():
-                    del self._busy[worker.connection]
-                    if worker.alive:
-                        self._idle.append(worker)
-                    yield worker.call
-
-    def _heard_of(self) -> list[_Worker]:
-        """Wait for workers that have sent something, or died, or are past their time."""
-        left = min(worker.deadline for worker in self._busy.values()) - time.monotonic()
-        ready = wait(list(self._busy), None if left == inf else max(0.0, left))
-        now = time.monotonic()
-        return [
-            worker
-            for connection, worker in self._busy.items()
-            if connection in ready or worker.deadline <= now
-        ]
+    def _worker(self) -> _Worker:
+        """Give a process that waits, or a new one."""
+        while self._idle:
+            worker = self._idle.pop()
+            if time.monotonic() - worker.idle_since < _IDLE / 2:
+                return worker
+            worker.end()
+        return _Worker(self._timeout, self._memory)
 
     def stop(self) -> None:
-        """End all processes, whatever they are doing."""
-        for worker in [*self._idle, *self._busy.values()]:
-            worker.end()
+        """End the processes that wait for a task."""
+        while self._idle:
+            self._idle.pop().end()
+
+
+def _heard_of(busy: dict[Connection, _Worker], looked: float) -> list[_Worker]:
+    """Wait for workers that have sent something, or died, or are past their time.
+
+    Where nobody `looked` for a while, since this process was stopped (Ctrl-Z) or had other things to do,
+    the workers may have been stopped, too: their time begins anew.
+    """
+    began = time.monotonic()
+    _forgive(busy, began - looked)
+    left = max(0.0, min(worker.deadline for worker in busy.values()) - began)
+    ready = wait(list(busy), None if left == inf else left)
+    if not ready:
+        _forgive(busy, time.monotonic() - began - left)
+    now = time.monotonic()
+    return [w for connection, w in busy.items() if connection in ready or w.deadline <= now]
+
+
+def _forgive(busy: dict[Connection, _Worker], late: float) -> None:
+    for worker in busy.values() if late > _BLINK else ():
+        worker.deadline = max(worker.deadline, time.monotonic() + worker.timeout)
 
 
 class _Worker:
-    """One process, and the call that it has."""
+    """One process, and the task that it has."""
 
-    call: Call
+    ended: Ended
 
-    def __init__(self, memory: int) -> None:
+    def __init__(self, timeout: float, memory: int) -> None:
         # A fork of a process that has run threads may deadlock; a server forks from a clean one.
         context = multiprocessing.get_context("forkserver")
         self.connection, theirs = context.Pipe()
         self.process = context.Process(target=_serve, args=(theirs, memory), daemon=True)
         self.process.start()
         theirs.close()
+        self.timeout = timeout
         self.deadline = inf
+        self.idle_since = 0.0
         self.alive = True
+        self._first = True
 
-    def begin(self, call: Call) -> None:
-        """Hand the call over."""
-        self.call = call
+    def begin(self, function: Function, task: Any) -> None:
+        """Hand a task over."""
+        self._task, self._begun = task, 0
         with suppress(ConnectionError):  # it has died, as `advance` will read
-            self.connection.send((call.function, call.args))
+            self.connection.send((function, task))
 
     def advance(self) -> bool:
-        """Take what the process has sent, if anything; tell whether its call has ended."""
+        """Take what the process has sent, if anything; tell whether its task has ended."""
         if not self.connection.poll():
-            self._lose("timed_out", f"the worker was ended after {self.call.timeout:g} s")
+            self._lose("timed_out", f"the worker was ended after {self.timeout:g} s")
             return True
         try:
             outcome = self.connection.recv()
         except (EOFError, OSError):
             self.process.join()
             died = f"died with exit code {self.process.exitcode}"
-            if self.deadline == inf:
+            if not self._begun:
                 raise PipelineError(
-                    f"a worker process {died} before it began to work: executor.memory may be too small, "
-                    "or the machine short of it; run the same command again, or with executor=threads"
+                    f"a worker process on {host()} {died} before it began to work: executor.memory may be "
+                    "too small, or the machine short of it; run the same command again, or with "
+                    "executor=threads"
                 ) from None
             self._lose("crashed", f"the worker {died}")
             return True
         if outcome is None:
-            self.deadline = time.monotonic() + self.call.timeout
+            self._begun += 1
+            self.deadline = time.monotonic() + self.timeout
             return False
-        value, error = outcome
-        self.deadline = inf
-        if error is None:
-            self.call.future.set_result(value)
-        else:
-            self.call.future.set_exception(error)
+        self.deadline, self._first = inf, False
+        self.ended = Ended(self._task, *outcome)
         return True
 
     def _lose(self, code: str, reason: str) -> None:
         self.end()
-        self.call.future.set_exception(WorkerLost(code, reason))
+        # What is told first is that everything is imported, and then each sample that begins.
+        at = self._begun - 2
+        self.ended = Ended(self._task, error=WorkerLost(code, reason, at, fresh=self._first and at < 1))
 
     def end(self) -> None:
         """Kill the process."""
@@ -156,12 +182,12 @@ class _Worker:
 
 
 def _serve(connection: Connection, memory: int) -> None:
-    """Run calls until the other end is closed: by `stop`, or because its process is gone."""
+    """Run tasks until the other end is closed (by `stop`, or because its process is gone) or silent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the caller ends them
     _die_with_caller()
     _limit_memory(memory)
     with suppress(EOFError, ConnectionError):
-        while True:
+        while connection.poll(_IDLE):
             connection.send(_outcome(connection))
 
 
@@ -172,7 +198,7 @@ def _die_with_caller() -> None:
     """
     caller = multiprocessing.parent_process()
     assert caller is not None
-    with suppress(OSError):  # where the kernel has no such signal, a worker still ends after its call
+    with suppress(OSError):  # where the kernel has no such signal, a worker still ends after its task
         fcntl.fcntl(caller.sentinel, fcntl.F_SETOWN, os.getpid())
         fcntl.fcntl(caller.sentinel, fcntl.F_SETSIG, signal.SIGKILL)
         fcntl.fcntl(caller.sentinel, fcntl.F_SETFL, os.O_ASYNC)
@@ -181,18 +207,18 @@ def _die_with_caller() -> None:
 
 
 def _outcome(connection: Connection) -> tuple[Any, Exception | None]:
-    """Receive a call, send None for "it has begun", and give its value and its error."""
+    """Receive a task, send None for "it begins" and once more for each sample; give its value and error."""
     call = connection.recv_bytes()
     try:
-        function, args = pickle.loads(call)  # imports what the call needs
+        function, task = pickle.loads(call)  # imports what the task needs
         connection.send(None)
-        return function(*args), None
+        return function(task, lambda: connection.send(None)), None
     except Exception as error:
-        return None, _portable(error)
+        return None, portable(error)
 
 
-def _portable(error: Exception) -> Exception:
-    """Give the error as it survives the way to another process, with its traceback as a note."""
+def portable(error: Exception) -> Exception:
+    """Give an error as it survives the way to another process, with its traceback as a note."""
     error.add_note(traceback.format_exc())
     try:
         pickle.loads(pickle.dumps(error))

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import logging
 import math
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from functools import partial
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from pipeline.errors import PipelineError, Quarantine, Remedy, WorkerLost
-from pipeline.execution.executors import ExecutorConfig, open_executor
+from pipeline.errors import PipelineError, Remedy, WorkerLost
+from pipeline.execution.executors import Executor, ExecutorConfig
+from pipeline.execution.handshake import offer
+from pipeline.execution.interrupts import finishing_what_is_under_way
+from pipeline.execution.process_pool import Ended
 from pipeline.execution.records import Record, is_whole, read_records
 from pipeline.execution.task import Group, Item, Task, run_task, write_verdict
 from pipeline.files import free_bytes, sweep
-from pipeline.planning import REJECTED, StagePlan, packed_samples, recipe_digest, recipe_of
+from pipeline.planning import REJECTED, StagePlan, packed_samples
 from pipeline.stage import Chunked, Field
 from pipeline.store import samples_per_chunk
 from pipeline.workspace import Generations
@@ -42,9 +45,16 @@ class Computed(NamedTuple):
 
 
 def compute_plan(
-    generations: Generations, plan: StagePlan, config: ExecutorConfig, reporter: Reporter
+    generations: Generations,
+    plan: StagePlan,
+    executor: Executor,
+    reporter: Reporter,
+    raw_file: tuple[Path, str] | None = None,
 ) -> Computed:
-    """Compute what is stale into the staging folder, continuing what a killed run began."""
+    """Compute what is stale into the staging folder, continuing what a killed run began.
+
+    Workers on other machines must find `raw_file` there with the checksum that it has here.
+    """
     workspace, staging = generations.workspace, generations.staging
     staging.mkdir(parents=True, exist_ok=True)
     sweep(staging)
@@ -62,12 +72,20 @@ def compute_plan(
     advance(earlier)
     seconds = 0.0
     if todo:
-        with _isolated_after_a_crash(staging, config) as chosen:
-            stores = tuple(store.path for store in plan.candidates.stores)
-            recipe = recipe_digest(recipe_of(plan.stage))
-            task_of = partial(Task, plan.stage, recipe, staging.absolute(), stores)
-            seconds, computed = _compute(task_of, chosen, todo, advance)
-        records |= computed
+        stores = tuple(store.path for store in plan.candidates.stores)
+        whole = Task(plan.stage, staging.absolute(), stores, tuple(todo))
+        tasks = deque(whole.of(batch) for batch in _batches(todo, executor.config.batch))
+        elsewhere = executor.config.kind == "dask"
+        offered = offer(plan.stage, staging.absolute(), raw_file) if elsewhere else None
+        with (
+            _marked(staging, executor.config) as isolated,
+            finishing_what_is_under_way(tasks),
+            closing(executor.run(run_task, tasks, offered, isolated)) as endings,
+        ):
+            for settled, spent, done in _outcomes(endings, tasks):
+                seconds += spent
+                records |= done
+                advance(settled)
     return Computed(records, earlier, seconds)
 
 
@@ -102,9 +120,14 @@ def predicted_bytes(fields: Iterable[Field]) -> int:
 
 
 def _check_space(generations: Generations, plan: StagePlan, todo: Sequence[Group]) -> None:
-    """Refuse what will not fit; chunks that a killed run has finished lie there already."""
+    """Refuse what cannot fit; chunks that a killed run has finished lie there already.
+
+    What is stored raw is known beforehand, and what is compressed only as far as the published generation
+    tells: a guess might refuse what fits, while a run that finds the disk full loses nothing.
+    """
     packed = packed_samples(plan.reuse[plan.reuse != REJECTED], plan.old)
-    needed = predicted_bytes(plan.stage.fields()) * (sum(len(group.items) for group in todo) + packed)
+    samples = sum(len(group.items) for group in todo) + packed
+    needed = samples * _certain_bytes(plan)
     folder = generations.workspace.folder
     with suppress(OSError):
         free = free_bytes(folder)
@@ -113,6 +136,16 @@ def _check_space(generations: Generations, plan: StagePlan, todo: Sequence[Group
                 f"{generations} needs about {needed / 1e6:.1f} MB and {folder} has {free / 1e6:.1f} MB free",
                 Remedy("gc", otherwise=", make room, or set work_dir=… to another disk"),
             )
+
+
+def _certain_bytes(plan: StagePlan) -> int:
+    """Bytes a sample that chunks will take at least: raw ones, and compressed ones as they were before."""
+    fields, old = plan.stage.fields(), plan.old
+    if old is not None and old.info.fields == fields and len(old):
+        chunks = {f"{field.name}/" for field in fields if isinstance(field, Chunked)}
+        stored = sum(s for name, (s, _) in old.manifest.files.items() if name[: name.find("/") + 1] in chunks)
+        return stored // len(old)
+    return predicted_bytes(field for field in fields if isinstance(field, Chunked) and field.codec == "none")
 
 
 def _groups(plan: StagePlan) -> list[Group]:
@@ -132,59 +165,60 @@ def _groups(plan: StagePlan) -> list[Group]:
 
 
 @contextmanager
-def _isolated_after_a_crash(staging: Path, config: ExecutorConfig) -> Iterator[ExecutorConfig]:
-    """Give the executor to use: processes, if the last run with threads died while it computed.
+def _marked(staging: Path, config: ExecutorConfig) -> Iterator[bool]:
+    """Tell whether to isolate tasks: if the last run with threads died while it computed.
 
     Threads are fastest, and a sample that crashes its decoder takes all of them with it. The run
     after that finds the mark that a dead process could not remove, and isolates the sample.
     """
     mark = staging / ".computing"
-    if config.kind == "threads" and mark.exists():
+    isolated = config.kind == "threads" and mark.exists()
+    if isolated:
         log.warning("the last run died while computing; this one isolates its workers (executor=processes)")
-        config = config.model_copy(update={"kind": "processes"})
     mark.touch()
     try:
-        yield config
+        yield isolated
     finally:
         mark.unlink(missing_ok=True)
 
 
-def _compute(
-    task_of: Callable[[tuple[Group, ...]], Task],
-    config: ExecutorConfig,
-    groups: Sequence[Group],
-    advance: Callable[[int], None],
-) -> tuple[float, dict[str, Record]]:
-    """Run groups as tasks; a task whose worker is lost is halved until the sample at fault is found.
+def _outcomes(endings: Iterator[Ended], tasks: deque[Task]) -> Iterator[tuple[int, float, dict[str, Record]]]:
+    """Give of each task that has ended how many samples it settled, its seconds, and its records.
 
-    A sample that loses its worker alone is tried once more, since the first time may have been the
-    machine's fault; then it gets its verdict.
+    A sample that took its worker is cut out of its task. It is tried once more alone, since the machine
+    may have been at fault, and then gets its verdict; at once where it had all its time in a worker that
+    had loaded its libraries before.
     """
-    seconds, records, suspects = 0.0, dict[str, Record](), set()
-    tasks = [task_of(batch) for batch in _batches(groups, config.batch)]
-    with open_executor(config) as executor:
-        while tasks:
-            futures = {executor.submit(run_task, task): task for task in tasks}
-            tasks = []
-            for future in executor.as_completed(futures):
-                task = futures[future]
-                try:
-                    spent, done = future.result()
-                except WorkerLost as lost:
-                    first = task.groups[0]
-                    if task.size > 1:
-                        tasks += [task_of(part) for part in _halves(task.groups)]
-                        continue
-                    if first.key not in suspects:
-                        suspects.add(first.key)
-                        tasks.append(task)
-                        continue
-                    verdict = Quarantine(lost.code, lost.reason)
-                    spent, done = 0.0, write_verdict(task.staging, first.items[0], verdict)
-                seconds += spent
-                records |= done
-                advance(task.size)
-    return seconds, records
+    suspects = set[str]()
+    for ended in endings:
+        task: Task = ended.task
+        try:
+            seconds, records = ended.result()
+            yield task.size, seconds, records
+        except WorkerLost as lost:
+            if lost.at < 0:
+                _once_more(task, lost, suspects)
+                tasks.append(task)
+                continue
+            item = task.items[lost.at]
+            alone = Group((item,))
+            if others := _without(task.groups, item):
+                tasks.appendleft(task.of(others))
+            if (lost.code == "crashed" or lost.fresh) and alone.key not in suspects:
+                suspects.add(alone.key)
+                tasks.append(task.of((alone,)))
+            else:
+                yield 1, 0.0, write_verdict(task.staging, item, lost)
+
+
+def _once_more(task: Task, lost: WorkerLost, suspects: set[str]) -> None:
+    """Raise PipelineError where a task loses its worker before its first sample for the second time."""
+    if task.groups[0].key in suspects:
+        raise PipelineError(
+            f"{task.stage.name} on {lost.machine}: {lost.reason} before its first sample, twice; "
+            "that is no verdict on a sample: see whether the machine has memory, and run again"
+        )
+    suspects.add(task.groups[0].key)
 
 
 def _batches(groups: Sequence[Group], size: int) -> Iterator[tuple[Group, ...]]:
@@ -198,11 +232,7 @@ def _batches(groups: Sequence[Group], size: int) -> Iterator[tuple[Group, ...]]:
         yield tuple(batch)
 
 
-def _halves(groups: tuple[Group, ...]) -> tuple[tuple[Group, ...], tuple[Group, ...]]:
-    """Split groups in two, inside the group where there is only one."""
-    if len(groups) == 1:
-        items = groups[0].items
-        middle = len(items) // 2
-        return (Group(items[:middle]),), (Group(items[middle:]),)
-    middle = len(groups) // 2
-    return groups[:middle], groups[middle:]
+def _without(groups: tuple[Group, ...], item: Item) -> tuple[Group, ...]:
+    """Give groups without one of their samples."""
+    left = (tuple(other for other in group.items if other is not item) for group in groups)
+    return tuple(Group(items) for items in left if items)

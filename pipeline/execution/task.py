@@ -11,9 +11,9 @@ twice, in a killed run and in its successor or on two workers at once, writes th
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,9 @@ from typing import Any
 import numpy as np
 
 from pipeline.digest import digest
-from pipeline.errors import PipelineError, Quarantine, host
+from pipeline.errors import PipelineError, Quarantine, WorkerLost, host
 from pipeline.execution.records import Record, sample_record, verdict_record, write_records
-from pipeline.files import link_or_copy, write_aside
-from pipeline.planning import recipe_digest, recipe_of
+from pipeline.files import link_or_copy, refusal, write_aside
 from pipeline.stage import Chunked, Field, File, FileContent, Inputs, Stage
 from pipeline.store import Store, check_field_names, check_values, checksum, encode, open_store, value_digest
 
@@ -54,14 +53,9 @@ class Group:
 
 @dataclass(frozen=True)
 class Task:
-    """Work as plain data: a stage, where to read and write, and groups of samples.
-
-    `recipe` is the digest of the stage's recipe where the plan was made: a worker with other
-    libraries must not write under it.
-    """
+    """Work as plain data: a stage, where to read and write (absolute paths), and groups of samples."""
 
     stage: Stage
-    recipe: str
     staging: Path
     upstream: tuple[Path, ...]
     groups: tuple[Group, ...]
@@ -71,32 +65,36 @@ class Task:
         """Number of samples."""
         return sum(len(group.items) for group in self.groups)
 
+    @property
+    def items(self) -> tuple[Item, ...]:
+        """The samples, in the order in which they are computed."""
+        return tuple(item for group in self.groups for item in group.items)
+
+    def of(self, groups: tuple[Group, ...]) -> Task:
+        """Give the same work on other samples."""
+        return replace(self, groups=groups)
+
     @cached_property
     def fields(self) -> tuple[Field, ...]:
         """The stage's fields."""
         return self.stage.fields()
 
 
-def run_task(task: Task) -> tuple[float, dict[str, Record]]:
-    """Compute a task and leave its groups in the staging folder.
+def run_task(task: Task, tell: Callable[[], object]) -> tuple[float, dict[str, Record]]:
+    """Compute a task and leave its groups in the staging folder; `tell` is called as each sample begins.
 
     Gives the seconds spent in the stage, and the groups' records by key.
     """
-    if _own_recipe(task.stage) != task.recipe:
-        raise PipelineError(
-            f"a worker's libraries for {task.stage.name} differ from those of the run "
-            f"(it has {dict(task.stage.libraries())}); install the same versions on all workers"
-        )
     stores = {store.stage: store for store in map(_shared_store, task.upstream)}
     seconds, records = 0.0, dict[str, Record]()
     try:
         for group in task.groups:
-            spent, records[group.key] = _run_group(task, group, stores)
+            spent, records[group.key] = _run_group(task, group, stores, tell)
             seconds += spent
     except OSError as error:
         where = f"{error.filename or task.staging} on {host()}"
         raise PipelineError(
-            f"{task.stage.name} stopped: {error.strerror or error} ({where}); no verdict on a sample: "
+            f"{task.stage.name} stopped: {refusal(error, task.staging)} ({where}); no verdict on a sample: "
             "what was published stands, and once that is mended a rerun continues from the finished chunks"
         ) from error
     finally:  # an error costs nothing that was finished before it
@@ -138,6 +136,8 @@ def compute_sample(stage: Stage, fields: Sequence[Field], inputs: Inputs) -> Map
         raise PipelineError(
             f"{stage.name} cannot load what it needs ({error}); install it, or raise executor.memory"
         ) from error
+    except SystemExit as error:
+        raise Quarantine("stage_error", f"{stage.name} called sys.exit({error.code!r})") from error
     except MemoryError as error:
         raise Quarantine("out_of_memory", f"{stage.name} ran out of memory: {error}") from error
     except Exception as error:
@@ -150,18 +150,13 @@ def _unforeseen(stage: Stage, error: Exception) -> Quarantine:
     return Quarantine("stage_error", f"{stage.name} failed with {type(error).__name__}: {error}")
 
 
-def write_verdict(staging: Path, item: Item, verdict: Quarantine) -> dict[str, Record]:
-    """Record a verdict on a sample that no worker survived; gives the record by its group's key."""
-    sample = verdict_record(item.sample_id, item.fingerprint, verdict)
+def write_verdict(staging: Path, item: Item, lost: WorkerLost) -> dict[str, Record]:
+    """Record the verdict on a sample that took its worker; gives the record by its group's key."""
+    verdict = Quarantine(lost.code, lost.reason)
+    sample = verdict_record(item.sample_id, item.fingerprint, verdict, lost.machine)
     records: dict[str, Record] = {Group((item,)).key: {"samples": [sample], "chunks": {}}}
     write_records(staging, records)
     return records
-
-
-@lru_cache(maxsize=16)
-def _own_recipe(stage: Stage) -> str:
-    """Digest of a stage's recipe with the libraries of this process, which do not change."""
-    return recipe_digest(recipe_of(stage))
 
 
 @lru_cache(maxsize=16)
@@ -169,12 +164,15 @@ def _shared_store(path: Path) -> Store:
     return open_store(path, hold=False)  # the run excludes `gc`; a worker may outlive the run
 
 
-def _run_group(task: Task, group: Group, stores: Mapping[str, Store]) -> tuple[float, Record]:
+def _run_group(
+    task: Task, group: Group, stores: Mapping[str, Store], tell: Callable[[], object]
+) -> tuple[float, Record]:
     """Compute a group and write its chunks and files; gives seconds spent in the stage, and its record."""
     stage, seconds = task.stage, 0.0
     samples: list[dict[str, Any]] = []
     computed: list[dict[str, Any]] = []
     for item in group.items:
+        tell()
         inputs, digests = read_inputs(stage, stores, item)
         began = time.perf_counter()
         try:

@@ -82,6 +82,12 @@ class FileHashes:
         self._seen[name] = known
         return bytes.fromhex(known[5])
 
+    def example(self) -> tuple[Path, str] | None:
+        """Give one file that this run has looked at, and its checksum: a worker elsewhere must find both."""
+        for name, known in self._seen.items():
+            return (self.root / name).absolute(), known[5]
+        return None
+
     def save(self) -> None:
         """Remember what this run has seen, and forget the rest; where there is no work folder, nothing."""
         if self.memory.parent.is_dir():

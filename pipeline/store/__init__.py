@@ -3,7 +3,7 @@
 from pipeline.files import checksum
 from pipeline.store.bucket import Bucket, ObjectMissing, is_url
 from pipeline.store.bucket_store import GROUP, BucketStore
-from pipeline.store.codecs import decode, encode
+from pipeline.store.codecs import codec_versions, decode, encode
 from pipeline.store.damage import in_words, lost_samples, misfits, serving
 from pipeline.store.info import FORMAT_VERSION, Counts
 from pipeline.store.locks import unused

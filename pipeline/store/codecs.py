@@ -60,6 +60,19 @@ def decode(codec: Codec, data: bytes, dtype: str, shape: tuple[int, ...]) -> NDA
     return array
 
 
+def codec_versions() -> dict[str, str]:
+    """Give the versions of the libraries that decide a compressed chunk's bytes, though not its values."""
+    import numcodecs
+    from numcodecs import blosc, zstd
+
+    versions = {
+        "numcodecs": numcodecs.__version__,
+        "zstd": zstd.VERSION_NUMBER,
+        "blosc": blosc.VERSION_STRING,
+    }
+    return {name: str(version) for name, version in versions.items()}
+
+
 def _numcodec(codec: Codec) -> Any:
     import numcodecs
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import shutil
@@ -12,7 +13,7 @@ import pytest
 
 from pipeline import failpoints, files, workspace
 from pipeline.errors import PipelineError
-from pipeline.execution import ExecutorConfig, assembly
+from pipeline.execution import Executor, ExecutorConfig, assembly
 from pipeline.runner import run_stages
 from pipeline.workspace import exclusive
 from tests.support.toy import (
@@ -150,7 +151,7 @@ def test_staging_deleted_under_a_run_is_one_error(raw: Path, tmp_path: Path) -> 
             return super().begin(split, stage, samples)
 
     with pytest.raises(PipelineError, match="rerun continues"):
-        list(run_stages(pipeline, ["read"], ExecutorConfig(kind="serial"), Saboteur()))
+        list(run_stages(pipeline, ["read"], Executor(ExecutorConfig(kind="serial")), Saboteur()))
     run(raw, tmp_path / "work")
 
 
@@ -158,8 +159,81 @@ def test_full_disk_is_seen_before_the_stage_starts(
     raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=100))
-    with pytest.raises(PipelineError, match="paint of split val needs about"):
+    with pytest.raises(PipelineError, match="pack of split val needs about"):
         run(raw, tmp_path / "work")
+
+
+def test_what_compresses_is_not_refused_on_a_guess(
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nearly empty pictures took an eighth of what was guessed; of a store that is there it is known."""
+    run(raw, tmp_path / "work", ["read"])
+    free = SimpleNamespace(free=100)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: free)
+    assert run(raw, tmp_path / "work", ["paint"])["paint"].accepted == 3
+    with pytest.raises(PipelineError, match="paint of split val needs about"):
+        run(raw, tmp_path / "work", ["paint"], ink=2)
+
+
+@pytest.mark.parametrize("code", [errno.ENOSYS, errno.EINVAL])
+def test_a_file_system_without_syncfs_is_flushed_file_by_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    synced: list[Path] = []
+    call = SimpleNamespace(syncfs=lambda descriptor: -1)
+    monkeypatch.setattr(files.ctypes, "CDLL", lambda *_, **__: call)
+    monkeypatch.setattr(files.ctypes, "get_errno", lambda: code)
+    monkeypatch.setattr(files, "sync", synced.append)
+    names = [f"f{i}" for i in range(100)]
+    files.sync_all(tmp_path, names)
+    assert sorted(synced) == sorted(tmp_path / name for name in names)
+
+
+@pytest.mark.parametrize(
+    ("function", "code", "told"),
+    [
+        ("flock", errno.ENOLCK, "gives no locks .*work_dir=…"),
+        ("symlink", errno.EPERM, "has no symbolic links .*work_dir=…"),
+    ],
+)
+def test_what_a_file_system_lacks_is_told_before_anything_is_computed(
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, function: str, code: int, told: str
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(workspace.fcntl if function == "flock" else os, function, refuse)
+    computed = computed_by(Read, monkeypatch)
+    with pytest.raises(PipelineError, match=told), exclusive(tmp_path / "work", "run"):
+        run(raw, tmp_path / "work")
+    assert computed == []
+
+
+def test_inodes_are_not_taken_for_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert files.refusal(full, tmp_path) == "No space left on device"
+    status = SimpleNamespace(f_files=1000, f_favail=0, f_bavail=1000)
+    monkeypatch.setattr(os, "statvfs", lambda folder: status)
+    assert "no inode is left" in files.refusal(full, tmp_path)
+
+
+def test_a_late_writer_fails_no_run_that_has_published(
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that was given up goes on writing where everything is being removed."""
+    remove = shutil.rmtree
+
+    def write_and_remove(path: Path, **options: bool) -> None:
+        with contextlib.suppress(OSError):
+            (tmp_path / "work/val/.staging/read/late.copy").write_bytes(b"late")
+        remove(path, **options)
+        if not options and Path(path).name == "read":
+            Path(path).mkdir()
+            raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), str(path))
+
+    monkeypatch.setattr(workspace.shutil, "rmtree", write_and_remove)
+    assert run(raw, tmp_path / "work", ["read"])["read"].accepted == 3
+    assert not list(tmp_path.rglob("late.copy"))
 
 
 def test_finished_chunks_need_no_room(raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

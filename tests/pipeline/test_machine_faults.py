@@ -11,7 +11,7 @@ import pytest
 
 from pipeline import failpoints
 from pipeline.errors import PipelineError, host
-from pipeline.execution import ExecutorConfig
+from pipeline.execution import Executor, ExecutorConfig
 from pipeline.maintenance import contested_verdicts, verify_store
 from pipeline.runner import run_stages
 from pipeline.stage import Inputs
@@ -53,9 +53,9 @@ def test_raw_files_that_are_unmounted_under_a_run_are_no_verdicts(
     raw: Path, tmp_path: Path, kind: str
 ) -> None:
     work = tmp_path / "work"
-    executor = ExecutorConfig(kind=kind, workers=2, batch=2)
+    chosen = ExecutorConfig(kind=kind, workers=2, batch=2)
     stopped = rf"No such file or directory \({raw}/[abcd]\.txt on {host()}\).*rerun continues"
-    with pytest.raises(PipelineError, match=stopped):
+    with pytest.raises(PipelineError, match=stopped), Executor(chosen) as executor:
         list(run_stages(make_pipeline(raw, work), ["read"], executor, Unmounts(raw)))
     raw.with_name("unmounted").rename(raw)
     assert {name: result.digest for name, result in run(raw, work).items()} == clean_digests(

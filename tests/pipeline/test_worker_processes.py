@@ -1,9 +1,11 @@
 """Worker processes: whatever ends a worker is laid to the one call that it had."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -29,9 +31,23 @@ class KillsItsReader:
         return os._exit, (7,)
 
 
-def work(task: Any) -> Any:
+def work(task: Any, tell: Callable[[], object]) -> Any:
     if task == "hang":
         time.sleep(3600)
+    elif task == "say so and hang":
+        print("begun", flush=True)
+        time.sleep(60)
+    elif task == "slow":
+        print("begun", flush=True)
+        for _ in range(4):
+            tell()
+            time.sleep(0.3)
+        return "done"
+    elif isinstance(task, tuple):
+        kind, at = task
+        for _ in range(at + 1):
+            tell()
+        work(kind, tell)
     elif task == "odd":
         raise TwoArguments("one", "two")
     elif task < 0:
@@ -48,16 +64,9 @@ def processes() -> Iterator[WorkerProcesses]:
 
 def outcomes(pool: WorkerProcesses, tasks: list[Any]) -> list[Any]:
     """Give each task's value or error, in the order of the tasks."""
-    calls = [pool.submit(work, task) for task in tasks]
-    ended = []
-    for call in pool.as_completed(calls):
-        try:
-            ended.append((call, call.result()))
-        except Exception as error:
-            ended.append((call, error))
-    assert {id(call) for call, _ in ended} == {id(call) for call in calls} and len(ended) == len(calls)
-    by_call = {id(call): outcome for call, outcome in ended}
-    return [by_call[id(call)] for call in calls]
+    by_task = {ended.task: ended.error or ended.value for ended in pool.run(work, deque(tasks))}
+    assert set(by_task) == set(tasks)
+    return [by_task[task] for task in tasks]
 
 
 def test_calls_that_die_at_once_take_no_other_along(processes: WorkerProcesses) -> None:
@@ -79,6 +88,23 @@ def test_a_call_past_its_time_is_ended_and_the_rest_goes_on(processes: WorkerPro
     )
 
 
+def test_the_limit_is_a_samples_and_whoever_is_lost_says_at_which(processes: WorkerProcesses) -> None:
+    slow, third, first = outcomes(processes, ["slow", ("hang", 2), (-9, 0)])
+    assert slow == "done"  # in more than one limit, and each sample in less
+    assert isinstance(third, WorkerLost) and (third.code, third.at) == ("timed_out", 2)
+    assert isinstance(first, WorkerLost) and (first.code, first.at) == ("crashed", 0)
+
+
+def test_tasks_that_are_added_while_others_run_are_run(processes: WorkerProcesses) -> None:
+    tasks: deque[Any] = deque([1])
+    values = []
+    for ended in processes.run(work, tasks):
+        values.append(ended.value)
+        if len(values) < 3:
+            tasks.append(len(values) + 1)
+    assert values == [100, 50, 33]
+
+
 def test_errors_come_back_with_their_traceback(processes: WorkerProcesses) -> None:
     zero, odd, fine = outcomes(processes, [0, "odd", 1])
     assert isinstance(zero, ZeroDivisionError) and "return 100 // task" in zero.__notes__[0]
@@ -88,23 +114,46 @@ def test_errors_come_back_with_their_traceback(processes: WorkerProcesses) -> No
 
 def test_a_worker_that_dies_before_it_begins_is_no_fault_of_the_call(processes: WorkerProcesses) -> None:
     with pytest.raises(PipelineError, match=r"died with exit code 7 before it began.*executor\.memory"):
-        list(processes.as_completed([processes.submit(work, KillsItsReader())]))
+        list(processes.run(work, deque([KillsItsReader()])))
 
 
 _CALLER = """
 from pipeline.execution.process_pool import WorkerProcesses
+from collections import deque
+from tests.pipeline.test_worker_processes import work
 pool = WorkerProcesses(width=1, timeout=60, memory=1 << 30)
-list(pool.as_completed([pool.submit(exec, "import time; print('begun', flush=True); time.sleep(60)")]))
+list(pool.run(work, deque(["say so and hang"])))
 """
 
 _LIMITED = """
 import resource
+from collections import deque
+from tests.pipeline.test_worker_processes import work
 from pipeline.execution.process_pool import WorkerProcesses
 resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
 pool = WorkerProcesses(width=1, timeout=60, memory=8 << 30)
-print([call.result() for call in pool.as_completed([pool.submit(abs, -7)])])
+print([ended.result() for ended in pool.run(work, deque([14]))])
 pool.stop()
 """
+
+_STOPPED = """
+from collections import deque
+from tests.pipeline.test_worker_processes import work
+from pipeline.execution.process_pool import WorkerProcesses
+pool = WorkerProcesses(width=1, timeout=0.6, memory=1 << 30)
+print([ended.result() for ended in pool.run(work, deque(["slow"]))])
+"""
+
+
+def test_time_in_which_everything_was_stopped_is_not_held_against_a_sample() -> None:
+    """Ctrl-Z stops the workers too: what they were at is not late when they go on."""
+    command = [sys.executable, "-c", _STOPPED]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as caller:
+        assert caller.stdout and caller.stdout.readline() == "begun\n"
+        os.killpg(caller.pid, signal.SIGSTOP)
+        time.sleep(2.5)
+        os.killpg(caller.pid, signal.SIGCONT)
+        assert caller.communicate(timeout=60)[0] == "['done']\n"
 
 
 def test_workers_end_with_a_caller_that_is_killed() -> None:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import shutil
-import signal
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,12 +15,13 @@ import pytest
 from pipeline import failpoints
 from pipeline.digest import digest
 from pipeline.errors import Quarantine
-from pipeline.execution import ExecutorConfig
+from pipeline.execution import Executor, ExecutorConfig
 from pipeline.maintenance import Repair, repair_stage, verify_store
 from pipeline.planning import FileHashes, Outlook, Pipeline, SourceSample, survey
 from pipeline.runner import Builder, StageResult, run_stages
 from pipeline.stage import Chunked, Field, File, FileContent, Inputs, Ragged, Row, Stage, Text
 from pipeline.workspace import Workspace
+from tests.support.poison import POISONS
 
 SIDE = 8
 CONTEXT = multiprocessing.get_context("forkserver")
@@ -57,12 +55,7 @@ class Read(Stage):
             raise Quarantine("bad", f"{inputs.sample_id} starts with bad")
         if text.startswith("odd"):
             raise ValueError("the stage did not foresee this")
-        if text.startswith("crash"):
-            os.kill(os.getpid(), signal.SIGKILL)
-        if text.startswith("hang"):
-            time.sleep(3600)
-        if text.startswith("eat"):
-            bytearray(1 << 40)
+        POISONS.get(text.partition(" ")[0], int)()
         if self.upper:
             text = text.upper()
         return {
@@ -174,13 +167,15 @@ def run(
 ) -> dict[str, StageResult]:
     """Run stages of the toy pipeline; gives the result of each."""
     config = executor or ExecutorConfig(kind="serial")
-    return dict(run_stages(make_pipeline(raw, work, **parameters), names, config, Silent()))
+    with Executor(config) as chosen:
+        return dict(run_stages(make_pipeline(raw, work, **parameters), names, chosen, Silent()))
 
 
 def repair(raw: Path, work: Path, name: str) -> Repair:
     """Repair a store of the toy pipeline."""
-    builder = Builder(ExecutorConfig(kind="serial"), Silent())
-    return repair_stage(outlook(make_pipeline(raw, work), name), builder)
+    pipeline = make_pipeline(raw, work)
+    with Executor(ExecutorConfig(kind="serial")) as executor:
+        return repair_stage(outlook(pipeline, name), Builder(executor, Silent(), pipeline.hashes))
 
 
 def exit_code(script: str, raw: Path, work: Path) -> int | None:

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from pipeline.errors import PipelineError
+from pipeline.execution import Executor
 from pipeline.maintenance import diff_stores, repair_stage
 from pipeline.planning import survey
 from pipeline.runner import Builder
@@ -30,11 +31,16 @@ def repair(asked: Invocation) -> int:
     """
     results: dict[str, dict[str, dict[str, Any]]] = {}
     failures: list[str] = []
-    with exclusive(asked.config.work_dir, "warmstore repair"), show.progress() as progress:
-        builder = Builder(asked.config.executor, progress)
+    with (
+        exclusive(asked.config.work_dir, "warmstore repair"),
+        show.progress() as progress,
+        Executor(asked.config.executor) as executor,
+    ):
         for split in asked.splits:
             results[split] = {}
-            for outlook in survey(asked.config.pipeline(split)):
+            pipeline = asked.config.pipeline(split)
+            builder = Builder(executor, progress, pipeline.hashes)
+            for outlook in survey(pipeline):
                 if not outlook.generations.path.exists():
                     continue
                 try:

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from pipeline.errors import ConfigError, PipelineError, Remedy
-from pipeline.execution import MACHINE_CODES
+from pipeline.execution import MACHINE_CODES, Executor
 from pipeline.maintenance import RETRY, contested_verdicts, remember_rate
 from pipeline.planning import Source
 from pipeline.runner import StageResult, run_stages
@@ -49,11 +49,15 @@ def run(asked: Invocation, strict: bool, rehash: bool, retry: bool) -> int:
     _draw_missing(asked)
     results: dict[str, dict[str, StageResult]] = {}
     sources: dict[str, Source] = {}
-    with exclusive(asked.config.work_dir, "warmstore run"), show.progress() as progress:
+    with (
+        exclusive(asked.config.work_dir, "warmstore run"),
+        show.progress() as progress,
+        Executor(asked.config.executor) as executor,
+    ):
         for split in asked.splits:
             pipeline = asked.config.pipeline(split, rehash=rehash, retry=retry)
             results[split] = {}
-            for name, result in run_stages(pipeline, names, asked.config.executor, progress):
+            for name, result in run_stages(pipeline, names, executor, progress):
                 results[split][name] = result
                 remember_rate(asked.config.work_dir, name, result)
             sources[split] = pipeline.source

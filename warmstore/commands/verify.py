@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from pipeline.errors import ConfigError, Remedy, StoreError, UnknownSampleError
+from pipeline.errors import RUN, ConfigError, PipelineError, Remedy, StoreError, UnknownSampleError
 from pipeline.maintenance import RETRY, DamagedFile, Verification, compare_with_source, names_in, verify_store
 from pipeline.remote import origin
 from pipeline.store import is_url, open_store
@@ -79,6 +79,8 @@ def verify(asked: Invocation, against_source: bool, samples: tuple[str, ...]) ->
         )
     else:
         _print_verified(asked, results)
+    if not any(r is not None for stages in results.values() for r in stages.values()):
+        raise PipelineError(f"nothing is built in {asked.config.work_dir}, so nothing was checked", RUN)
     return int(any(r is not None and not r.passed for stages in results.values() for r in stages.values()))
 
 

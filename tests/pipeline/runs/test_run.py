@@ -146,21 +146,6 @@ def test_executors_give_the_same_bytes(raw: Path, tmp_path: Path, kind: str) -> 
         assert tree(tmp_path / f"work/val/{name}.zarr") == tree(tmp_path / f"reference/val/{name}.zarr")
 
 
-@pytest.mark.parametrize(
-    ("text", "code", "timeout"),
-    [("crash", "crashed", 60.0), ("hang", "timed_out", 0.5), ("eat", "out_of_memory", 60.0)],
-)
-def test_a_sample_that_takes_its_worker_is_quarantined_alone(
-    raw: Path, tmp_path: Path, text: str, code: str, timeout: float
-) -> None:
-    write(raw, ab=f"{text} now")
-    executor = ExecutorConfig(kind="processes", workers=2, batch=4, timeout=timeout)
-    results = run(raw, tmp_path / "work", executor=executor)
-    assert (results["pack"].accepted, results["pack"].quarantined) == (3, 3)
-    verdicts = open_store(tmp_path / "work/val/read.zarr").attributes["quarantined"]
-    assert {v["sample_id"]: v["code"] for v in verdicts}["ab.txt"] == code
-
-
 def test_unforeseen_exception_is_a_verdict_that_names_it(raw: Path, tmp_path: Path) -> None:
     write(raw, ab="odd one")
     run(raw, tmp_path / "work")
