@@ -30,6 +30,7 @@ from pipeline.errors import PipelineError, WorkerLost, host
 Function = Callable[[Any, Callable[[], object]], Any]
 
 _IDLE = 60.0  # seconds without a task after which a process ends by itself, whatever became of its caller
+_LOADING = 600.0  # seconds that a task may take to its first sample: libraries are loaded, stores opened
 _BLINK = 1.0  # seconds by which a caller may be late; more, and it was stopped
 
 
@@ -51,8 +52,8 @@ class Ended:
 class WorkerProcesses:
     """Up to `width` processes, started when they are needed and replaced when they are lost.
 
-    `timeout` is in seconds for a sample, counted from where its worker has everything imported; `memory`
-    is what `pipeline.execution.executors.ExecutorConfig` says.
+    `timeout` is in seconds for a sample, once its worker has loaded what the task needs; `memory` is what
+    `pipeline.execution.executors.ExecutorConfig` says.
     """
 
     def __init__(self, width: int, timeout: float, memory: int) -> None:
@@ -161,7 +162,8 @@ class _Worker:
             return True
         if outcome is None:
             self._begun += 1
-            self.deadline = time.monotonic() + self.timeout
+            limit = self.timeout if self._begun > 1 else max(self.timeout, _LOADING)
+            self.deadline = time.monotonic() + limit
             return False
         self.deadline, self._first = inf, False
         self.ended = Ended(self._task, *outcome)

@@ -10,6 +10,7 @@ twice, in a killed run and in its successor or on two workers at once, writes th
 
 from __future__ import annotations
 
+import multiprocessing
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -85,6 +86,7 @@ def run_task(task: Task, tell: Callable[[], object]) -> tuple[float, dict[str, R
 
     Gives the seconds spent in the stage, and the groups' records by key.
     """
+    _prepare_in_worker(task.stage)
     stores = {store.stage: store for store in map(_shared_store, task.upstream)}
     seconds, records = 0.0, dict[str, Record]()
     try:
@@ -157,6 +159,13 @@ def write_verdict(staging: Path, item: Item, lost: WorkerLost) -> dict[str, Reco
     records: dict[str, Record] = {Group((item,)).key: {"samples": [sample], "chunks": {}}}
     write_records(staging, records)
     return records
+
+
+@lru_cache(maxsize=16)
+def _prepare_in_worker(stage: Stage) -> None:
+    """Prepare a stage once in a process that was started for tasks; in its own the runner has done so."""
+    if multiprocessing.parent_process() is not None:
+        stage.prepare()
 
 
 @lru_cache(maxsize=16)

@@ -33,6 +33,7 @@ class KillsItsReader:
 
 def work(task: Any, tell: Callable[[], object]) -> Any:
     if task == "hang":
+        tell()
         time.sleep(3600)
     elif task == "say so and hang":
         print("begun", flush=True)
@@ -89,7 +90,7 @@ def test_a_call_past_its_time_is_ended_and_the_rest_goes_on(processes: WorkerPro
 
 
 def test_the_limit_is_a_samples_and_whoever_is_lost_says_at_which(processes: WorkerProcesses) -> None:
-    slow, third, first = outcomes(processes, ["slow", ("hang", 2), (-9, 0)])
+    slow, third, first = outcomes(processes, ["slow", ("hang", 1), (-9, 0)])
     assert slow == "done"  # in more than one limit, and each sample in less
     assert isinstance(third, WorkerLost) and (third.code, third.at) == ("timed_out", 2)
     assert isinstance(first, WorkerLost) and (first.code, first.at) == ("crashed", 0)
