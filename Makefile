@@ -79,6 +79,7 @@ check: lint types test ## what CI runs
 
 chaos: $(DEV_READY) ## kill runs at random places and feed mutated files (CHAOS=60 seconds, FUZZ=20000 cases)
 	$(BIN)/python -m tests.chaos --seconds $(CHAOS)
+	$(BIN)/python -m tests.chaos_cluster --seconds $(CHAOS)
 	$(BIN)/python -m tests.fuzz_images --cases $(FUZZ)
 	$(BIN)/python -m tests.fuzz_annotations --cases $(FUZZ)
 
