@@ -278,7 +278,7 @@ class DetectorModule(pl.LightningModule):  # type: ignore[misc]  # Lightning is 
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse the weights of another detector: `ConfigError` names what differs."""
-        check_identity(stored_identity(checkpoint), self.identity)
+        check_identity(stored_identity(checkpoint, network=self.model), self.identity)
         checkpoint["state_dict"] = named_for(self, checkpoint["state_dict"])
 
     @classmethod

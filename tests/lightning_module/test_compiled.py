@@ -67,3 +67,15 @@ def test_checkpoints_of_compiled_networks_load_into_any(tmp_path: Path, small: l
         )
         with torch.no_grad():
             assert torch.equal(other.eval()(images).prob_logits, expected.prob_logits)
+
+
+def test_a_network_of_ones_own_goes_on_from_its_checkpoint(tmp_path: Path, small: list[Batch]) -> None:
+    network = module().model
+    detector = DetectorModule(torch.compile(network, backend=Backend()), canvas=(96, 96))
+    run = trainer(tmp_path)
+    run.validate(detector, loader(small), verbose=False)
+    run.save_checkpoint(tmp_path / "own.ckpt")
+    other = DetectorModule(module().model, canvas=(96, 96))
+    trainer(tmp_path).validate(
+        other, loader(small), ckpt_path=tmp_path / "own.ckpt", weights_only=True, verbose=False
+    )
