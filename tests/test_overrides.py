@@ -164,6 +164,6 @@ def test_looking_at_what_was_never_built_makes_nothing(drawn: Shell, command: st
     shutil.rmtree(drawn.folder / "work", ignore_errors=True)
     before = sorted(drawn.folder.rglob("*"))
     done = drawn(*command.split(), "data.root=receipts")
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == (command == "verify"), done.stderr  # which has checked nothing
     assert sorted(drawn.folder.rglob("*")) == before
     assert json.loads(drawn("plan", "data.root=receipts", "--json").stdout)["val"]["maps"]["compute"] == 1

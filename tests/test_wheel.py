@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 import sysconfig
@@ -142,7 +143,7 @@ def test_a_missing_extra_is_told_with_its_command(
 ) -> None:
     for module in (package, *(module for module in sys.modules if module.startswith(f"{package}."))):
         monkeypatch.setitem(sys.modules, module, None)
-    install = re.escape(f"run `{sys.executable} -m pip install 'warmstore[{name}]'`")
+    install = re.escape(f"run `{shlex.quote(sys.executable)} -m pip install 'warmstore[{name}]'`")
     with pytest.raises(
         ConfigError, match=rf"^{what}\S* needs {package}\S*, which is not installed here; {install}$"
     ):

@@ -147,7 +147,7 @@ def test_settings_that_differ_from_the_run_before_are_named(reported: Shell, tmp
     ("stage", "file"),
     [
         ("canonical", "points/c.0.0"),
-        ("canonical", "upright/c.0"),
+        ("canonical", "checksum/c.0.0.0"),
         ("tensors", "image/c.1.0.0.0"),
         ("tensors", "matrix/c.0.0.0"),
         ("tensors", "manifest.json"),
