@@ -93,6 +93,10 @@ def test_a_changed_label_is_told_by_its_word(
     assert f"  {spared[0]}: fresh\n" in told and f"  {computed[0]}: stale\n" in told
     found = shell.json("explain", NAME, "--split", "val")["val"]
     assert {name for name in STAGES if found[name]["computed_again"]} == again
+    reasons = [reason for name in computed for reason in found[name]["why"]]
+    assert not [
+        reason for reason in reasons if reason.endswith(tuple(f": {name} is stale" for name in spared))
+    ]
     done = shell.json("run", "--split", "val")["val"]
     assert {name for name in STAGES if done[name]["computed"]} == again
 

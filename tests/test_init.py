@@ -64,6 +64,18 @@ def test_every_format_is_found_and_counted(shell: Shell, format: str) -> None:
     ]
 
 
+@pytest.mark.parametrize("broken", IMAGES[1:])
+def test_what_is_split_off_is_counted_without_refused_images(shell: Shell, broken: str) -> None:
+    images, labels = write_set(shell.folder / "set")
+    (Path(images) / broken).write_bytes(b"")
+    done = init(shell, (images, labels), "--split-off", "0.67")
+    assert done.returncode == 0, done.stderr
+    listed = shell.typed("run", "canonicalize", "--config", "configs/mine.yaml", "--json", "executor=serial")
+    found = {split: stages["canonicalize"]["accepted"] for split, stages in json.loads(listed.stdout).items()}
+    told = f"split off: {found['val']} of them to validate on, {found['train']} are left to train on"
+    assert told in done.stdout
+
+
 def test_what_is_written_runs_as_the_next_command_says(shell: Shell) -> None:
     done = init(shell, write_set(shell.folder / "set"))
     command = next(line for line in done.stdout.splitlines() if line.startswith("next:"))

@@ -38,6 +38,7 @@ def explained(pipeline: Pipeline, sample_id: str) -> tuple[dict[str, dict[str, A
         told, now = stages.get(stage.name, {}), outcome.get(stage.name)
         if now is None or isinstance(now, Quarantine):
             why = f"{now.code}: {now.reason}" if now is not None else "; ".join(told.get("why", ()))
+            why = why.removeprefix(f"{stage.name}: ")  # a verdict that is stored names its stage
             return stages, "; ".join([*changes, f"{stage.name} refuses it: {why}"])
         store = _open(pipeline, stage)
         found = list(_changes(pipeline, stage, store, sample, outcome, told))
@@ -46,6 +47,9 @@ def explained(pipeline: Pipeline, sample_id: str) -> tuple[dict[str, dict[str, A
             told["computed_again"] = True
     again = [name for name, told in stages.items() if told["computed_again"]]
     kept = [name for name in stages if name not in again]
+    for name in again:  # what comes out as it is stored is no reason for the stages behind it
+        spared = {f"{name} is stale: {other} is stale" for other in kept}
+        stages[name]["why"] = [why for why in stages[name]["why"] if why not in spared]
     sentence = f"{'; '.join(dict.fromkeys(changes)) or 'results changed'}: {_are(again)} computed again"
     return stages, sentence + (f", {_are(kept)} not" if kept else "") if again else "nothing changed"
 

@@ -112,7 +112,7 @@ def starter_yaml(name: str, data: DataConfig, usable: Mapping[str, int], chosen:
 
 def _trainer(usable: Mapping[str, int]) -> Sequence[str]:
     """Set about `STEPS` steps, whatever the number of images."""
-    whole = math.ceil(usable["train"] / _BATCH)
+    whole = max(1, math.ceil(usable["train"] / _BATCH))
     steps = min(whole, _STEPS_AN_EPOCH)
     epochs = 2 * max(3, min(30, round(STEPS / steps / 2)))
     lines = [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -44,6 +44,11 @@ class LocatedImage:
     path: Path
     digest: bytes
     labels: AnnotatedImage
+
+
+def by_rank(ids: Iterable[str]) -> list[str]:
+    """Sort sample ids by their digests; a sample's place is its rank."""
+    return sorted(ids, key=lambda identity: digest(identity.encode()))
 
 
 class AnnotatedSplit:
@@ -161,8 +166,7 @@ class AnnotatedSplit:
         """Name the samples of the split: all, or those of its ranks."""
         if self._ranks is None:
             return listed
-        ranked = sorted(listed, key=lambda identity: digest(identity.encode()))
-        return set(ranked[slice(*self._ranks)])
+        return set(by_rank(listed)[slice(*self._ranks)])
 
     def _bad_labels(self, labels: AnnotatedImage) -> Quarantine | None:
         """Refuse labels with problems; files are named relative to the annotations, wherever these lie."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ocr.annotations import AnnotatedImage
 from ocr.geometry import Size
 from ocr.images import Header, Limits, read_header
-from ocr.splits.annotated_split import AnnotatedSplit, LocatedImage
+from ocr.splits.annotated_split import AnnotatedSplit, LocatedImage, by_rank
 from ocr.splits.label_frames import FrameEvidence, decide_frames
 from pipeline.errors import Quarantine
 
@@ -25,7 +25,8 @@ class Overview:
     those that do not. `refused` gives for each sample that a run would refuse the verdict as text; the files
     of `looked_at` images were opened for that. `heights` float64 (N,): of each word in those, the shorter
     side of its bounding box as a share of its image's longer side, so that `heights * 640` are pixels on a
-    canvas of 640 × 640. `doubtful` names images whose labels' frame cannot be told.
+    canvas of 640 × 640. `doubtful` names images whose labels' frame cannot be told. `ranked` has the ids of
+    all that is listed, in the order that a part of the set is taken from.
     """
 
     format: str
@@ -38,11 +39,17 @@ class Overview:
     unlabelled: list[str]
     notes: tuple[str, ...]
     heights: NDArray[np.float64]
+    ranked: list[str]
 
     @property
     def usable(self) -> int:
         """How many images are left, as far as was looked."""
-        return self.listed - len(self.refused)
+        return self.usable_of(None)
+
+    def usable_of(self, part: tuple[int, int | None] | None) -> int:
+        """How many are left of those with these ranks, or of all, as far as was looked."""
+        names = self.ranked if part is None else self.ranked[slice(*part)]
+        return sum(name not in self.refused for name in names)
 
 
 def look_over(split: AnnotatedSplit, most: int = 400) -> Overview:
@@ -78,6 +85,7 @@ def look_over(split: AnnotatedSplit, most: int = 400) -> Overview:
         unlabelled=split.unlabelled(),
         notes=split.notes,
         heights=np.concatenate([np.empty(0), *(_heights(image.labels, h.size) for image, h in opened)]),
+        ranked=by_rank(listed),
     )
 
 

@@ -92,7 +92,7 @@ def init(
     if split_off is not None:
         taken = _taken(split_off, found["train"].listed)
         parts = {"train": (taken, None), "val": (0, taken)}
-        usable = {"train": max(1, usable["train"] - taken), "val": taken}
+        usable = {split: found["train"].usable_of(part) for split, part in parts.items()}
     heights = np.concatenate([seen.heights for seen in found.values()])
     if not len(heights):
         raise ConfigError(f"no word in {train[1]} has a place and counts, so there is nothing to learn from")
@@ -207,7 +207,7 @@ def _taken(share: float, listed: int) -> int:
 
 
 def _as_json(seen: Overview) -> dict[str, Any]:
-    facts = {key: value for key, value in vars(seen).items() if key != "heights"}
+    facts = {key: value for key, value in vars(seen).items() if key not in ("heights", "ranked")}
     return {**facts, "usable": seen.usable}
 
 
