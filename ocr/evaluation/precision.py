@@ -169,6 +169,7 @@ class _Run:
         return found[0] if found else "its output"
 
     def measured(self) -> Measured:
+        """Give what was counted so far."""
         iou = self.iou.compute()
         return Measured(
             self.precision,

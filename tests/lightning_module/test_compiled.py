@@ -76,6 +76,11 @@ def test_a_network_of_ones_own_goes_on_from_its_checkpoint(tmp_path: Path, small
     run.validate(detector, loader(small), verbose=False)
     run.save_checkpoint(tmp_path / "own.ckpt")
     other = DetectorModule(module().model, canvas=(96, 96))
+    name, weight = next(iter(network.named_parameters()))
+    with torch.no_grad():
+        other.model.get_parameter(name).add_(1)
+    assert not torch.equal(other.model.get_parameter(name), weight)
     trainer(tmp_path).validate(
         other, loader(small), ckpt_path=tmp_path / "own.ckpt", weights_only=True, verbose=False
     )
+    assert torch.equal(other.model.state_dict()[name], network.state_dict()[name])
