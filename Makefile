@@ -77,7 +77,8 @@ test: $(DEV_READY) ## run the tests
 
 check: lint types test ## what CI runs
 
-chaos: $(DEV_READY) ## kill runs at random places and feed mutated files (CHAOS=60 seconds, FUZZ=20000 cases)
+chaos: $(DEV_READY) ## test properties on new examples, kill runs at random places, feed mutated files (CHAOS=60 seconds, FUZZ=20000 cases)
+	$(BIN)/python -m pytest $(TEST) -m hypothesis --hypothesis-profile=default
 	$(BIN)/python -m tests.chaos --seconds $(CHAOS)
 	$(BIN)/python -m tests.chaos_cluster --seconds $(CHAOS)
 	$(BIN)/python -m tests.fuzz_images --cases $(FUZZ)

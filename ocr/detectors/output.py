@@ -11,7 +11,10 @@ from torch import Tensor
 from ocr.detection import TOLERANCE
 
 SMALLEST = 1e-6
-"""How near to 0 and 1 probabilities come that are made logits: those of 0 and 1 are infinite."""
+"""How near to 0 and 1 probabilities come that are made logits: those of 0 and 1 are infinite.
+
+float16 keeps 6e-5, its smallest normal number: the slope of a logit, 1/p, would else exceed its largest.
+"""
 
 
 class DetectorOutput(NamedTuple):
@@ -30,7 +33,7 @@ class DetectorOutput(NamedTuple):
     def from_probabilities(
         cls, prob: Tensor, thresh: Tensor | None = None, extra: Tensor | None = None
     ) -> DetectorOutput:
-        """Take maps in 0…1 of a network that ends in a sigmoid; they are held 1e-6 off 0 and 1.
+        """Take maps in 0…1 of a network that ends in a sigmoid; held 1e-6 off 0 and 1 (float16: 6e-5).
 
         What lies outside 0…1 becomes NaN, which loss and decoder tell: no step waits for a look at values.
         """
@@ -49,6 +52,7 @@ Loss = Callable[[DetectorOutput, Mapping[str, Any]], Mapping[str, Tensor]]
 
 
 def _logits(maps: Tensor) -> Tensor:
+    eps = torch.finfo(maps.dtype).tiny if maps.dtype == torch.float16 else SMALLEST
     maps = maps.float()
     outside = (maps < -TOLERANCE) | (maps > 1 + TOLERANCE)
-    return torch.logit(maps, eps=SMALLEST).masked_fill(outside, torch.nan)
+    return torch.logit(maps, eps=eps).masked_fill(outside, torch.nan)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -74,12 +74,14 @@ def test_without_thresholds_the_probability_is_all_of_the_loss(pages: list[Batch
     st.lists(st.floats(0, 1, width=32), min_size=1, max_size=20).map(lambda values: [0.0, 1.0, *values]),
     st.sampled_from([torch.float32, torch.float16, torch.bfloat16]),
 )
+@example([0.0, 1.0, 1e-6], torch.float16)
 @settings(max_examples=50, deadline=None)
 def test_probabilities_come_back_from_their_logits(values: list[float], dtype: torch.dtype) -> None:
     maps = torch.tensor(values).to(dtype).view(1, 1, 1, -1)
     output = DetectorOutput.from_probabilities(maps.requires_grad_(), extra=maps.detach())
     assert output.prob_logits.isfinite().all() and output.prob_logits.dtype == torch.float32
-    torch.testing.assert_close(output.maps()[:, :1], maps.detach().float(), atol=2e-6, rtol=1e-5)
+    held_off = 6.2e-5 if dtype == torch.float16 else 2e-6
+    torch.testing.assert_close(output.maps()[:, :1], maps.detach().float(), atol=held_off, rtol=1e-5)
     assert output.maps().shape == (1, 2, 1, len(values))
     output.prob_logits.sum().backward()
     assert maps.grad is not None and maps.grad.isfinite().all()
