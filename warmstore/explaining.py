@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from difflib import SequenceMatcher
 from itertools import zip_longest
+from pathlib import Path
 from typing import Any
 
 from pipeline.errors import Quarantine, StoreError
@@ -84,7 +85,7 @@ def _changes(
     before = dict(zip(store.info.inputs, inputs, strict=True))
     differ = [name for name, digest in sample.inputs.items() if before.get(name) != digest]
     if "image" in differ:
-        yield f"the file {sample.payload.image} changed"
+        yield f"the file {Path(sample.payload.image).resolve()} changed"
     if "annotation" in differ:
         yield from _word_changes(store, row, outcome[stage.name])
     if "frame" in differ:

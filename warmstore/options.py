@@ -120,6 +120,13 @@ def run_options(
     return decorate
 
 
+checkpoint_option = click.option(
+    "--checkpoint",
+    type=click.Path(path_type=Path),
+    help="A checkpoint; the newest training's best otherwise.",
+)
+
+
 def spelled(remedy: Remedy, *words: str) -> str:
     """Write a remedy's command, and further words of it, as this program was called."""
     return shlex.join((*_program(), remedy.command, *remedy.words, *words))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from warmstore import show
-from warmstore.options import Invocation, run_options
+from warmstore.options import Invocation, checkpoint_option, run_options
 
 if TYPE_CHECKING:
     from warmstore.workflows import EpochMeasurement
@@ -26,11 +26,7 @@ def bench() -> None:
 
 @bench.command()
 @run_options()
-@click.option(
-    "--checkpoint",
-    type=click.Path(path_type=Path),
-    help="A checkpoint; the newest training's best otherwise.",
-)
+@checkpoint_option
 @click.option("--epochs", default=3, show_default=True, type=click.IntRange(min=1))
 @click.option("--samples", type=click.IntRange(min=1), help="The first so many; all otherwise.")
 @click.option(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import click
 
@@ -41,12 +42,7 @@ def push(asked: Invocation, check: bool) -> int:
             with store:
                 advance = progress.begin(split, store.stage, len(store.manifest.files))
                 results[target.name] = bring(store, target, advance, check)
-    if asked.json:
-        show.as_json({name: result.to_json() for name, result in results.items()})
-        return 0
-    rows = [(n, r.digest[:8], r.files, show.size(r.bytes), r.sent, r.copied) for n, r in results.items()]
-    show.table(f"push to {bucket.url}", ("store", "digest", "files", "size", "sent", "copied there"), rows)
-    return 0
+    return _told(asked, f"push to {bucket.url}", results, sent="sent", copied="copied there")
 
 
 @click.command()
@@ -72,12 +68,7 @@ def pull(asked: Invocation) -> int:
         for source, generations in chosen:
             split, stage = generations.workspace.split, generations.stage.name
             results[source.name] = bring(source, generations, partial(progress.begin, split, stage))
-    if asked.json:
-        show.as_json({name: result.to_json() for name, result in results.items()})
-        return 0
-    rows = [(n, r.digest[:8], r.files, show.size(r.bytes), r.fetched, r.linked) for n, r in results.items()]
-    show.table(f"pull from {bucket.url}", ("store", "digest", "files", "size", "fetched", "linked"), rows)
-    return 0
+    return _told(asked, f"pull from {bucket.url}", results, fetched="fetched", linked="linked")
 
 
 def stores_in(asked: Invocation, url: str) -> list[BucketStore]:
@@ -112,3 +103,16 @@ def _stores(
                 BucketStore(bucket, f"{split}/{stage.store}"),
                 asked.config.workspace(split).generations(stage),
             )
+
+
+def _told(asked: Invocation, title: str, results: Mapping[str, Any], **counts: str) -> int:
+    """Print what was brought, a row a store; `counts` are further fields and the names of their columns."""
+    if asked.json:
+        show.as_json({name: result.to_json() for name, result in results.items()})
+        return 0
+    rows = [
+        (name, one.digest[:8], one.files, show.size(one.bytes), *(getattr(one, count) for count in counts))
+        for name, one in results.items()
+    ]
+    show.table(title, ("store", "digest", "files", "size", *counts.values()), rows)
+    return 0

@@ -10,16 +10,12 @@ import click
 from pipeline.errors import ConfigError
 from pipeline.store import open_store
 from warmstore import show
-from warmstore.options import Invocation, run_options
+from warmstore.options import Invocation, checkpoint_option, run_options
 
 
 @click.command()
 @run_options()
-@click.option(
-    "--checkpoint",
-    type=click.Path(path_type=Path),
-    help="A checkpoint; the newest training's best otherwise.",
-)
+@checkpoint_option
 @click.option(
     "--tolerance",
     default=0.002,

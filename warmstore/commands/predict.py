@@ -15,7 +15,7 @@ from pipeline.files import write_aside
 from warmstore import show
 from warmstore.configuration import RunConfig
 from warmstore.log_lines import show_warnings
-from warmstore.options import Invocation, run_options, writable
+from warmstore.options import Invocation, checkpoint_option, run_options, writable
 
 if TYPE_CHECKING:
     from ocr.evaluation import Prediction
@@ -25,11 +25,7 @@ _RUN = "The run's settings are those that the checkpoint's training kept, unless
 
 @click.command(epilog=_RUN)
 @run_options(words="IMAGES")
-@click.option(
-    "--checkpoint",
-    type=click.Path(path_type=Path),
-    help="A checkpoint; the newest training's best otherwise.",
-)
+@checkpoint_option
 @click.option(
     "--format",
     "format_name",

@@ -10,7 +10,7 @@ import click
 from pipeline.errors import Remedy
 from warmstore import show
 from warmstore.log_lines import show_everything
-from warmstore.options import Invocation, run_options
+from warmstore.options import Invocation, checkpoint_option, run_options
 
 _FIRST, _LAST = 2, 8
 """Validation epochs that the table has, however many there were."""
@@ -61,11 +61,7 @@ def train(asked: Invocation, resume: str | None) -> int:
 
 @click.command()
 @run_options()
-@click.option(
-    "--checkpoint",
-    type=click.Path(path_type=Path),
-    help="A checkpoint; the newest training's best otherwise.",
-)
+@checkpoint_option
 def validate(asked: Invocation, checkpoint: Path | None) -> int:
     """Compute the metric of a checkpoint, with the number of samples it stands on.
 

@@ -6,11 +6,14 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ocr.training import DetectorModule, existing_checkpoint
+from ocr.training import existing_checkpoint
 from pipeline.errors import ConfigError
 from warmstore.configuration import RunConfig, load_config
+
+if TYPE_CHECKING:
+    from ocr.training import DetectorModule
 
 _CANVAS = tuple(("stages", stage, "canvas") for stage in ("decode", "maps", "tensors"))
 
@@ -45,6 +48,8 @@ def settings_of(checkpoint: Path, overrides: Sequence[str] = ()) -> RunConfig | 
 def loaded_detector(checkpoint: Path, config: RunConfig) -> DetectorModule:
     """Load a detector, with a run's settings, onto the GPU where there is one."""
     import torch
+
+    from ocr.training import DetectorModule
 
     module = DetectorModule.from_checkpoint(checkpoint, config.training.detector_settings(config))
     module.to("cuda" if torch.cuda.is_available() else "cpu")
