@@ -9,6 +9,9 @@ RESUME ?=
 TEST ?= -n auto
 CHAOS ?= 60
 FUZZ ?= 20000
+QUICK ?=
+ONLY ?=
+RECEIPTS ?=
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -88,11 +91,8 @@ docs: $(DOCS_READY) ## build the documentation into build/site
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 	@echo "open build/site/index.html; its search wants a server: $(BIN)/python -m http.server --directory build/site"
 
-bench: $(DEV_READY) ## run the benchmarks side by side
-	@for script in benchmarks/*.py; do \
-	  grep -q '__main__' "$$script" || continue; \
-	  echo "== $$script"; $(BIN)/python -m "benchmarks.$$(basename $$script .py)"; \
-	done
+bench: $(DEV_READY) ## measure what the documentation says: results, tables, pictures (QUICK=1, ONLY="maps decode", RECEIPTS=<folder>)
+	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY)) $(if $(RECEIPTS),--receipts "$(RECEIPTS)")
 
 clean: ## remove the environment, the caches and the synthetic data; stores in work/ stay
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis data *.egg-info

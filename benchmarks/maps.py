@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.measure import arguments, compare_cases, parse, show
-from benchmarks.receipts import RECEIPTS, receipts_in
+from benchmarks.receipts import RECEIPTS, kind_of, receipts_in
+from benchmarks.record import Row
 from ocr.maps import build_maps
 from tests.support.map_referees import INSTALLED
 from tests.support.map_reference import reference_maps
@@ -35,10 +36,15 @@ def main() -> None:
     warnings.simplefilter("ignore")  # the toolkits divide by zero
     started = time.perf_counter()
     build_maps([], [], 32, 32)
-    print(f"load or compile the loops, once for each process: {time.perf_counter() - started:.2f} s\n")
+    loaded = Row(
+        name="compile the loops, or load them",
+        unit="s",
+        values=(time.perf_counter() - started,),
+    )
+    show("before the first map", [loaded])
     sides: dict[str, Callable[..., Any]] = {
-        "maps": lambda polygons, *size: build_maps(polygons, [False] * len(polygons), *size),
-        "the plain loop": lambda polygons, *size: reference_maps(polygons, [False] * len(polygons), *size),
+        "warmstore": lambda polygons, *size: build_maps(polygons, [False] * len(polygons), *size),
+        "plain loop": lambda polygons, *size: reference_maps(polygons, [False] * len(polygons), *size),
         **INSTALLED,
     }
     with receipts_in(options.receipts) as folder:
@@ -46,7 +52,8 @@ def main() -> None:
             receipts = receipt_polygons(folder, (side, side)).values()
             boxes = min(receipts, key=lambda polygons: abs(len(polygons) - LINES))
             for what, polygons in shapes(boxes, side).items():
-                show(f"{what} at {side}", compare_cases(sides, [(polygons, side, side)], options.rounds))
+                found = compare_cases(sides, [(polygons, side, side)], options.rounds)
+                show(f"{what} at {side}", found, polygons=what, canvas=side, data=kind_of(options.receipts))
 
 
 def shapes(boxes: Polygons, side: int) -> dict[str, Polygons]:

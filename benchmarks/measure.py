@@ -1,4 +1,4 @@
-"""What all benchmarks share: sides that take turns, the machine in words, and a table of what was found.
+"""What all benchmarks share: sides that take turns, and a table of what was found, printed and recorded.
 
 A machine may be busy, so all sides of a question are in one process and do the same work one right after
 the other; what counts is how the times of one round stand to each other.
@@ -7,9 +7,9 @@ the other; what counts is how the times of one round stand to each other.
 from __future__ import annotations
 
 import argparse
+import datetime
 import math
 import os
-import platform
 import random
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,11 +19,15 @@ from typing import Any
 
 import torch
 
+from benchmarks.record import Result, Row, this_machine, typed
+from pipeline.files import write_aside
+
 Side = Callable[[], int]
 """Does its work once and gives the number of samples."""
 
+
 Table = Mapping[str, Mapping[str, Any]]
-"""Rows of figures by their column."""
+"""Figures by side and column."""
 
 
 def compare(
@@ -31,94 +35,166 @@ def compare(
     rounds: int,
     before: Callable[[], None] = lambda: None,
     warm_up: bool = True,
-) -> dict[str, dict[str, Any]]:
-    """Let all sides take turns, in another order each round, and compare them with the first.
+) -> list[Row]:
+    """Let all sides take turns, in another order each round.
 
-    Gives medians over the rounds, and how many times as fast as the first side each was *in the same
-    round*, by the clock and by CPU time of all threads. With `warm_up` a first round does not count.
+    Gives samples a second by the clock, and CPU milliseconds a sample of all threads. With `warm_up` a
+    first round does not count.
     """
     clock: dict[str, list[float]] = {name: [] for name in sides}
     cpu: dict[str, list[float]] = {name: [] for name in sides}
+    counts = {}
     for number in range(rounds + warm_up):
         for name in random.Random(number).sample(list(sides), len(sides)):
             before()
             began, used = time.perf_counter(), time.process_time()
-            count = sides[name]()
-            clock[name].append((time.perf_counter() - began) / count)
-            cpu[name].append((time.process_time() - used) / count)
-    first = next(iter(sides))
-
-    def times_as_fast(taken: dict[str, list[float]], name: str) -> str:
-        return spread(a / b for a, b in zip(taken[first][warm_up:], taken[name][warm_up:], strict=True))
-
-    return {
-        name: {
-            "samples/s": round(1 / median(clock[name][warm_up:])),
-            "seconds": f"{count * median(clock[name][warm_up:]):.3g}",
-            "CPU ms/sample": f"{1e3 * median(cpu[name][warm_up:]):.3g}",
-            "× as fast": times_as_fast(clock, name),
-            "by CPU time": times_as_fast(cpu, name),
-        }
+            count = counts[name] = sides[name]()
+            clock[name].append(count / (time.perf_counter() - began))
+            cpu[name].append(1e3 * (time.process_time() - used) / count)
+    return [
+        Row(name=name, unit=unit, values=taken[name][warm_up:], conditions={"samples": counts[name]})
         for name in sides
-    }
+        for unit, taken in (("samples/s", clock), ("CPU ms", cpu))
+    ]
 
 
 def compare_cases(
     sides: Mapping[str, Callable[..., Any]], cases: Iterable[Sequence[Any]], rounds: int
-) -> Table:
-    """Let all sides take every case in turn; of the rounds, the fastest counts for each case.
+) -> list[Row]:
+    """Let all sides take every case in turn.
 
-    Gives CPU milliseconds of this thread: the mean over the cases, the slowest one, and how many
-    times as long as the first side each takes.
+    Gives CPU milliseconds of this thread, of each round the mean over the cases; and of the slowest case
+    the median over the rounds.
     """
-    fastest: dict[str, list[float]] = {name: [] for name in sides}
+    taken: dict[str, list[list[float]]] = {name: [] for name in sides}  # of each case, the rounds
     given = {}  # kept until the next round: memory that is freed would go back to the system, and cost again
     for case in cases:
-        best = dict.fromkeys(sides, math.inf)
+        for of_cases in taken.values():
+            of_cases.append([])
         for _ in range(rounds):
             for name, side in sides.items():
                 began = time.thread_time()
                 given[name] = side(*case)
-                best[name] = min(best[name], 1e3 * (time.thread_time() - began))
-        for name, taken in best.items():
-            fastest[name].append(taken)
-    first = mean(fastest[next(iter(sides))])
-    return {
-        name: {
-            "CPU ms": f"{mean(ms):.2f}",
-            "slowest": f"{max(ms):.2f}",
-            "× as long": f"{mean(ms) / first:.2f}",
-        }
-        for name, ms in fastest.items()
-    }
+                taken[name][-1].append(1e3 * (time.thread_time() - began))
+    return [
+        Row(name=name, unit=unit, values=values)
+        for name, of_cases in taken.items()
+        for unit, values in (
+            ("CPU ms", tuple(map(mean, zip(*of_cases, strict=True)))),
+            ("CPU ms, slowest", (max(map(median, of_cases)),)),
+        )
+    ]
 
 
-def spread(values: Iterable[float], form: str = ".2f") -> str:
+def spread(values: Iterable[float]) -> str:
     """Median, least and most in words: `1.20 (1.18 – 1.24)`."""
     found = sorted(values)
-    return f"{median(found):{form}} ({found[0]:{form}} – {found[-1]:{form}})"
+    middle = figure(median(found))
+    return middle if len(found) == 1 else f"{middle} ({figure(found[0])} – {figure(found[-1])})"
 
 
-def show(title: str, table: Table) -> None:
-    """Print a table: a row a side, its figures in columns."""
-    columns = list(next(iter(table.values())))
-    lines = [[title, *columns], *([name, *map(str, row.values())] for name, row in table.items())]
-    widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
-    for name, *cells in lines:
-        print(name.ljust(widths[0]), *(c.rjust(w) for c, w in zip(cells, widths[1:], strict=True)), sep="  ")
-    print(flush=True)
+def figure(value: float) -> str:
+    """Give three digits that count, `71,300`, `7.13`, `0.0713`; all of a whole number below 10,000."""
+    if value == int(value) and abs(value) < 10_000:
+        return f"{value:.0f}"
+    digits = 2 - math.floor(math.log10(abs(value)))
+    return f"{round(value, digits):,.{max(0, digits)}f}"
 
 
-def arguments(doc: str) -> argparse.ArgumentParser:
+def show(title: str, rows: Iterable[Row] | Table, **conditions: str | float) -> None:
+    """Print rows as a table, a line a side, against the first one; and record them under these conditions.
+
+    A mapping of figures by column and side does as well; of these, numbers are recorded.
+    """
+    if isinstance(rows, Mapping):
+        _print(title, rows)
+        sides = rows.items()
+        rows = [
+            Row(name=name, unit=unit, values=(value,))
+            for name, columns in sides
+            for unit, value in columns.items()
+            if isinstance(value, int | float)
+        ]
+    else:
+        rows = list(rows)
+        _print(title, _table(rows))
+    RECORD.add(row.model_copy(update={"conditions": {**row.conditions, **conditions}}) for row in rows)
+
+
+def note(text: str) -> None:
+    """Print a sentence that a reader of the figures has to know, and record it."""
+    print(text, flush=True)
+    RECORD.notes.append(text)
+
+
+class Recording:
+    """What this process found so far, and the file that it is kept in, if any."""
+
+    def __init__(self) -> None:
+        self.file: Path | None = None
+        self.quick = False
+        self.rows: list[Row] = []
+        self.notes: list[str] = []
+        self.began, self.load = time.perf_counter(), os.getloadavg()[0]
+
+    def add(self, rows: Iterable[Row]) -> None:
+        """Keep rows; the file is whole after each table."""
+        self.rows += rows
+        if self.file is None:
+            return
+        result = Result(
+            benchmark=self.file.stem,
+            command=typed(),
+            quick=self.quick,
+            measured=datetime.date.today(),
+            seconds=round(time.perf_counter() - self.began, 1),
+            load=round(self.load, 2),
+            machine=this_machine(),
+            notes=tuple(self.notes),
+            rows=tuple(self.rows),
+        )
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        write_aside(self.file, result.text().encode())
+
+
+RECORD = Recording()
+
+
+def arguments(doc: str | None) -> argparse.ArgumentParser:
     """Start a benchmark's command line; its docstring is the help."""
     return argparse.ArgumentParser(description=doc, formatter_class=argparse.RawTextHelpFormatter)
 
 
 def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
     """Read the command line, and tell the machine before anything is measured."""
-    options, lines = parser.parse_args(), Path("/proc/cpuinfo").read_text().splitlines()
-    model = next((line.split(": ")[1] for line in lines if line.startswith("model name")), platform.machine())
-    cores, memory = len(os.sched_getaffinity(0)), os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    torch_is = f"torch {torch.__version__} on {torch.get_num_threads()} threads"
-    print(f"{model}, {cores} cores, {memory / 1e9:.0f} GB, Linux {platform.release()}, {torch_is}\n")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="keep what is found in a file")
+    parser.add_argument("--quick", action="store_true", help="say in that file that samples were few")
+    options = parser.parse_args()
+    RECORD.file, RECORD.quick = options.json, options.quick
+    machine = this_machine()
+    print(machine.told(), f"torch {torch.__version__} on {torch.get_num_threads()} threads\n", sep=", ")
     return options
+
+
+def _table(rows: Sequence[Row]) -> dict[str, dict[str, str]]:
+    """Rows as cells by side and unit; beside times and rates, how many times as fast the first side was."""
+    firsts = {row.unit: row for row in reversed(rows)}
+    table: dict[str, dict[str, str]] = {row.name: {} for row in rows}
+    for row in rows:
+        table[row.name][row.unit] = spread(row.values)
+        first = firsts[row.unit]
+        if (row.rate or row.time) and len(rows) > len(firsts) and len(row.values) == len(first.values):
+            table[row.name][f"× as fast, {row.unit}"] = spread(row.times_as_fast_as(first))
+    return table
+
+
+def _print(title: str, table: Table) -> None:
+    columns = list(dict.fromkeys(column for cells in table.values() for column in cells))
+    lines = [
+        [title, *columns],
+        *([name, *(str(cells.get(c, "")) for c in columns)] for name, cells in table.items()),
+    ]
+    widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
+    for name, *cells in lines:
+        print(name.ljust(widths[0]), *(c.rjust(w) for c, w in zip(cells, widths[1:], strict=True)), sep="  ")
+    print(flush=True)

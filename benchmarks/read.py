@@ -17,9 +17,10 @@ from pathlib import Path
 
 from benchmarks.cold import first_epochs
 from benchmarks.competitors import LIBRARIES, competitors
-from benchmarks.measure import arguments, parse, show, spread
+from benchmarks.measure import arguments, parse, show
 from benchmarks.read_batches import sequential, shuffled
 from benchmarks.read_memory import memory
+from benchmarks.record import Row
 from benchmarks.stores import Reading, noise_store
 from benchmarks.streaming_libraries import STREAMING
 from ocr.datasets import TensorDataset
@@ -51,7 +52,7 @@ def opening(asked: Reading) -> None:
     if not large.exists():
         samples = [sample(index, 16, 16) for index in range(32)] * 3125
         write_store(large, samples, fields(16, 16), samples_per_chunk=32)
-    table = {}
+    rows = []
     for name, path in (("this store", asked.store), ("100,000 samples", large)):
         times = []
         for _ in range(asked.rounds):
@@ -59,8 +60,8 @@ def opening(asked: Reading) -> None:
             dataset = TensorDataset(path)
             times.append(1e3 * (time.perf_counter() - began))
             del dataset
-        table[name] = {"ms": spread(times, ".1f")}
-    show("opening", table)
+        rows.append(Row(name=name, unit="ms", values=tuple(times)))
+    show("opening", rows)
 
 
 PARTS: dict[str, Callable[[Reading], None]] = {

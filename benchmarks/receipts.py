@@ -14,6 +14,11 @@ from ocr.synthetic import draw_receipt
 RECEIPTS = "a folder with img/NNN.jpg and box/NNN.csv; drawn receipts otherwise"
 
 
+def kind_of(folder: Path | None) -> str:
+    """Say which receipts `receipts_in` gives, for the record."""
+    return "real receipts" if folder else "drawn receipts"
+
+
 @contextmanager
 def receipts_in(folder: Path | None, count: int = 24) -> Iterator[Path]:
     """Give the folder, or one with `count` receipts that are drawn and go again."""

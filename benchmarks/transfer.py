@@ -19,6 +19,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from benchmarks.measure import arguments, compare, parse, show
+from benchmarks.record import Row
 from benchmarks.stores import noise_store
 from ocr.datasets import TensorDataset
 from ocr.datasets.batches import ARRAYS, Batch, ahead_on_device
@@ -68,10 +69,13 @@ def transfer(path: Path, size: int, workers: int, rounds: int) -> None:
         "pageable": lambda: epoch(pageable.batches(size)),
         f"{workers} pin_memory workers": lambda: epoch(loader),
     }
-    table = compare(sides, rounds)
-    for row in table.values():
-        row["GB/s"] = f"{row['samples/s'] * registered.sample_bytes / 1e9:.2f}"
-    show(torch.cuda.get_device_name(), table)
+    rows = compare(sides, rounds)
+    speeds = (
+        Row(name=row.name, unit="GB/s", values=tuple(v * registered.sample_bytes / 1e9 for v in row.values))
+        for row in rows
+        if row.unit == "samples/s"
+    )
+    show(torch.cuda.get_device_name(), [*rows, *speeds], batch=size)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,84 @@
+"""Runs the benchmarks that the documentation's figures come from, and writes results, tables and figures.
+
+make bench                      # all of them, 15 minutes: benchmarks/results/, README.md, docs/benchmarks.md
+make bench QUICK=1              # few samples, three minutes: build/quick/
+make bench ONLY="maps decode"   # some of them
+make bench RECEIPTS=folder      # with img/NNN.jpg and box/NNN.csv; drawn receipts otherwise
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from benchmarks.measure import arguments
+from benchmarks.record import RESULTS
+
+BUILD = Path("build")
+LIBRARIES = BUILD / "libraries/bin/python"
+
+
+class Benchmark(NamedTuple):
+    """A script and what it is given; `quick` comes behind the rest."""
+
+    name: str
+    given: str = ""
+    quick: str = ""
+    module: str = ""
+    """The script, where it is not called like the benchmark."""
+    receipts: str | None = None
+    """The option for receipts; empty where they have none and stand alone."""
+    threads: int | None = None
+    """OMP_NUM_THREADS, where one thread is measured."""
+    python: Path = Path(sys.executable)
+
+
+BENCHMARKS = (Benchmark("maps", "--rounds 7", "--rounds 2", receipts="--receipts", threads=1),)
+
+
+def main() -> None:
+    parser = arguments(__doc__)
+    parser.add_argument("--quick", action="store_true", help="few samples; results go to build/quick")
+    parser.add_argument("--only", nargs="*", metavar="NAME", choices=[one.name for one in BENCHMARKS])
+    parser.add_argument("--receipts", type=Path, help="real ones; drawn ones otherwise")
+    asked = parser.parse_args()
+    results = BUILD / "quick" if asked.quick else RESULTS
+    if asked.quick:
+        shutil.rmtree(results, ignore_errors=True)
+    failed = []
+    for one in BENCHMARKS:
+        if not asked.only or one.name in asked.only:
+            print(f"== {one.name}", flush=True)
+            began = time.perf_counter()
+            if not run(one, results, asked.receipts, asked.quick):
+                failed.append(one.name)
+            print(f"== {one.name}: {time.perf_counter() - began:.0f} s\n", flush=True)
+    subprocess.run([sys.executable, "-m", "benchmarks.page", "--results", results], check=True)
+    print(f"results are in {results}" + (f", their tables in {results}/tables.md" if asked.quick else ""))
+    if failed:
+        sys.exit(f"these failed, and their results are what they were: {', '.join(failed)}")
+
+
+def run(one: Benchmark, results: Path, receipts: Path | None, quick: bool) -> bool:
+    """Run a benchmark; its result replaces the one before only when all of it is there."""
+    file = BUILD / "bench" / f"{one.name}.json"
+    file.unlink(missing_ok=True)
+    command = [one.python, "-m", f"benchmarks.{one.module or one.name}", "--json", file]
+    if receipts and one.receipts is not None:
+        command += [one.receipts, receipts] if one.receipts else [receipts]
+    command += [*one.given.split(), *(["--quick", *one.quick.split()] if quick else [])]
+    environment = os.environ | ({"OMP_NUM_THREADS": str(one.threads)} if one.threads else {})
+    if subprocess.run(command, env=environment).returncode or not file.exists():
+        return False
+    results.mkdir(parents=True, exist_ok=True)
+    shutil.move(file, results / file.name)
+    return True
+
+
+if __name__ == "__main__":
+    main()
