@@ -72,7 +72,7 @@ class Cuda:
 def cuda(monkeypatch: pytest.MonkeyPatch) -> Cuda:
     """Put the stand-in in CUDA's place."""
     stand_in = Cuda()
-    monkeypatch.setattr("torch.cuda.Stream", lambda _: stand_in)
+    monkeypatch.setattr("ocr.datasets.batches.device_copy.copying_stream", lambda _: stand_in)
     monkeypatch.setattr("torch.cuda.current_stream", lambda *_: stand_in)
     monkeypatch.setattr("torch.cuda.stream", stand_in.stream)
     monkeypatch.setattr(

@@ -41,6 +41,19 @@ def test_a_precision_beside_itself_changes_nothing(batches: list[Batch]) -> None
     assert first.samples == 3 and first.boxes == second.boxes and first.seconds > 0
 
 
+def test_the_references_convolutions_are_float32_on_a_gpu_too(
+    batches: list[Batch], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    detector, tf32 = module(SIDE), []
+    forward = detector.model.forward
+    monkeypatch.setattr(
+        detector.model, "forward", lambda x: (tf32.append(torch.backends.cudnn.allow_tf32), forward(x))[1]
+    )
+    assert torch.backends.cudnn.allow_tf32  # torch's own default
+    compare_precisions(detector, batches[:1], ("32-true",))
+    assert (set(tf32), torch.backends.cudnn.allow_tf32) == ({False}, True)
+
+
 def test_what_a_precision_changes_is_told(batches: list[Batch], monkeypatch: pytest.MonkeyPatch) -> None:
     """In bfloat16 the detector sees one region less and another one somewhere else."""
     detector = module(SIDE)

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 
 from ocr.datasets import OnlineDataset, TensorDataset
 from ocr.datasets.batches import Batch
-from ocr.detection import BoxDecoder, Decoder, Detections, as_detections, as_float32
+from ocr.detection import BoxDecoder, Decoder, Detections, as_detections
 from ocr.detectors import DetectorOutput
 from ocr.evaluation.ceiling import LabelledImage
 from ocr.metrics import CLEval, IouHmean
@@ -160,12 +160,12 @@ def _keep(scoring: Scoring, found: Any, name: str, batch: Batch) -> None:
     """Keep what `predict` gave for a batch. Raises PipelineError where it is neither maps nor detections."""
     names = batch["sample_id"]
     if isinstance(found, torch.Tensor | np.ndarray | DetectorOutput):
-        maps = as_float32(found.maps() if isinstance(found, DetectorOutput) else found)
+        maps = found.maps() if isinstance(found, DetectorOutput) else found
         canvas = batch["images"].shape[2:] if "images" in batch else maps.shape[2:]
         if maps.ndim != 4 or len(maps) != len(names) or maps.shape[2:] != tuple(canvas):
             wanted = f"({len(names)}, 1, {', '.join(map(str, canvas))})"
             raise PipelineError(
-                f"detector {name} gave maps of shape {maps.shape} for {', '.join(names)}, not {wanted}"
+                f"detector {name} gave maps of shape {tuple(maps.shape)} for {', '.join(names)}, not {wanted}"
             )
         scoring.keep_maps(maps, batch)
         return

@@ -85,10 +85,13 @@ def compare_precisions(
 
     Images are normalised in float32 for all of them. Every precision sees the first batch once
     before it is timed. One that gives NaN or infinity ends there; the others go on.
+    float32 is meant: by torch's default, a GPU computes its convolutions in TF32, of 10 bits like float16.
     """
     runs = [_Run(precision) for precision in precisions]
     module.eval()
-    with torch.inference_mode():
+    cudnn = torch.backends.cudnn
+    float32 = cudnn.flags(True, cudnn.benchmark, deterministic=cudnn.deterministic, allow_tf32=False)
+    with torch.inference_mode(), float32:
         for number, batch in enumerate(batches):
             images = module.prepared(batch["images"].to(module.device))
             for run in runs if number == 0 else ():

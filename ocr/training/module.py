@@ -26,6 +26,7 @@ from ocr.training.onnx_export import to_onnx
 from ocr.training.optimizer import one_cycle_adamw
 from ocr.training.output_contract import check_output, ran
 from ocr.training.parts import IMAGENET, Triple, own_parts, registered_parts
+from ocr.training.pixels import Pixels
 from ocr.training.scoring import EndPool, ScoredSample, Scoring
 from ocr.training.stopwatch import Stopwatch
 from pipeline.errors import ConfigError, PipelineError
@@ -55,8 +56,6 @@ class DetectorModule(pl.LightningModule):  # type: ignore[misc]  # Lightning is 
     """
 
     to_onnx = to_onnx
-    mean: Tensor
-    std: Tensor
     identity: DetectorIdentity
     decoder: Decoder
     loss: Loss
@@ -80,10 +79,7 @@ class DetectorModule(pl.LightningModule):  # type: ignore[misc]  # Lightning is 
         self.identity, self.settings, self.model = parts.identity, settings, parts.network
         self.decoder, self.loss = decoder or parts.decoder, loss or parts.loss
         self.metric, self.cleval, self.losses = IouHmean(), CLEval(), MeanLosses()
-        self.scoring, self.reads_pixels = Scoring(settings.overlap), parts.reads_pixels
-        mean, std = self.mean_std
-        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+        self.pixels, self.scoring = Pixels(*self.mean_std, parts.reads_pixels), Scoring(settings.overlap)
         self._checked: set[str] = set()
 
     @property
@@ -128,42 +124,27 @@ class DetectorModule(pl.LightningModule):  # type: ignore[misc]  # Lightning is 
         images: Tensor = batch["images"]
         if self.trainer.training and self.settings.augment.enabled:
             batch = augment(
-                {**batch, "images": self._unit_pixels(images)},
+                {**batch, "images": self.pixels.unit(images)},
                 self.settings.augment,
                 self.settings.maps,
                 seed=self.settings.seed,
                 epoch=self.current_epoch,
             )
-            if not self.reads_pixels:
-                batch["images"] = self._normalise(batch["images"])
+            if not self.pixels.reads_pixels:
+                batch["images"] = self.pixels.normalise(batch["images"])
         else:
             batch = {**batch, "images": self.prepared(images)}
         self.stopwatch.lap("transfer")
         return batch
 
     def prepared(self, images: Tensor) -> Tensor:
-        """Bring images as they are stored, (B, 3, H, W), to what the network reads.
-
-        uint8 pixels are normalised; floating ones are normalised already, and are brought back where
-        the network reads pixels.
-        """
-        if self.reads_pixels:
-            return self._unit_pixels(images)
-        return images if images.is_floating_point() else self._normalise(self._unit_pixels(images))
-
-    def _unit_pixels(self, images: Tensor) -> Tensor:
-        """Pixels in 0…1, float32; stored normalised pixels are brought back."""
-        if images.is_floating_point():
-            return (images.float() * self.std + self.mean).clamp_(0, 1)
-        return images.float().div_(255)
-
-    def _normalise(self, pixels: Tensor) -> Tensor:
-        return (pixels - self.mean) / self.std
+        """Bring images as they are stored, (B, 3, H, W), to what the network reads (`Pixels`)."""
+        return cast(Tensor, self.pixels(images))
 
     def forward(self, images: Tensor) -> DetectorOutput:
         """Images as `prepared` gives them, floating (B, 3, H, W), to logits of as large maps."""
         if not torch.is_autocast_enabled(images.device.type):
-            images = images.to(self.mean.dtype)  # that of the weights; images may be stored in half precision
+            images = images.to(self.pixels.mean.dtype)  # that of the weights; images may be stored in half
         return cast(DetectorOutput, self.model(images))
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:

@@ -91,7 +91,7 @@ def metadata(module: DetectorModule) -> dict[str, str]:
     parameters of box decoding in `boxes`, and the `detector` with its own.
     """
     identity = module.identity.as_json()
-    read = {"mean": [0.0] * 3, "std": [1.0] * 3} if module.reads_pixels else {}
+    read = {"mean": [0.0] * 3, "std": [1.0] * 3} if module.pixels.reads_pixels else {}
     facts = {
         "detector": {"name": identity["detector"], "params": identity["params"]},
         "canvas": identity["canvas"],
@@ -137,7 +137,7 @@ def _drawn(module: DetectorModule, count: int, height: int, width: int) -> Tenso
     """Draw input of (count, 3, height, width): patches of all greys, always the same."""
     coarse = np.random.default_rng(0).integers(0, 256, (count, 3, -(-height // 8), -(-width // 8)), np.uint8)
     pixels = coarse.repeat(8, axis=2).repeat(8, axis=3)[:, :, :height, :width]
-    device = module.mean.device
+    device = module.pixels.mean.device
     with torch.no_grad():
         return module.prepared(torch.from_numpy(pixels).to(device)).float().cpu()
 

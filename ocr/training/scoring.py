@@ -15,6 +15,7 @@ import pytorch_lightning as pl
 import torch
 from numpy.typing import NDArray
 
+from ocr.datasets.batches import BufferPool
 from ocr.detection import Detections, as_float32, decoded
 from ocr.detectors import DetectorOutput
 from ocr.training.judges import Evaluation, Judges, MeasuredLoss
@@ -59,6 +60,7 @@ class Scoring:
         self._judges: Judges
         self._pool: OrderedPool[MeasuredLoss | Evaluation] | None = None
         self._on_host = True
+        self._buffers = BufferPool(pin=True)
         self._kept: Callable[[], None] | None = None
         self._measured: deque[MeasuredLoss] = deque()
         self._evaluated: deque[Evaluation] = deque()
@@ -84,21 +86,21 @@ class Scoring:
         if not self._on_host:
             self._measured.append(measure())
             self.stopwatch.lap("loss")
-        self.keep_maps(as_float32(output.maps()), batch, measure if self._on_host else None)
+        self.keep_maps(output.maps(), batch, measure if self._on_host else None)
 
     def keep_maps(
         self,
-        maps: NDArray[np.float32],
+        maps: torch.Tensor | NDArray[Any],
         batch: Mapping[str, Any],
         measure: Callable[[], MeasuredLoss] | None = None,
     ) -> None:
-        """Keep a batch's maps, float32 (B, C, H, W) in 0…1, until they are handed over, to be decoded then.
+        """Keep a batch's maps, (B, C, H, W) in 0…1, until they are handed over, to be decoded then.
 
         Reads `inverse_matrix` and `size` of the batch beside what `keep_found` does.
         """
         places = zip(np.asarray(batch["inverse_matrix"]), np.asarray(batch["size"]), strict=True)
-        decoder = self._judges.decoder
-        finds = [partial(decoded, decoder, one, *place) for one, place in zip(maps, places, strict=True)]
+        decoder, host = self._judges.decoder, self._brought_to_host(maps)
+        finds = [partial(decoded, decoder, one, *place) for one, place in zip(host, places, strict=True)]
         self.keep_found(finds, batch, measure)
 
     def keep_found(
@@ -145,6 +147,12 @@ class Scoring:
         if self._pool is not None:
             self._pool.close()
         self._pool = None
+
+    def _brought_to_host(self, maps: torch.Tensor | NDArray[Any]) -> NDArray[np.float32]:
+        """Bring maps to the host as float32; a GPU's into page-locked memory, which needs no staging."""
+        if not (isinstance(maps, torch.Tensor) and maps.is_cuda):
+            return as_float32(maps)
+        return self._buffers.take(tuple(maps.shape), torch.float32).copy_(maps.detach()).numpy()
 
     def _submit(
         self, finds: Sequence[Find], batch: Mapping[str, Any], measure: Callable[[], MeasuredLoss] | None

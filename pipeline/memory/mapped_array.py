@@ -56,6 +56,7 @@ class MappedArray:
         self.slot_bytes = whole_pages(self.chunk_bytes)
         self.region = AddressRange(self.chunks * self.slot_bytes)
         self.placed = np.zeros(self.chunks, bool)
+        self._shared = np.zeros(self.chunks, bool)
         self._adjoin = self.slot_bytes == self.chunk_bytes or self.chunks <= 1
         self._even = self._adjoin or self.samples_per_chunk == 1
         step = self.slot_bytes if self.samples_per_chunk == 1 else self.sample_bytes
@@ -83,11 +84,17 @@ class MappedArray:
         return None
 
     def view(self, start: int, stop: int) -> Samples | None:
-        """Samples start … stop - 1 as a view, or None where they lie at uneven distances in memory."""
+        """Samples start … stop - 1 as a view, or None where they lie at uneven distances in memory.
+
+        None also where only some of them are in memory that was placed to be `shared`: CUDA refuses to copy a
+        range that it knows a part of (`CUDA_ERROR_INVALID_VALUE`, says `cuMemcpyHtoD` in its manual).
+        """
         if self._whole is not None:
             return self._whole[start:stop]
         first, last = start // self.samples_per_chunk, max(start, stop - 1) // self.samples_per_chunk
         if not self.placed[first : last + 1].all() or not (self._even or first == last):
+            return None
+        if not _all_same(self._shared[first : last + 1]):
             return None
         return self._array(self._offset(start), (stop - start, *self.shape[1:]))
 
@@ -120,8 +127,12 @@ class MappedArray:
         return max(0, (stop - start) * self.sample_bytes - absent)
 
     def place(self, chunk: int, count: int, descriptor: int, start: int, shared: bool = False) -> None:
-        """Back `count` chunks by a file (a RAM cache) that holds their slots from byte `start`."""
+        """Back `count` chunks by a file (a RAM cache) that holds their slots from byte `start`.
+
+        With `shared`, a device may be given their memory.
+        """
         self.region.place(chunk * self.slot_bytes, descriptor, count * self.slot_bytes, start, shared)
+        self._shared[chunk : chunk + count] = shared
         self._are_placed(chunk, count)
 
     def read(self, chunk: int, out: Samples) -> None:
@@ -171,7 +182,8 @@ class MappedArray:
 
     def _are_placed(self, chunk: int, count: int) -> None:
         self.placed[chunk : chunk + count] = True
-        self._whole = self._array(0, self.shape) if self.why_copied is None else None
+        whole = self.why_copied is None and _all_same(self._shared)
+        self._whole = self._array(0, self.shape) if whole else None
 
     def _offset(self, row: int) -> int:
         """Where a sample begins in the region, in bytes."""
@@ -222,6 +234,10 @@ class MappedArray:
     def _check_size(self, chunk: int, status: os.stat_result) -> None:
         if status.st_size != self.chunk_bytes:
             raise self._problem(chunk, f"has {status.st_size} bytes where {self.chunk_bytes} belong")
+
+
+def _all_same(flags: NDArray[np.bool_]) -> bool:
+    return bool(flags.all() or not flags.any())
 
 
 def _maps_allowed() -> int:

@@ -61,7 +61,7 @@ def test_a_model_reads_what_its_parameters_say(
     network = detector(tmp_path / "det.onnx", **read)
     images = torch.randint(0, 256, (3, 3, 32, 64), dtype=torch.uint8)
     wanted = expected(images, order, scale, mean, std)
-    for given in (images, network._normalise(network._unit_pixels(images))):  # stored either way
+    for given in (images, network.pixels.normalise(network.pixels.unit(images))):  # stored either way
         found = network(network.prepared(given)).maps()
         np.testing.assert_allclose(found.numpy(), wanted, atol=3e-6)
     with torch.autocast("cpu", torch.bfloat16):  # whose rounding never reaches the model

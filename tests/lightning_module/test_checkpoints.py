@@ -38,7 +38,9 @@ def test_a_checkpoint_gives_the_same_detector_back(checkpoint: tuple[Path, Detec
     path, trained = checkpoint
     loaded = DetectorModule.from_checkpoint(str(path))
     assert loaded.identity == GREY and not loaded.training
-    assert torch.equal(loaded.mean, trained.mean) and torch.equal(loaded.std, trained.std)
+    assert torch.equal(loaded.pixels.mean, trained.pixels.mean) and torch.equal(
+        loaded.pixels.std, trained.pixels.std
+    )
     images = torch.rand(1, 3, 96, 96)
     with torch.no_grad():
         assert all(torch.equal(a, b) for a, b in zip(loaded(images)[:2], trained(images)[:2], strict=True))

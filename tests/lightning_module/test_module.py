@@ -126,7 +126,12 @@ def test_pixels_stored_normalised_are_not_normalised_again(
     detector = module(augment=AugmentParams(flip=0, rotation=0, scale_min=1, scale_max=1, colour=0))
     seen = Seen()
     normalised = [
-        {**sample, "images": ((sample["images"][None] / 255 - detector.mean) / detector.std)[0].to(dtype)}
+        {
+            **sample,
+            "images": ((sample["images"][None] / 255 - detector.pixels.mean) / detector.pixels.std)[0].to(
+                dtype
+            ),
+        }
         for sample in small
     ]
     run = trainer(tmp_path, max_epochs=1, callbacks=[seen], num_sanity_val_steps=0)
@@ -136,9 +141,9 @@ def test_pixels_stored_normalised_are_not_normalised_again(
     torch.testing.assert_close(validated, stored, rtol=0, atol=0)
     augmented = torch.cat([batch["images"] for batch in seen.train])
     assert augmented.dtype == torch.float32
-    black = (0 - detector.mean) / detector.std
+    black = (0 - detector.pixels.mean) / detector.pixels.std
     assert (augmented >= black - 1e-5).all() and (
-        augmented <= (1 - detector.mean) / detector.std + 1e-5
+        augmented <= (1 - detector.pixels.mean) / detector.pixels.std + 1e-5
     ).all()
 
 

@@ -75,7 +75,7 @@ def test_what_takes_long_is_found_under_its_name(
         (detector, "loss", 0.08),
         (BoxDecoder, "decode_one", 0.05),
         (IouHmean, "measure", 0.03),
-        (detector, "_normalise", 0.06),
+        (detector.pixels, "normalise", 0.06),
     ):
         whole = getattr(owner, name)
 

@@ -21,7 +21,6 @@ from ocr.datasets import (
     OnlineDataset,
     TensorDataset,
 )
-from ocr.datasets.stored import CacheParams
 from ocr.evaluation import Precision
 from ocr.training import EpochProfile
 from pipeline.errors import ConfigError
@@ -167,7 +166,7 @@ def open_rung(rung: Rung, job: Job) -> TensorDataset | OnlineDataset:
     stages = job.config.stages
     if rung.online is None:
         path = job.config.workspace(job.split).generations(stages.tensors).path
-        dataset = TensorDataset(path, VAL_FIELDS, samples=job.samples, cache=CacheParams(mode="mmap"))
+        dataset = TensorDataset(path, VAL_FIELDS, samples=job.samples, cache=job.settings.cache)
         dataset.warm()
         return dataset
     return OnlineDataset(

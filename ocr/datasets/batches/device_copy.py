@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 
 import torch
 
@@ -25,14 +26,23 @@ def ahead_on_device(
     Geometry and polygons stay on the host. Copies overlap with computing where the host's memory is
     page-locked (`TensorDataset(pin=True)`, or a registered RAM cache), and are correct anywhere.
     """
-    stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    stream = copying_stream(device)
     waiting: deque[tuple[Batch, Batch, torch.cuda.Event]] = deque()
     for batch in batches:
         waiting.append((batch, *_copy(batch, device, stream, prepare)))
         if len(waiting) == 2:
-            yield _arrived(*waiting.popleft())
+            yield _arrived(*waiting.popleft(), device)
     while waiting:
-        yield _arrived(*waiting.popleft())
+        yield _arrived(*waiting.popleft(), device)
+
+
+@cache
+def copying_stream(device: torch.device) -> torch.cuda.Stream:
+    """Give the stream that copies to a device: one for the process.
+
+    Torch keeps the memory that a stream has used for that stream, so a new one each epoch would take it anew.
+    """
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
 
 def _copy(
@@ -45,9 +55,9 @@ def _copy(
         return moved, stream.record_event()
 
 
-def _arrived(source: Batch, moved: Batch, copied: torch.cuda.Event) -> Batch:
+def _arrived(source: Batch, moved: Batch, copied: torch.cuda.Event, device: torch.device) -> Batch:
     """Make the current stream wait for the copy; only then may the host's buffers be reused."""
-    current = torch.cuda.current_stream()
+    current = torch.cuda.current_stream(device)
     current.wait_event(copied)
     for value in moved.values():
         if isinstance(value, torch.Tensor) and value.is_cuda:

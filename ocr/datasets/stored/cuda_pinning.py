@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import weakref
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 
@@ -24,13 +24,17 @@ def register_with_cuda(ranges: Iterable[tuple[AddressRange, int, int]]) -> bool:
     """Register ranges (offset and length in a region) with CUDA, as long as the regions live.
 
     Only memory that is mapped shared may be registered: of a private map each page would be copied
-    first. Where CUDA refuses, a log line says so and batches are copied by way of pageable memory.
+    first. Where CUDA refuses one range, a log line says so, none is registered, and batches are copied by
+    way of pageable memory.
     """
     runtime = torch.cuda.cudart()  # type: ignore[no-untyped-call]
+    registered: list[Callable[[], object]] = []
     for region, offset, length in ranges:
         error = int(runtime.cudaHostRegister(region.address + offset, length, _PORTABLE))
         if error:
             _take_back_the_error()
+            for take_back in registered:
+                take_back()
             log.warning(
                 "CUDA does not register the RAM cache (error %d): batches are staged in pageable memory; "
                 "raise `ulimit -l`, or lower cache.budget",
@@ -38,7 +42,9 @@ def register_with_cuda(ranges: Iterable[tuple[AddressRange, int, int]]) -> bool:
             )
             return False
         # Finalizers run newest first: this one before the region's own, which unmaps it.
-        weakref.finalize(region, runtime.cudaHostUnregister, region.address + offset).atexit = False
+        unregister = weakref.finalize(region, runtime.cudaHostUnregister, region.address + offset)
+        unregister.atexit = False
+        registered.append(unregister)
     return True
 
 
