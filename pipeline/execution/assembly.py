@@ -9,23 +9,22 @@ and so is one that this run has finished: the staging folder goes once the gener
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.digest import DIGEST_BYTES
 from pipeline.errors import PipelineError
-from pipeline.execution.records import Record
-from pipeline.execution.unfinished_generation import Staged, UnfinishedGeneration
+from pipeline.execution.columns import Column, gather
+from pipeline.execution.records import read_records
+from pipeline.execution.unfinished_generation import Staged, StagedGroup, UnfinishedGeneration
 from pipeline.files import sync_all, write_aside
 from pipeline.planning import REJECTED, StagePlan, Verdict
-from pipeline.stage import Chunked, File, Ragged, Row, SmallField, Text
+from pipeline.stage import Chunked, File, Ragged, Row, Text
 from pipeline.store import (
     MANIFEST,
-    Bytes,
     Manifest,
     array_metadata,
     chunk_key,
@@ -36,47 +35,52 @@ from pipeline.store import (
     group_metadata,
     item_bytes,
     samples_per_chunk,
-    value_parts,
 )
 
 
-def locate(plan: StagePlan, records: Mapping[str, Record]) -> tuple[dict[int, Staged], dict[int, Verdict]]:
-    """Match the records of this run with the samples that were stale.
+def locate(
+    plan: StagePlan, records: Mapping[str, str], staging: Path
+) -> tuple[dict[int, Staged], dict[int, Verdict]]:
+    """Match the records of this run, given by group as files, with the samples that were stale.
 
     Gives by index what was computed, and the verdicts that the stage gave.
     """
-    by_sample: dict[tuple[str, str], tuple[str, int, int, Any, Any]] = {}
-    for key, record in records.items():
-        size = sum(1 for sample in record["samples"] if not sample["verdict"])
-        slot = 0
-        for sample in record["samples"]:
-            by_sample[sample["id"], sample["fingerprint"]] = (key, slot, size, sample, record["chunks"])
-            slot += not sample["verdict"]
+    sought = {plan.candidates.sample_ids[index]: index for index in map(int, plan.stale)}
     staged: dict[int, Staged] = {}
     verdicts: dict[int, Verdict] = {}
-    for index in map(int, plan.stale):
-        sample_id, fingerprint = plan.candidates.sample_ids[index], plan.fingerprints[index].tobytes().hex()
-        if (sample_id, fingerprint) not in by_sample:
-            raise PipelineError(
-                f"{plan.stage.name} of {sample_id} was computed and is gone from the staging folder; "
-                "leave work/<split>/.staging alone while a run goes on, and run again"
-            )
-        found = Staged(*by_sample[sample_id, fingerprint])
-        if found.sample["verdict"]:
-            verdicts[index] = {
-                "sample_id": sample_id,
-                "stage": plan.stage.name,
-                **found.sample["verdict"],
-                "fingerprint": fingerprint,
-            }
-        else:
-            staged[index] = found
+    for file in dict.fromkeys(records.values()):
+        for key, record in read_records(staging / file).items():
+            if records.get(key) != file:  # another file has what counts of this group
+                continue
+            samples = record["samples"]
+            size, slot = sum(1 for sample in samples if not sample["verdict"]), 0
+            group = StagedGroup(key, file, size, record["chunks"])
+            for place, sample in enumerate(samples):
+                index = sought.pop(sample["id"])
+                if sample["verdict"]:
+                    verdicts[index] = {
+                        "sample_id": sample["id"],
+                        "stage": plan.stage.name,
+                        **sample["verdict"],
+                        "fingerprint": sample["fingerprint"],
+                    }
+                else:
+                    staged[index] = Staged(group, slot, place)
+                    slot += 1
+    for sample_id in sought:
+        raise PipelineError(
+            f"{plan.stage.name} of {sample_id} was computed and is gone from the staging folder; "
+            "leave work/<split>/.staging alone while a run goes on, and run again"
+        )
     return staged, verdicts
 
 
-def assemble(plan: StagePlan, records: Mapping[str, Record], staging: Path, target: Path) -> Manifest:
-    """Build a complete, synced generation in the empty folder `target`; gives its manifest."""
-    staged, found = locate(plan, records)
+def assemble(plan: StagePlan, records: Mapping[str, str], staging: Path, target: Path) -> Manifest:
+    """Build a complete, synced generation in the empty folder `target`; gives its manifest.
+
+    `records` gives by group the file of its record.
+    """
+    staged, found = locate(plan, records, staging)
     indices = [i for i, row in enumerate(plan.reuse) if row != REJECTED and i not in found]
     if not indices:
         verdict = plan.verdicts(found)[0]
@@ -85,23 +89,24 @@ def assemble(plan: StagePlan, records: Mapping[str, Record], staging: Path, targ
             f"published; the first, {verdict['sample_id']}: {verdict['code']}: {verdict['reason']}"
         )
     build = UnfinishedGeneration(plan, staging, target, indices, staged, plan.verdicts(found))
-    checksums = _checksums(build)
+    columns = gather(build)
+    checksums = columns.checksums
     tallies: dict[str, Any] = {}
     for position, declared in enumerate(plan.stage.fields()):
         if isinstance(declared, Chunked):
             _write_chunked(build, declared, checksums[:, position])
         elif isinstance(declared, File):
-            _write_files(build, declared, position, checksums)
+            _write_files(build, declared, columns.files[declared.name], checksums[:, position])
         elif isinstance(declared, Text):
-            texts = [str(text, "utf-8") for (text,) in _parts(build, declared)]
+            texts = columns.small[declared.name].texts()
             _write_text(build, declared.name, texts)
             if declared.tally:
                 words = Counter(word.partition("@")[0] for text in texts for word in text.split())
                 tallies[declared.name] = dict(sorted(words.items()))
         elif isinstance(declared, Row):
-            _write_row(build, declared)
+            _write_row(build, declared, columns.small[declared.name])
         else:
-            _write_ragged(build, declared)
+            _write_ragged(build, declared, columns.small[declared.name])
     kept = np.array(indices, dtype=np.int64)
     _write_text(build, "sample_id", [plan.candidates.sample_ids[i] for i in indices])
     _write_array(build, "fingerprint", plan.fingerprints[kept], ("sample", "byte"))
@@ -119,30 +124,6 @@ def assemble(plan: StagePlan, records: Mapping[str, Record], staging: Path, targ
 def _sync_all(build: UnfinishedGeneration) -> None:
     """Flush what is new, and every folder; files linked from the old generation are on the disk."""
     sync_all(build.target, [*build.fresh, MANIFEST, *sorted(build.folders)])
-
-
-def _checksums(build: UnfinishedGeneration) -> NDArray[np.uint8]:
-    """Digest of every field's value for every row, uint8 (N, F, 16)."""
-    fields = build.plan.stage.fields()
-    checksums = np.zeros((len(build), len(fields), DIGEST_BYTES), dtype=np.uint8)
-    rows, old_rows = _reused(build)
-    if len(rows):
-        names = list(build.old.declared)
-        for position, declared in enumerate(fields):
-            if declared.name in names:
-                checksums[rows, position] = build.old.checksums(declared.name)[old_rows]
-    computed = [row for row, index in enumerate(build.indices) if index in build.staged]
-    found = [build.staged[build.indices[row]].sample["checksums"] for row in computed]
-    flat = np.frombuffer(bytes.fromhex("".join(found)), dtype=np.uint8)
-    checksums[computed] = flat.reshape(len(computed), len(fields), DIGEST_BYTES)
-    return checksums
-
-
-def _reused(build: UnfinishedGeneration) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rows of the new generation that come from the old one, and their rows there."""
-    sources = build.plan.reuse[np.array(build.indices, dtype=np.int64)]
-    rows = np.flatnonzero(sources >= 0)
-    return rows, sources[rows]
 
 
 def _write_chunked(build: UnfinishedGeneration, declared: Chunked, checksums: NDArray[np.uint8]) -> None:
@@ -186,9 +167,10 @@ def _pack(build: UnfinishedGeneration, declared: Chunked, rows: range, count: in
         index = build.indices[row]
         if index in build.staged:
             staged = build.staged[index]
-            if staged.key != key:  # neighbours share a group: each is read and decoded once
-                key, data = staged.key, (build.staging / f"{staged.key}.{declared.name}").read_bytes()
-                group = decode(declared.codec, data, declared.dtype, (staged.size, *declared.shape))
+            if staged.group.key != key:  # neighbours share a group: each is read and decoded once
+                key, size = staged.group.key, staged.group.size
+                data = (build.staging / f"{key}.{declared.name}").read_bytes()
+                group = decode(declared.codec, data, declared.dtype, (size, *declared.shape))
             chunk[slot] = group[staged.slot]
         else:
             chunk[slot] = build.old.value(declared.name, int(build.plan.reuse[index]))
@@ -196,54 +178,38 @@ def _pack(build: UnfinishedGeneration, declared: Chunked, rows: range, count: in
 
 
 def _write_files(
-    build: UnfinishedGeneration, declared: File, position: int, checksums: NDArray[np.uint8]
+    build: UnfinishedGeneration,
+    declared: File,
+    entries: Sequence[tuple[str, int]],
+    checksums: NDArray[np.uint8],
 ) -> None:
-    paths = []
-    for row, index in enumerate(build.indices):
-        check = checksums[row, position].tobytes().hex()
+    for index, (path, size), check in zip(build.indices, entries, checksums, strict=True):
+        name, entry = f"{declared.directory}/{path}", (size, check.tobytes().hex())
         if index in build.staged:
             staged = build.staged[index]
-            entry = staged.sample["files"][declared.name]
-            paths.append(entry["path"])
-            source = f"{staged.key}.{staged.slot}.{declared.name}"
-            build.take(f"{declared.directory}/{paths[-1]}", source, (entry["size"], check))
+            build.take(name, f"{staged.group.key}.{staged.slot}.{declared.name}", entry)
         else:
-            paths.append(build.old.small(declared.name)[int(build.plan.reuse[index])])
-            name = f"{declared.directory}/{paths[-1]}"
-            build.link(name, build.old.path / name, (build.old.manifest.files[name][0], check))
-    _write_text(build, declared.name, paths)
+            build.link(name, build.old.path / name, entry)
+    _write_text(build, declared.name, [path for path, _ in entries])
 
 
-def _parts(build: UnfinishedGeneration, declared: SmallField) -> Iterator[Sequence[Bytes]]:
-    """Give the parts of a small field's value, row by row."""
-    for index in build.indices:
-        if index in build.staged:
-            yield list(map(bytes.fromhex, build.staged[index].sample["values"][declared.name]))
-        else:
-            row = int(build.plan.reuse[index])
-            yield value_parts(declared, build.old.stored(declared, row))
-
-
-def _write_row(build: UnfinishedGeneration, declared: Row) -> None:
-    name, items = declared.name, b"".join(item for (item,) in _parts(build, declared))
+def _write_row(build: UnfinishedGeneration, declared: Row, column: Column) -> None:
+    name = declared.name
     dims = declared.dims or tuple(f"{name}_{i}" for i in range(len(declared.shape)))
-    stacked = np.frombuffer(items, dtype=declared.dtype).reshape(len(build), *declared.shape)
+    stacked = np.frombuffer(column.items, dtype=declared.dtype).reshape(len(build), *declared.shape)
     _write_array(build, name, stacked, ("sample", *dims))
 
 
-def _write_ragged(build: UnfinishedGeneration, declared: Ragged) -> None:
+def _write_ragged(build: UnfinishedGeneration, declared: Ragged, column: Column) -> None:
     """Write values end to end, and where each sample begins and each of its parts."""
     name, item_dims = declared.name, tuple(f"{declared.name}_{i}" for i in range(len(declared.shape)))
-    items, lengths, edges = bytearray(), bytearray(), [0]
-    for *before, last in _parts(build, declared):
-        lengths += b"".join(before)
-        items += last
-        edges.append(len(lengths) // 8 if declared.levels == 2 else len(items) // item_bytes(declared))
-    _write_array(build, f"{name}_offsets", np.array(edges, dtype=np.int64), (f"{name}_sample_edge",))
+    starts, unit = (column.part_edges, 1) if declared.levels == 2 else (column.edges, item_bytes(declared))
+    edges = np.array(starts, dtype=np.int64) // unit
+    _write_array(build, f"{name}_offsets", edges, (f"{name}_sample_edge",))
     if declared.levels == 2:
-        part_edges = np.cumsum(np.frombuffer(b"\0" * 8 + lengths, dtype=np.int64))
+        part_edges = np.cumsum(np.frombuffer(b"\0" * 8 + column.lengths, dtype=np.int64))
         _write_array(build, f"{name}_part_offsets", part_edges, (f"{name}_part_edge",))
-    values = np.frombuffer(items, dtype=declared.dtype).reshape(-1, *declared.shape)
+    values = np.frombuffer(column.items, dtype=declared.dtype).reshape(-1, *declared.shape)
     _write_array(build, name, values, (f"{name}_item", *item_dims))
 
 

@@ -28,22 +28,26 @@ _SUFFIX = ".records"
 _spell = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 
-def write_records(staging: Path, records: Mapping[str, Record]) -> None:
-    """Write the records of groups, by their keys, into a file of their own."""
-    if records:
-        name = digest(*map(str.encode, records)).hex()
-        write_aside(staging / f"{name}{_SUFFIX}", _spell(records).encode(), "record")
+def write_records(staging: Path, records: Mapping[str, Record]) -> dict[str, str]:
+    """Write the records of groups, by their keys, into a file of their own; gives its name for each key."""
+    if not records:
+        return {}
+    name = f"{digest(*map(str.encode, records)).hex()}{_SUFFIX}"
+    write_aside(staging / name, _spell(records).encode(), "record")
+    return dict.fromkeys(records, name)
 
 
-def read_records(staging: Path) -> dict[str, Record]:
-    """Read all records in a staging folder, by their groups' keys; what a power cut has spoilt is none."""
-    records: dict[str, Record] = {}
-    for path in staging.glob(f"*{_SUFFIX}"):
-        try:
-            records |= json.loads(path.read_bytes())
-        except (ValueError, TypeError):
-            continue
-    return records
+def record_files(staging: Path) -> list[str]:
+    """List the files of records in a staging folder."""
+    return [path.name for path in staging.glob(f"*{_SUFFIX}")]
+
+
+def read_records(path: Path) -> dict[str, Record]:
+    """Read a file of records, by their groups' keys; one that is gone or spoilt by a power cut holds none."""
+    try:
+        return dict(json.loads(path.read_bytes()))
+    except (ValueError, TypeError, FileNotFoundError):
+        return {}
 
 
 def sample_record(

@@ -17,7 +17,7 @@ from pipeline.execution.executors import Executor, ExecutorConfig
 from pipeline.execution.handshake import offer
 from pipeline.execution.interrupts import finishing_what_is_under_way
 from pipeline.execution.process_pool import Ended
-from pipeline.execution.records import Record, is_whole, read_records
+from pipeline.execution.records import Record, is_whole, read_records, record_files
 from pipeline.execution.task import Group, Item, Task, run_task, write_verdict
 from pipeline.files import free_bytes, sweep
 from pipeline.planning import REJECTED, StagePlan, packed_samples
@@ -37,9 +37,12 @@ class Reporter(Protocol):
 
 
 class Computed(NamedTuple):
-    """Records by group, samples that an earlier run had finished, seconds inside the stage's function."""
+    """By group the file of its record, samples that an earlier run had finished, seconds inside the stage.
 
-    records: dict[str, Record]
+    Records stay in their files: of many samples they are more than the memory of one process should hold.
+    """
+
+    records: dict[str, str]
     earlier: int
     seconds: float
 
@@ -59,14 +62,14 @@ def compute_plan(
     staging.mkdir(parents=True, exist_ok=True)
     sweep(staging)
     sweep(workspace.folder)
-    groups, found = _groups(plan), _finished(plan, staging)
+    groups = {group.key: group for group in _groups(plan)}
     records = {
-        group.key: found[group.key]
-        for group in groups
-        if group.key in found and is_whole(staging, group.key, found[group.key])
+        key: file
+        for file, key, record in _finished(plan, staging)
+        if key in groups and is_whole(staging, key, record)
     }
-    earlier = sum(len(record["samples"]) for record in records.values())
-    todo = [group for group in groups if group.key not in records]
+    earlier = sum(len(groups[key].items) for key in records)
+    todo = [group for key, group in groups.items() if key not in records]
     _check_space(generations, plan, todo)
     advance = reporter.begin(workspace.split, plan.stage.name, len(plan.stale))
     advance(earlier)
@@ -94,22 +97,21 @@ def finished_samples(generations: Generations, plan: StagePlan) -> frozenset[str
 
     Only a run holds their files against the records: a power cut may have emptied some.
     """
-    found = _finished(plan, generations.staging)
+    found = {key for _, key, _ in _finished(plan, generations.staging)}
     if not found:
         return frozenset()
     return frozenset(i.sample_id for group in _groups(plan) if group.key in found for i in group.items)
 
 
-def _finished(plan: StagePlan, staging: Path) -> dict[str, Record]:
-    """Read what an interrupted run has finished; where verdicts are to be retried, not those."""
-    found = read_records(staging)
-    if plan.retry:
-        found = {
-            key: record
-            for key, record in found.items()
-            if not any(sample["verdict"] for sample in record["samples"])
-        }
-    return found
+def _finished(plan: StagePlan, staging: Path) -> Iterator[tuple[str, str, Record]]:
+    """Give file, group and record of what an interrupted run has finished.
+
+    Where verdicts are to be retried, not those.
+    """
+    for file in record_files(staging):
+        for key, record in read_records(staging / file).items():
+            if not (plan.retry and any(sample["verdict"] for sample in record["samples"])):
+                yield file, key, record
 
 
 def predicted_bytes(fields: Iterable[Field]) -> int:
@@ -182,8 +184,8 @@ def _marked(staging: Path, config: ExecutorConfig) -> Iterator[bool]:
         mark.unlink(missing_ok=True)
 
 
-def _outcomes(endings: Iterator[Ended], tasks: deque[Task]) -> Iterator[tuple[int, float, dict[str, Record]]]:
-    """Give of each task that has ended how many samples it settled, its seconds, and its records.
+def _outcomes(endings: Iterator[Ended], tasks: deque[Task]) -> Iterator[tuple[int, float, dict[str, str]]]:
+    """Give of each task that has ended how many samples it settled, its seconds, and its groups' records.
 
     A sample that took its worker is cut out of its task. It is tried once more alone, since the machine
     may have been at fault, and then gets its verdict; at once where it had all its time in a worker that

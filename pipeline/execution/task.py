@@ -29,7 +29,7 @@ from pipeline.stage import Chunked, Field, File, FileContent, Inputs, Stage
 from pipeline.store import Store, check_field_names, check_values, checksum, encode, open_store, value_digest
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Item:
     """One sample of a task: its payload (first stage) and its rows in the stores upstream."""
 
@@ -81,10 +81,10 @@ class Task:
         return self.stage.fields()
 
 
-def run_task(task: Task, tell: Callable[[], object]) -> tuple[float, dict[str, Record]]:
+def run_task(task: Task, tell: Callable[[], object]) -> tuple[float, dict[str, str]]:
     """Compute a task and leave its groups in the staging folder; `tell` is called as each sample begins.
 
-    Gives the seconds spent in the stage, and the groups' records by key.
+    Gives the seconds spent in the stage, and by group the file of its record.
     """
     _prepare_in_worker(task.stage)
     stores = {store.stage: store for store in map(_shared_store, task.upstream)}
@@ -100,8 +100,8 @@ def run_task(task: Task, tell: Callable[[], object]) -> tuple[float, dict[str, R
             "what was published stands, and once that is mended a rerun continues from the finished chunks"
         ) from error
     finally:  # an error costs nothing that was finished before it
-        write_records(task.staging, records)
-    return seconds, records
+        files = write_records(task.staging, records)
+    return seconds, files
 
 
 def read_inputs(stage: Stage, stores: Mapping[str, Store], item: Item) -> tuple[Inputs, dict[int, bytes]]:
@@ -152,13 +152,11 @@ def _unforeseen(stage: Stage, error: Exception) -> Quarantine:
     return Quarantine("stage_error", f"{stage.name} failed with {type(error).__name__}: {error}")
 
 
-def write_verdict(staging: Path, item: Item, lost: WorkerLost) -> dict[str, Record]:
-    """Record the verdict on a sample that took its worker; gives the record by its group's key."""
+def write_verdict(staging: Path, item: Item, lost: WorkerLost) -> dict[str, str]:
+    """Record the verdict on a sample that took its worker; gives by its group the file of the record."""
     verdict = Quarantine(lost.code, lost.reason)
     sample = verdict_record(item.sample_id, item.fingerprint, verdict, lost.machine)
-    records: dict[str, Record] = {Group((item,)).key: {"samples": [sample], "chunks": {}}}
-    write_records(staging, records)
-    return records
+    return write_records(staging, {Group((item,)).key: {"samples": [sample], "chunks": {}}})
 
 
 @lru_cache(maxsize=16)

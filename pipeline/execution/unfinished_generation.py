@@ -17,17 +17,25 @@ from pipeline.store import Store, samples_per_chunk
 
 
 @dataclass(frozen=True)
-class Staged:
-    """A sample that this run computed: its group's key, its slot in the group's chunks, its record.
+class StagedGroup:
+    """A group that this run computed: the file of its record, and the samples in its chunks.
 
     `chunks` maps fields to sizes and checksums.
     """
 
     key: str
-    slot: int
+    file: str
     size: int
-    sample: Mapping[str, Any]
     chunks: Mapping[str, tuple[int, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """A sample that this run computed: its group, its slot in the group's chunks, its place in the record."""
+
+    group: StagedGroup
+    slot: int
+    place: int
 
 
 @dataclass
@@ -55,7 +63,7 @@ class UnfinishedGeneration:
         return self.plan.old
 
     @cached_property
-    def chunks(self) -> list[tuple[range, Staged | None]]:
+    def chunks(self) -> list[tuple[range, StagedGroup | None]]:
         """Rows of each chunk, and the group of this run whose chunk is exactly these, if there is one."""
         count, total = samples_per_chunk(len(self)), len(self)
         chunks = (range(first, min(first + count, total)) for first in range(0, total, count))
@@ -94,8 +102,8 @@ class UnfinishedGeneration:
                 folder = folder.rpartition("/")[0]
 
 
-def _whole_group(build: UnfinishedGeneration, rows: range, count: int) -> Staged | None:
+def _whole_group(build: UnfinishedGeneration, rows: range, count: int) -> StagedGroup | None:
     """Find the group of this run whose chunk is exactly these rows, if there is one."""
     staged = [build.staged.get(build.indices[row]) for row in rows]
-    whole = len({one and one.key for one in staged}) == 1 and len(rows) == count
-    return staged[0] if whole and staged[0] is not None and staged[0].size == count else None
+    whole = len({one and one.group.key for one in staged}) == 1 and len(rows) == count
+    return staged[0].group if whole and staged[0] is not None and staged[0].group.size == count else None
