@@ -12,6 +12,8 @@ FUZZ ?= 20000
 QUICK ?=
 ONLY ?=
 RECEIPTS ?=
+MINUTES ?= 10
+SEED ?= 0
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -25,7 +27,7 @@ DOCS_READY := .venv/.ready-docs
 WARMSTORE := $(BIN)/warmstore
 RUN := --config $(CONFIG) $(addprefix --split ,$(SPLIT)) $(SET)
 
-.PHONY: help setup data canonicalize decode maps tensors preprocess train validate test check lint types docs bench report chaos clean
+.PHONY: help setup data canonicalize decode maps tensors preprocess train validate test check lint types docs bench report chaos soak coverage clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -86,6 +88,9 @@ chaos: $(DEV_READY) ## test properties on new examples, kill runs at random plac
 	$(BIN)/python -m tests.chaos_cluster --seconds $(CHAOS)
 	$(BIN)/python -m tests.fuzz_images --cases $(FUZZ)
 	$(BIN)/python -m tests.fuzz_annotations --cases $(FUZZ)
+
+soak: $(DEV_READY) ## edit, run, kill, train, check, repair and collect at random, and compare with a clean build (MINUTES=10, SEED=0)
+	$(BIN)/python -m tests.soak --minutes $(MINUTES) --seed $(SEED)
 
 docs: $(DOCS_READY) ## build the documentation into build/site
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
