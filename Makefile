@@ -14,6 +14,7 @@ ONLY ?=
 RECEIPTS ?=
 MINUTES ?= 10
 SEED ?= 0
+ENVIRONMENT ?=
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -27,7 +28,7 @@ DOCS_READY := .venv/.ready-docs
 WARMSTORE := $(BIN)/warmstore
 RUN := --config $(CONFIG) $(addprefix --split ,$(SPLIT)) $(SET)
 
-.PHONY: help setup data canonicalize decode maps tensors preprocess train validate test check lint types docs bench report chaos soak coverage clean
+.PHONY: help setup data canonicalize decode maps tensors preprocess train validate test check lint types docs bench gpu report chaos soak coverage clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -98,6 +99,9 @@ docs: $(DOCS_READY) ## build the documentation into build/site
 
 bench: $(DEV_READY) ## measure what the documentation says: results, tables, pictures (QUICK=1, ONLY="maps decode", RECEIPTS=<folder>)
 	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY)) $(if $(RECEIPTS),--receipts "$(RECEIPTS)")
+
+gpu: $(if $(ENVIRONMENT),,$(DEV_READY)) ## run all that wants a GPU, in eight minutes: build/gpu.json, build/gpu.md (ENVIRONMENT=<one that is there>)
+	@$(or $(ENVIRONMENT),.venv)/bin/python3 -m benchmarks.gpu $(if $(RECEIPTS),--receipts "$(RECEIPTS)")
 
 clean: ## remove the environment, the caches and the synthetic data; stores in work/ stay
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis data *.egg-info

@@ -1,7 +1,6 @@
 """The RAM cache as page-locked memory: batches go to a CUDA device straight from it.
 
-Not seen to work on a machine with CUDA yet (`benchmarks/transfer.py` would show it); without
-CUDA nothing here does anything.
+Not run on a GPU yet (docs/howto/gpu.md); without CUDA nothing here does anything.
 """
 
 from __future__ import annotations
