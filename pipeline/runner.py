@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from pipeline.errors import PipelineError, Remedy
-from pipeline.execution import Executor, ExecutorConfig, Reporter, assemble, compute_plan
+from pipeline.execution import Choice, Executor, ExecutorConfig, Reporter, assemble, compute_plan
 from pipeline.files import refusal
 from pipeline.planning import FileHashes, Outlook, Pipeline, StagePlan, survey
 from pipeline.workspace import Generations
@@ -25,6 +25,7 @@ class StageResult:
     """What a run did for one stage of one split.
 
     `samples` counts all that are listed, `reused` also what a run before finished and did not publish.
+    `executor` is what computed, and None where nothing was to be computed.
     """
 
     samples: int
@@ -37,6 +38,7 @@ class StageResult:
     bytes: int
     generation: int
     digest: str
+    executor: Choice | None
 
     def to_json(self) -> dict[str, Any]:
         """Give the result as JSON values."""
@@ -45,10 +47,11 @@ class StageResult:
 
 @dataclass(frozen=True)
 class Built:
-    """Samples computed for a generation, and seconds inside the stage's function."""
+    """Samples computed for a generation, seconds inside the stage's function, and what ran."""
 
     computed: int = 0
     seconds: float = 0.0
+    executor: Choice | None = None
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,7 @@ class Builder:
         else:
             generations.publish(building, digest)
         generations.clear_staging()
-        return Built(len(plan.stale) - computed.earlier, computed.seconds)
+        return Built(len(plan.stale) - computed.earlier, computed.seconds, computed.choice)
 
 
 class Silence:
@@ -109,6 +112,7 @@ def run_stages(
         return
     pipeline.workspace.folder.mkdir(parents=True, exist_ok=True)
     pipeline.workspace.check_links()
+    executor.expect([stage for stage in pipeline.stages if stage.name in names])
     builder, waiting = Builder(executor, reporter or Silence(), pipeline.hashes), set(names)
     for outlook in survey(pipeline):
         if outlook.stage.name in waiting:
@@ -122,7 +126,7 @@ def _bring_up_to_date(outlook: Outlook, builder: Builder) -> StageResult:
     """Run one stage, computing only what is stale, and settle its outlook."""
     generations, plan, built = outlook.generations, _possible(outlook), Built()
     if len(plan.stale):
-        outlook.stage.prepare()
+        builder.executor.prepare(outlook.stage, len(plan.stale))
     began = time.perf_counter()
     try:
         if outlook.state == "fresh" and not plan.damaged:
@@ -150,6 +154,7 @@ def _bring_up_to_date(outlook: Outlook, builder: Builder) -> StageResult:
         bytes=store.manifest.size,
         generation=store.generation,
         digest=store.digest,
+        executor=built.executor,
     )
 
 

@@ -146,6 +146,8 @@ class Stage(Parameters):
     version: ClassVar[int]
     store: ClassVar[str]
     reads: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    lazy_imports: ClassVar[tuple[str, ...]] = ()
+    """Modules that the first sample imports, and that worker processes find loaded when they start."""
 
     def fields(self) -> tuple[Field, ...]:
         """Declare the outputs; what `compute` returns is checked against them."""

@@ -19,6 +19,7 @@ class Decode(Stage, DecodeParams):
     version: ClassVar[int] = 1
     store: ClassVar[str] = "decode.zarr"
     reads: ClassVar[Mapping[str, tuple[str, ...]]] = {"canonicalize": ("upright", "size")}
+    lazy_imports: ClassVar[tuple[str, ...]] = ("torch",)
 
     def fields(self) -> tuple[Field, ...]:
         """Declare the pixels, the matrix, and the decoder that was used."""

@@ -24,6 +24,7 @@ class Maps(Stage, MapParams):
         "canonicalize": ("points", "ignore"),
         "decode": ("matrix",),
     }
+    lazy_imports: ClassVar[tuple[str, ...]] = ("ocr.maps",)
 
     canvas: tuple[int, int] = (640, 640)
     """Height and width."""

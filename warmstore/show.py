@@ -8,9 +8,12 @@ import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from pipeline.execution import Choice
 
 _WIDE = 160  # cells of a line where nobody looks
 _READABLE = 24  # what a text that is wrapped has at least
@@ -51,6 +54,17 @@ def table(
     console.print(drawn)
     if left_out:
         console.print(f"without {', '.join(left_out)}: a wider terminal has room for that")
+
+
+def executors(choices: Mapping[str, Mapping[str, Choice | None]]) -> None:
+    """Print what computes the stages of each split, and why; all at once where it is the same."""
+    stages: dict[str, list[str]] = {}
+    for split, chosen in choices.items():
+        for name, choice in chosen.items():
+            if choice is not None:
+                stages.setdefault(str(choice), []).append(f"{split} {name}")
+    for what, names in stages.items():
+        click.echo(f"executor: {what}" + (f": {', '.join(names)}" if len(stages) > 1 else ""))
 
 
 def state(where: str, found: str) -> None:

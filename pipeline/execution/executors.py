@@ -1,7 +1,8 @@
 """Where tasks run: one interface over serial, threads, worker processes and dask.
 
-    with Executor(ExecutorConfig(kind="threads")) as executor:
-        for ended in executor.run(function, deque(tasks), offered):
+    with Executor(ExecutorConfig()) as executor:
+        choice = executor.choose(stage, samples)
+        for ended in executor.run(choice.kind, function, deque(tasks), offered):
             ended.result()
 
 Nothing starts before there is a task, and what has started serves all stages of a run. No more tasks are
@@ -11,56 +12,19 @@ process or outlives `timeout` ends its task with `WorkerLost`, where the executo
 
 from __future__ import annotations
 
-import os
+import math
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
-from typing import Any, Literal, Protocol, Self
+from dataclasses import replace
+from typing import Any, Protocol, Self
 
-from pydantic import Field, model_validator
-
+from pipeline.execution.executor_config import Choice, ExecutorConfig, Kind, choose
 from pipeline.execution.handshake import Handshake
 from pipeline.execution.process_pool import Ended, Function, WorkerProcesses
-from pipeline.stage import Parameters
-
-Kind = Literal["serial", "threads", "processes", "dask"]
-
-
-class ExecutorConfig(Parameters):
-    """Where and how wide stages run."""
-
-    kind: Kind = "threads"
-    """`processes` isolates each task from crashes; `dask` uses a cluster, and isolates too."""
-    workers: int | None = Field(default=None, ge=1)
-    """Number of workers; by default all the processors that this process may use."""
-    batch: int = Field(default=16, ge=1)
-    """Samples a task, rounded up to whole chunks."""
-    address: str | None = None
-    """Of a running dask scheduler; without one, dask starts a cluster on this machine."""
-    wait_workers: float = Field(default=60.0, gt=0)
-    """Seconds without a worker that can be used after which a run on `dask` gives up."""
-    timeout: float = Field(default=120.0, gt=0)
-    """Seconds that a sample may take before its worker is ended (`processes`, `dask`)."""
-    memory: int = Field(default=8 << 30, ge=1 << 28)
-    """Bytes of address space that a worker may use beyond what it starts with (`processes`, `dask`).
-
-    Libraries that it loads count.
-    """
-
-    @model_validator(mode="after")
-    def _address_is_dasks(self) -> Self:
-        if self.address is not None and self.kind != "dask":
-            raise ValueError(
-                f"address={self.address} is of a dask scheduler, and kind is {self.kind}: set kind=dask, or "
-                "leave the address out"
-            )
-        return self
-
-    @property
-    def width(self) -> int:
-        """Number of workers."""
-        return self.workers or len(os.sched_getaffinity(0))
+from pipeline.execution.worker_start import start_server
+from pipeline.stage import Stage
 
 
 class Backend(Protocol):
@@ -78,6 +42,8 @@ class Executor:
         self.config = config
         self._stack = ExitStack()
         self._started: dict[Kind, Backend] = {}
+        self._processes = False
+        self._stages: tuple[Stage, ...] = ()
 
     def __enter__(self) -> Self:
         return self
@@ -86,21 +52,47 @@ class Executor:
         self._started.clear()
         self._stack.close()
 
+    def choose(self, stage: Stage, samples: int, isolated: bool = False) -> Choice:
+        """Choose what computes `samples` of a stage; `auto` stays with processes once it has chosen them.
+
+        With `isolated`, threads are replaced by processes, which a sample may crash.
+        """
+        choice = choose(self.config, stage, samples, self._processes)
+        if isolated and choice.kind == "threads":
+            choice = replace(choice, kind="processes", why="the last run died while computing")
+        self._processes |= choice.kind == "processes"
+        return choice
+
+    def expect(self, stages: Sequence[Stage]) -> None:
+        """Know what will run, so that processes load what all of it needs, and once."""
+        self._stages = tuple(stages)
+        if self.config.kind == "processes":
+            start_server(*stages)
+
+    def prepare(self, stage: Stage, samples: int) -> None:
+        """Do what the first of `samples` would wait for; samples are timed from then on."""
+        kind = self.choose(stage, samples).kind
+        if kind == "dask":  # its workers prepare themselves
+            return
+        backend = self._backend(kind)
+        if isinstance(backend, WorkerProcesses):
+            backend.start(math.ceil(samples / self.config.batch), *self._stages)
+        else:
+            stage.prepare()
+
     def run(
-        self,
-        function: Function,
-        tasks: deque[Any],
-        offered: Handshake | None = None,
-        isolated: bool = False,
+        self, kind: Kind, function: Function, tasks: deque[Any], offered: Handshake | None = None
     ) -> Generator[Ended]:
-        """Run tasks; with `isolated`, threads are replaced by processes, which a sample may crash.
+        """Run tasks on what was chosen.
 
         Workers on other machines `answer` the handshake that is offered before they are given a task.
         """
-        kind: Kind = "processes" if isolated and self.config.kind == "threads" else self.config.kind
+        return self._backend(kind).run(function, tasks, offered)
+
+    def _backend(self, kind: Kind) -> Backend:
         if kind not in self._started:
             self._started[kind] = self._start(kind)
-        return self._started[kind].run(function, tasks, offered)
+        return self._started[kind]
 
     def _start(self, kind: Kind) -> Backend:
         config = self.config

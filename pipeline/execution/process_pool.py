@@ -2,7 +2,7 @@
 
 A pool that hands work out through one queue has to guess whose worker died. Here every process has a
 pipe of its own and one task at a time, and says when it begins another sample of it: so whatever ends it
-is laid to that sample alone, and a time limit is a sample's.
+is laid to that sample alone, and a time limit is a sample's. How they start: `worker_start`.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import PipelineError, WorkerLost, host
+from pipeline.execution.worker_start import CONTEXT, start, start_server
 
 # What runs a task: it is given the task, and a function to call as it begins each sample.
 Function = Callable[[Any, Callable[[], object]], Any]
@@ -60,10 +61,18 @@ class WorkerProcesses:
         self._width, self._timeout, self._memory = width, timeout, memory
         self._idle: list[_Worker] = []
 
+    def start(self, tasks: int, *needed: Any) -> None:
+        """Have a process for each of so many tasks, with what `needed` names loaded (see `start_server`)."""
+        start_server(*needed)
+        while len(self._idle) < min(tasks, self._width):
+            self._idle.append(_Worker(self._timeout, self._memory))
+
     def run(self, function: Function, tasks: deque[Any], _: object = None) -> Generator[Ended]:
         """Take tasks while there are any (more may be added meanwhile), and yield each when it has ended."""
         busy: dict[Connection, _Worker] = {}
         looked = time.monotonic()
+        if tasks:
+            start_server(function, tasks[0])
         try:
             while tasks or busy:
                 while tasks and len(busy) < self._width:
@@ -124,15 +133,12 @@ class _Worker:
     ended: Ended
 
     def __init__(self, timeout: float, memory: int) -> None:
-        # A fork of a process that has run threads may deadlock; a server forks from a clean one.
-        context = multiprocessing.get_context("forkserver")
-        self.connection, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=(theirs, memory), daemon=True)
-        self.process.start()
+        self.connection, theirs = CONTEXT.Pipe()
+        self.process = start(_serve, theirs, memory)
         theirs.close()
         self.timeout = timeout
         self.deadline = inf
-        self.idle_since = 0.0
+        self.idle_since = time.monotonic()
         self.alive = True
         self._first = True
 

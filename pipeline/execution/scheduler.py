@@ -13,7 +13,8 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from pipeline.errors import PipelineError, Remedy, WorkerLost
-from pipeline.execution.executors import Executor, ExecutorConfig
+from pipeline.execution.executor_config import Choice, ExecutorConfig
+from pipeline.execution.executors import Executor
 from pipeline.execution.handshake import offer
 from pipeline.execution.interrupts import finishing_what_is_under_way
 from pipeline.execution.process_pool import Ended
@@ -40,11 +41,13 @@ class Computed(NamedTuple):
     """By group the file of its record, samples that an earlier run had finished, seconds inside the stage.
 
     Records stay in their files: of many samples they are more than the memory of one process should hold.
+    `choice` is what ran, if anything did.
     """
 
     records: dict[str, str]
     earlier: int
     seconds: float
+    choice: Choice | None
 
 
 def compute_plan(
@@ -73,23 +76,21 @@ def compute_plan(
     _check_space(generations, plan, todo)
     advance = reporter.begin(workspace.split, plan.stage.name, len(plan.stale))
     advance(earlier)
-    seconds = 0.0
+    seconds, choice = 0.0, None
     if todo:
         stores = tuple(store.path for store in plan.candidates.stores)
         whole = Task(plan.stage, staging.absolute(), stores, tuple(todo))
         tasks = deque(whole.of(batch) for batch in _batches(todo, executor.config.batch))
         elsewhere = executor.config.kind == "dask"
         offered = offer(plan.stage, staging.absolute(), raw_file) if elsewhere else None
-        with (
-            _marked(staging, executor.config) as isolated,
-            finishing_what_is_under_way(tasks),
-            closing(executor.run(run_task, tasks, offered, isolated)) as endings,
-        ):
-            for settled, spent, done in _outcomes(endings, tasks):
-                seconds += spent
-                records |= done
-                advance(settled)
-    return Computed(records, earlier, seconds)
+        with _marked(staging, executor.config) as isolated, finishing_what_is_under_way(tasks):
+            choice = executor.choose(plan.stage, sum(len(group.items) for group in todo), isolated)
+            with closing(executor.run(choice.kind, run_task, tasks, offered)) as endings:
+                for settled, spent, done in _outcomes(endings, tasks):
+                    seconds += spent
+                    records |= done
+                    advance(settled)
+    return Computed(records, earlier, seconds, choice)
 
 
 def finished_samples(generations: Generations, plan: StagePlan) -> frozenset[str]:
@@ -168,13 +169,13 @@ def _groups(plan: StagePlan) -> list[Group]:
 
 @contextmanager
 def _marked(staging: Path, config: ExecutorConfig) -> Iterator[bool]:
-    """Tell whether to isolate tasks: if the last run with threads died while it computed.
+    """Tell whether to isolate tasks: if the last run died while it computed, and this one may use threads.
 
-    Threads are fastest, and a sample that crashes its decoder takes all of them with it. The run
+    A sample that crashes its decoder takes all threads with it. The run
     after that finds the mark that a dead process could not remove, and isolates the sample.
     """
     mark = staging / ".computing"
-    isolated = config.kind == "threads" and mark.exists()
+    isolated = config.kind in ("threads", "auto") and mark.exists()
     if isolated:
         log.warning("the last run died while computing; this one isolates its workers (executor=processes)")
     mark.touch()

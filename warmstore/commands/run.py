@@ -216,6 +216,7 @@ def _print(asked: Invocation, results: dict[str, dict[str, StageResult]]) -> Non
     ]
     least = ("ms/sample", "size", "reused", "accepted", "time")
     show.table(f"{asked.composed.name} in {asked.config.work_dir}", columns, rows, least)
+    show.executors({split: {n: r.executor for n, r in stages.items()} for split, stages in results.items()})
 
 
 def _print_refused(asked: Invocation, split: str, names: Sequence[str]) -> None:

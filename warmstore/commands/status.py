@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from pipeline.errors import REPAIR, ConfigError, UnknownSampleError
+from pipeline.execution import Choice, Executor
 from pipeline.maintenance import Preview, preview
 from pipeline.planning import Pipeline
 from warmstore import show
@@ -27,8 +28,16 @@ def plan(asked: Invocation, rehash: bool) -> int:
       warmstore plan --split val stages.maps.shrink_ratio=0.5
     """
     found = _previews(asked, _pipelines(asked, rehash))
+    choices = _choices(asked, found)
     if asked.json:
-        show.as_json({s: {n: p.to_json() for n, p in stages.items()} for s, stages in found.items()})
+        show.as_json(
+            {
+                split: {
+                    n: {**p.to_json(), "executor": _spelled(choices[split][n])} for n, p in stages.items()
+                }
+                for split, stages in found.items()
+            }
+        )
         return 0
     columns, least = ("split", "stage", "to compute", "of", "size", "time", "why"), ("of", "size", "time")
     rows = [
@@ -45,6 +54,7 @@ def plan(asked: Invocation, rehash: bool) -> int:
         for name, p in stages.items()
     ]
     show.table(f"plan of {asked.composed.name} in {asked.config.work_dir}", columns, rows, least)
+    show.executors(choices)
     return 0
 
 
@@ -193,6 +203,22 @@ def _previews(asked: Invocation, pipelines: Mapping[str, Pipeline]) -> dict[str,
         split: {name: _with_remedy(asked, found) for name, found in preview(pipeline)}
         for split, pipeline in pipelines.items()
     }
+
+
+def _choices(
+    asked: Invocation, found: Mapping[str, Mapping[str, Preview]]
+) -> dict[str, dict[str, Choice | None]]:
+    """Give what a run would compute each stage on; None where it computes nothing."""
+    executor = Executor(asked.config.executor)
+    stages = {stage.name: stage for stage in asked.config.stages.in_order()}
+    return {
+        split: {n: executor.choose(stages[n], p.compute) if p.compute else None for n, p in previews.items()}
+        for split, previews in found.items()
+    }
+
+
+def _spelled(choice: Choice | None) -> dict[str, Any] | None:
+    return None if choice is None else choice.to_json()
 
 
 def _with_remedy(asked: Invocation, found: Preview) -> Preview:
