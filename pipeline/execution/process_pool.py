@@ -63,7 +63,7 @@ class WorkerProcesses:
 
     def start(self, tasks: int, *needed: Any) -> None:
         """Have a process for each of so many tasks, with what `needed` names loaded (see `start_server`)."""
-        start_server(*needed)
+        start_server(_serve, *needed)
         while len(self._idle) < min(tasks, self._width):
             self._idle.append(_Worker(self._timeout, self._memory))
 
