@@ -1,7 +1,7 @@
 """Doing it: executors, tasks that leave finished chunks, and the generation that is built of them."""
 
 from pipeline.execution.assembly import assemble
-from pipeline.execution.executor_config import Choice, ExecutorConfig
+from pipeline.execution.executor_config import Choice, ExecutorConfig, break_even
 from pipeline.execution.executors import Executor
 from pipeline.execution.process_pool import WorkerProcesses
 from pipeline.execution.records import MACHINE_CODES

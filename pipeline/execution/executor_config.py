@@ -9,21 +9,25 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from pipeline.errors import PipelineError
 from pipeline.stage import Parameters, Stage
 
 Kind = Literal["serial", "threads", "processes", "dask"]
 
-# Milliseconds of one core for a sample in all four stages, of which threads wait for each other in
-# `_LOCKED`; what the parent of processes does for it; and what processes take to start: see `break_even`.
-_SAMPLE, _LOCKED, _PARENT, _START = 26.0, 9.0, 0.5, 600.0
+DIED = "the last run died while it computed"
+
+_START = 500.0  # milliseconds that processes take to start, beyond what threads load as well
+_LOCKED = 7.0  # milliseconds of a sample, all stages together, in which one thread keeps the others waiting
 
 
 class ExecutorConfig(Parameters):
     """Where and how wide stages run."""
 
     kind: Kind | Literal["auto"] = "auto"
-    """`auto` takes threads or processes, by the number of samples and workers. `processes` isolates each
-    task from crashes; `dask` uses a cluster, and isolates too."""
+    """`auto` takes threads for a few samples, and processes for many.
+
+    `processes` isolates each task from crashes; `dask` uses a cluster, and isolates too.
+    """
     workers: int | None = Field(default=None, ge=1)
     """Number of workers; by default all the processors that this process may use."""
     batch: int = Field(default=16, ge=1)
@@ -73,16 +77,35 @@ class Choice:
         return asdict(self)
 
 
-def choose(config: ExecutorConfig, stage: Stage, samples: int, running: bool) -> Choice:
-    """Choose what computes `samples` of a stage; `running` processes cost no start any more."""
-    if config.kind != "auto":
-        return Choice(config.kind, 1 if config.kind == "serial" else config.width)
-    taken, why = _automatic(config, stage, samples, running)
-    return Choice(taken, config.width, f"auto: {why}")
+def choose(
+    config: ExecutorConfig, stage: Stage, samples: int, *, running: bool = False, died: bool = False
+) -> Choice:
+    """Choose what computes `samples` of a stage.
+
+    Processes that are `running` cost no start any more. Where the last run `died` while it computed, threads
+    make place for processes, which a sample may crash. Raises PipelineError where the configuration asks for
+    processes, and those could not import the stage.
+    """
+    kind = config.kind
+    if died and kind in ("auto", "threads") and not _in_program(stage):
+        return Choice("processes", config.width, DIED)
+    if kind == "auto":
+        taken, why = _automatic(config, stage, samples, running)
+        return Choice(taken, config.width, f"auto: {why}")
+    if kind == "processes" and _in_program(stage):
+        raise PipelineError(
+            f"processes cannot import {stage.name} from the program that is running; move "
+            f"{type(stage).__name__} into a module of its own, or run with executor.kind=threads"
+        )
+    return Choice(kind, 1 if kind == "serial" else config.width)
+
+
+def _in_program(stage: Stage) -> bool:
+    return type(stage).__module__ == "__main__"
 
 
 def _automatic(config: ExecutorConfig, stage: Stage, samples: int, running: bool) -> tuple[Kind, str]:
-    if type(stage).__module__ == "__main__":
+    if _in_program(stage):
         return "threads", f"processes cannot import {stage.name} from the program that is running"
     for limit in ("timeout", "memory"):
         if getattr(config, limit) != ExecutorConfig.model_fields[limit].default:
@@ -100,10 +123,12 @@ def _automatic(config: ExecutorConfig, stage: Stage, samples: int, running: bool
 def break_even(cores: int) -> float:
     """Give the number of samples from which processes are faster than threads on so many cores.
 
-    threads     samples · (L + (S - L) / cores)        L  under the interpreter's lock
-    processes   start + samples · max(P, S / cores)    S  all of a sample; P  in their parent
+    Of a sample's `work`, threads can do `_LOCKED` only one after another, for want of the interpreter's lock:
 
+        threads:    samples · (_LOCKED + (work - _LOCKED) / cores)
+        processes:  _START + samples · work / cores
+
+    The rest cancels out. `python -m benchmarks.scaling` measures both figures; those above are of 209 real
+    receipts at 640 × 640 on two cores. Images of other sizes differ in `work`, and hardly in these.
     """
-    threads = _LOCKED + (_SAMPLE - _LOCKED) / cores
-    gain = threads - max(_PARENT, _SAMPLE / cores)
-    return math.ceil(_START / gain) if gain > 0 else math.inf
+    return math.ceil(_START / (_LOCKED * (1 - 1 / cores))) if cores > 1 else math.inf

@@ -17,7 +17,6 @@ from collections import deque
 from collections.abc import Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
-from dataclasses import replace
 from typing import Any, Protocol, Self
 
 from pipeline.execution.executor_config import Choice, ExecutorConfig, Kind, choose
@@ -52,14 +51,12 @@ class Executor:
         self._started.clear()
         self._stack.close()
 
-    def choose(self, stage: Stage, samples: int, isolated: bool = False) -> Choice:
-        """Choose what computes `samples` of a stage; `auto` stays with processes once it has chosen them.
+    def choose(self, stage: Stage, samples: int, died: bool = False) -> Choice:
+        """Choose what computes `samples` of a stage (see `executor_config.choose`).
 
-        With `isolated`, threads are replaced by processes, which a sample may crash.
+        `auto` stays with processes once it has chosen them.
         """
-        choice = choose(self.config, stage, samples, self._processes)
-        if isolated and choice.kind == "threads":
-            choice = replace(choice, kind="processes", why="the last run died while computing")
+        choice = choose(self.config, stage, samples, running=self._processes, died=died)
         self._processes |= choice.kind == "processes"
         return choice
 

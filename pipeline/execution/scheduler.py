@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from pipeline.errors import PipelineError, Remedy, WorkerLost
-from pipeline.execution.executor_config import Choice, ExecutorConfig
+from pipeline.execution.executor_config import DIED, Choice
 from pipeline.execution.executors import Executor
 from pipeline.execution.handshake import offer
 from pipeline.execution.interrupts import finishing_what_is_under_way
@@ -83,8 +83,10 @@ def compute_plan(
         tasks = deque(whole.of(batch) for batch in _batches(todo, executor.config.batch))
         elsewhere = executor.config.kind == "dask"
         offered = offer(plan.stage, staging.absolute(), raw_file) if elsewhere else None
-        with _marked(staging, executor.config) as isolated, finishing_what_is_under_way(tasks):
-            choice = executor.choose(plan.stage, sum(len(group.items) for group in todo), isolated)
+        with _marked(staging) as died, finishing_what_is_under_way(tasks):
+            choice = executor.choose(plan.stage, sum(len(group.items) for group in todo), died)
+            if choice.why == DIED:
+                log.warning("%s; this one isolates its workers (executor=processes)", DIED)
             with closing(executor.run(choice.kind, run_task, tasks, offered)) as endings:
                 for settled, spent, done in _outcomes(endings, tasks):
                     seconds += spent
@@ -168,19 +170,17 @@ def _groups(plan: StagePlan) -> list[Group]:
 
 
 @contextmanager
-def _marked(staging: Path, config: ExecutorConfig) -> Iterator[bool]:
-    """Tell whether to isolate tasks: if the last run died while it computed, and this one may use threads.
+def _marked(staging: Path) -> Iterator[bool]:
+    """Tell whether the last run died while it computed.
 
-    A sample that crashes its decoder takes all threads with it. The run
-    after that finds the mark that a dead process could not remove, and isolates the sample.
+    A sample that crashes its decoder takes all threads with it. The run after that finds the mark that a
+    dead process could not remove, and isolates the sample.
     """
     mark = staging / ".computing"
-    isolated = config.kind in ("threads", "auto") and mark.exists()
-    if isolated:
-        log.warning("the last run died while computing; this one isolates its workers (executor=processes)")
+    died = mark.exists()
     mark.touch()
     try:
-        yield isolated
+        yield died
     finally:
         mark.unlink(missing_ok=True)
 

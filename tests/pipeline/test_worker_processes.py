@@ -1,5 +1,7 @@
 """Worker processes: whatever ends a worker is laid to the one call that it had."""
 
+import ast
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -7,6 +9,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -54,6 +57,13 @@ def work(task: Any, tell: Callable[[], object]) -> Any:
     elif task < 0:
         os._exit(-task)
     return 100 // task
+
+
+def loaded(module: str, tell: Callable[[], object]) -> tuple[str, bool, str, str]:
+    """Tell whether a module was loaded when the process started, which process it is, and its variable."""
+    tell()
+    time.sleep(0.2)  # so that the other task is not done here, too
+    return module, module in sys.modules, multiprocessing.current_process().name, os.environ["SAID"]
 
 
 @pytest.fixture
@@ -126,6 +136,21 @@ pool = WorkerProcesses(width=1, timeout=60, memory=1 << 30)
 list(pool.run(work, deque(["say so and hang"])))
 """
 
+_PROGRAM = """
+import os, sys
+from collections import deque
+from stages import Canonicalize, Maps, Tensors
+from pipeline.execution import WorkerProcesses
+from tests.pipeline.test_worker_processes import loaded
+print("begun")
+pool = WorkerProcesses(width=2, timeout=60, memory=4 << 30)
+pool.start(2, Canonicalize(), Maps(), Tensors())
+for _ in range(2):
+    found = [ended.result() for ended in pool.run(loaded, deque(["numba", "torch"]))]
+    print(sorted(found))
+pool.stop()
+"""
+
 _LIMITED = """
 import resource
 from collections import deque
@@ -163,6 +188,29 @@ def test_workers_end_with_a_caller_that_is_killed() -> None:
         assert caller.stdout and caller.stdout.readline() == "begun\n"
         caller.kill()
         assert caller.communicate(timeout=30) == ("", None)
+
+
+def test_a_program_is_not_run_again_and_workers_have_what_their_stages_import(tmp_path: Path) -> None:
+    """In a folder that holds other code by the same names, from a script that expects no workers."""
+    (tmp_path / "program.py").write_text(_PROGRAM)
+    for name in ("stages", "numba", "torch"):
+        (tmp_path / f"folder/{name}").mkdir(parents=True)
+        (tmp_path / f"folder/{name}/__init__.py").write_text("raise SystemExit(3)")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "SAID": "here"}
+    done = subprocess.run(
+        [sys.executable, tmp_path / "program.py"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path / "folder",
+        env=environment,
+        check=False,
+    )
+    lines = done.stdout.splitlines()
+    assert lines[0] == "begun" and len(lines) == 3 and not done.stderr, done.stderr
+    first, second = map(ast.literal_eval, lines[1:])
+    assert [(module, there) for module, there, *_ in first] == [("numba", True), ("torch", False)]
+    assert {process for *_, process, _ in first} == {process for *_, process, _ in second}
+    assert len({process for *_, process, _ in first}) == 2 and first[0][-1] == "here"
 
 
 def test_a_limit_of_the_users_own_is_kept() -> None:
