@@ -125,11 +125,12 @@ def run_stages(
 def _bring_up_to_date(outlook: Outlook, builder: Builder) -> StageResult:
     """Run one stage, computing only what is stale, and settle its outlook."""
     generations, plan, built = outlook.generations, _possible(outlook), Built()
+    fresh = outlook.state == "fresh" and not plan.damaged
     if len(plan.stale):
         builder.executor.prepare(outlook.stage, len(plan.stale))
     began = time.perf_counter()
     try:
-        if outlook.state == "fresh" and not plan.damaged:
+        if fresh:
             generations.drop()
         else:
             built = builder.build(generations, plan)
@@ -139,7 +140,7 @@ def _bring_up_to_date(outlook: Outlook, builder: Builder) -> StageResult:
             f"({error.filename or generations.workspace.folder}); what was published stands, and once "
             "that is mended a rerun continues from the finished chunks"
         ) from error
-    store = generations.open()
+    store = outlook.store if fresh else generations.open()
     if store is None:
         raise PipelineError(f"{generations.path} has vanished under the run; run again")
     outlook.settle(store)

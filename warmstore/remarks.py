@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+from pathlib import Path
+
 from ocr.splits import AnnotatedSplit, sample_id
 from pipeline.errors import PipelineError
 from pipeline.planning import Source
+from pipeline.store import open_store
 from warmstore import show
 from warmstore.configuration import RunConfig
 
@@ -40,8 +44,14 @@ def _in_both(config: RunConfig, split: str, other: str) -> list[str]:
 
 def _stored(config: RunConfig, split: str) -> dict[bytes, str]:
     """Name the samples that are stored, by the checksum of their upright image."""
-    store = config.workspace(split).generations(config.stages.canonicalize).open()
-    if store is None or not len(store):
+    generations = config.workspace(split).generations(config.stages.canonicalize)
+    return _upright_images(generations.path.resolve()) if generations.path.exists() else {}
+
+
+@lru_cache(maxsize=8)
+def _upright_images(generation: Path) -> dict[bytes, str]:
+    store = open_store(generation)
+    if not len(store):
         return {}
     checksums = store.checksums("upright")
     return {checksum.tobytes(): name for checksum, name in zip(checksums, store.sample_ids, strict=True)}

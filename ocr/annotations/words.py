@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import overload
 
 import numpy as np
 import xxhash
+from numpy.typing import NDArray
 
 from ocr.annotations.problems import Problem
 from ocr.geometry import Points
@@ -30,6 +33,52 @@ class Word:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Words(Sequence[Word]):
+    """The words of an image, end to end: a word is made of them where it is asked for.
+
+    `points` is float64 (P, 2); `extents` int32 (W, 3): how many points each word has, whether it is
+    ignored, and how many bytes of `text`, which is UTF-8. `digest` is `words_digest` of them.
+    """
+
+    points: Points
+    extents: NDArray[np.int32]
+    text: bytes
+    digest: bytes
+
+    @classmethod
+    def of(cls, words: Iterable[Word]) -> Words:
+        """Lay words end to end."""
+        if isinstance(words, Words):
+            return words
+        words = tuple(words)
+        texts = [word.text.encode() for word in words]
+        extents = [
+            (len(word.points), word.ignore, len(text)) for word, text in zip(words, texts, strict=True)
+        ]
+        points = np.concatenate([_NO_POINTS, *(word.points for word in words)])
+        points.flags.writeable = False
+        flat, text = np.array(extents, dtype=np.int32).reshape(-1, 3), b"".join(texts)
+        return cls(points, flat, text, _digest(points, flat, text))
+
+    def __len__(self) -> int:
+        return len(self.extents)
+
+    def __iter__(self) -> Iterator[Word]:
+        point = byte = 0
+        for points, ignore, size in self.extents.tolist():
+            text = self.text[byte : byte + size].decode()
+            yield Word(self.points[point : point + points], text, bool(ignore))
+            point, byte = point + points, byte + size
+
+    @overload
+    def __getitem__(self, index: int) -> Word: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Word]: ...
+    def __getitem__(self, index: int | slice) -> Word | Sequence[Word]:
+        return tuple(self)[index]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class AnnotatedImage:
     """One image of an annotation file: its name as written there, and its words in order.
 
@@ -38,19 +87,25 @@ class AnnotatedImage:
     """
 
     file: str
-    words: tuple[Word, ...]
+    words: Sequence[Word]
     size: tuple[int, int] | None = None
     problems: tuple[Problem, ...] = ()
 
 
-def words_digest(words: tuple[Word, ...]) -> bytes:
+def words_digest(words: Sequence[Word]) -> bytes:
     """Give 16 bytes that name the words: xxh3-128 of points, texts, flags and their order.
 
     `1` and `1.0`, and `0.0` and `-0.0`, are the same value; so are all NaN.
     """
-    texts = [word.text.encode() for word in words]
-    shape = [(len(word.points), int(word.ignore), len(text)) for word, text in zip(words, texts, strict=True)]
-    points = np.concatenate([np.empty((0, 2)), *(word.points for word in words)]) + 0.0
-    points[np.isnan(points)] = np.nan
-    numbers = points if sys.byteorder == "little" else points.byteswap()
-    return xxhash.xxh3_128_digest(b"".join((str(shape).encode(), numbers.tobytes(), *texts)))
+    return Words.of(words).digest
+
+
+_NO_POINTS: Points = np.empty((0, 2))
+
+
+def _digest(points: Points, extents: NDArray[np.int32], text: bytes) -> bytes:
+    values = points + 0.0
+    values[np.isnan(values)] = np.nan
+    numbers = values if sys.byteorder == "little" else values.byteswap()
+    shape = [tuple(extent) for extent in extents.tolist()]
+    return xxhash.xxh3_128_digest(b"".join((str(shape).encode(), numbers.tobytes(), text)))

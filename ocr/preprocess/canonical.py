@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -29,7 +30,7 @@ class RawSample:
     """
 
     image: Path
-    words: tuple[Word, ...] = ()
+    words: Sequence[Word] = ()
     frame: Literal["raw", "upright"] = "upright"
     rule: str = "declared"
     digest: bytes | None = None
@@ -102,7 +103,7 @@ def canonicalize(raw: RawSample, params: CanonicalParams) -> Canonical:
     )
 
 
-def _upright_words(raw: RawSample, header: Header) -> tuple[Word, ...]:
+def _upright_words(raw: RawSample, header: Header) -> Sequence[Word]:
     """Bring the words into the upright frame; where they are there already, they stay as they are."""
     if raw.frame == "upright" or header.orientation == 1:
         return raw.words

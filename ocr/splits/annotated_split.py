@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
-import xxhash
 
 from ocr.annotations import (
     PLAIN,
@@ -21,7 +20,7 @@ from ocr.annotations import (
     collector_paused,
     describe,
     image_files,
-    read_annotations,
+    read_remembered,
     words_digest,
 )
 from ocr.geometry import Points, upright_size
@@ -55,9 +54,9 @@ class AnnotatedSplit:
     """One split: a folder of images and an annotation file (or folder) in a known format.
 
     `label_frame` says in which frame the labels were drawn; with `auto` the headers of images that
-    have polygons are read, and remembered in `header_cache`. The size that labels state is compared with
-    the image's; `scale_labels` scales those that were drawn on a larger or smaller copy, which are refused
-    otherwise. Nothing is read before it is asked for.
+    have polygons are read, and remembered in `header_cache`, as labels are in `label_memory`. The size that
+    labels state is compared with the image's; `scale_labels` scales those that were drawn on a larger or
+    smaller copy, which are refused otherwise. Nothing is read before it is asked for.
 
     With `ranks` the split is a part of the folder: the samples whose ranks lie in [start, stop), to the
     last one where stop is None. A sample's rank is its place when all are sorted by the digest of their
@@ -74,6 +73,7 @@ class AnnotatedSplit:
         ranks: tuple[int, int | None] | None = None,
         options: LabelOptions = PLAIN,
         scale_labels: bool = False,
+        label_memory: Path | None = None,
     ) -> None:
         self.images = Path(images)
         self.annotations = Path(annotations)
@@ -82,6 +82,7 @@ class AnnotatedSplit:
         self.options = options
         self.scale_labels = scale_labels
         self._header_cache = header_cache
+        self._label_memory = label_memory
         self._ranks = ranks
         self._placed = Remarks()
 
@@ -123,7 +124,7 @@ class AnnotatedSplit:
             raise ConfigError(
                 f"there is no folder of images at {self.images}: check data.splits.<split>.images"
             )
-        read = read_annotations(self.annotations, self.images, self.format, self.options)
+        read = read_remembered(self._label_memory, self.annotations, self.images, self.format, self.options)
         if not read.images:
             raise ConfigError(f"{self.annotations} lists no image: check data.splits.<split>.annotations")
         images = tuple(
@@ -135,7 +136,8 @@ class AnnotatedSplit:
     def locate(self, hashes: HashFile) -> dict[str, LocatedImage | Quarantine]:
         """Find and digest the images, in order, by sample id; a verdict where one cannot be used."""
         refused = check_names(image.file for image in self.read.images)
-        root = ImageRoot(self.images, self.options.follow_links)
+        # Absolute: a worker on another machine may work in another folder.
+        root = ImageRoot(self.images.absolute(), self.options.follow_links)
         listed: dict[str, LocatedImage | Quarantine] = {}
         for labels in self.read.images:
             identity = sample_id(labels.file)
@@ -243,14 +245,18 @@ def _polygons(words: Sequence[Word]) -> list[Points]:
     return [word.points for word in words if len(word.points)]
 
 
+@cache
+def _frame_digest(decision: FrameDecision) -> bytes:
+    return digest(f"{decision.frame} {decision.rule}".encode())
+
+
 def _accepted(image: LocatedImage, decision: FrameDecision) -> SourceSample:
     if decision.frame == "unknown":
         return SourceSample(image.sample_id, {}, None, Quarantine("frame_unknown", decision.rule))
     inputs = {
         "image": image.digest,
         "annotation": words_digest(image.labels.words),
-        "frame": xxhash.xxh3_128_digest(f"{decision.frame} {decision.rule}".encode()),
+        "frame": _frame_digest(decision),
     }
-    # Absolute: a worker on another machine may work in another folder.
-    raw = RawSample(image.path.absolute(), image.labels.words, decision.frame, decision.rule, image.digest)
+    raw = RawSample(image.path, image.labels.words, decision.frame, decision.rule, image.digest)
     return SourceSample(image.sample_id, inputs, raw)

@@ -23,11 +23,15 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _OF_THE_NAME = (errno.EACCES, errno.EILSEQ, errno.EINVAL, errno.ELOOP, errno.ENAMETOOLONG, errno.EPERM)
 """Errors that a name, or the rights of its file, bring about; others are the machine's."""
+_PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_. -]*(?:/[A-Za-z0-9_][A-Za-z0-9_. -]*)*")
+"""What nearly all names look like, and nothing is wrong with."""
 _UNTIDY = re.compile(r"^\./|/\.?(?:/|$)")
 
 
 def sample_id(name: str) -> str:
     """Give the sample's id for an image's name: `./a//b.jpg` is `a/b.jpg`; what is unprintable is escaped."""
+    if _PLAIN.fullmatch(name):
+        return name
     if _CONTROL.search(name) or _SURROGATE.search(name):
         return name.encode("unicode_escape").decode("ascii")
     return PurePosixPath(name).as_posix() if not name or _UNTIDY.search(name) else name
@@ -145,6 +149,8 @@ def _outside(name: str) -> Quarantine:
 
 
 def _check_name(name: str) -> Quarantine | None:
+    if _PLAIN.fullmatch(name):
+        return None
     if _SURROGATE.search(name):
         return Quarantine("not_unicode", f"{name!a} is no Unicode text")
     if "\0" in name:

@@ -73,7 +73,7 @@ class Preview:
 
 
 def preview(pipeline: Pipeline) -> Iterator[tuple[str, Preview]]:
-    """Look ahead over all stages; writes nothing but the memory of file hashes."""
+    """Look ahead over all stages; writes nothing but what is remembered of labels and files."""
     rates = read_rates(pipeline.workspace.work_dir)
     listed = 0
     for outlook in survey(pipeline):

@@ -117,7 +117,7 @@ class Outlook:
 def survey(pipeline: Pipeline) -> Iterator[Outlook]:
     """Look at the stages in order; a run that brings one up to date settles its outlook before the next.
 
-    Writes nothing but the memory of file hashes. Raises what the source raises.
+    Writes nothing but what is remembered of labels and files. Raises what the source raises.
     """
     found: dict[str, Outlook] = {}
     for stage in pipeline.stages:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -141,9 +141,11 @@ def from_stores(stores: Mapping[str, Store], stage: Stage) -> Candidates:
             kept = {key: value for key, value in verdict.items() if key != "fingerprint"}
             verdicts.setdefault(verdict["sample_id"], kept)
     first, *others = stores.values()
-    ids = [i for i in first.sample_ids if i not in verdicts and all(i in store.rows for store in others)]
-    rows = np.array([[store.rows[i] for store in stores.values()] for i in ids], dtype=np.int64)
-    rows = rows.reshape(len(ids), len(stores))
+    ids, rows = list(first.sample_ids), np.arange(len(first))[:, np.newaxis].repeat(len(stores), axis=1)
+    if verdicts or any(store.sample_ids != first.sample_ids for store in others):
+        ids = [i for i in ids if i not in verdicts and all(i in store.rows for store in others)]
+        rows = np.array([[store.rows[i] for store in stores.values()] for i in ids], dtype=np.int64)
+        rows = rows.reshape(len(ids), len(stores))
     columns = [
         store.checksums(name)[rows[:, position]]
         for position, (upstream, store) in enumerate(stores.items())
@@ -174,26 +176,35 @@ def plan_stage(
     """
     recipe = full_recipe(stage, stages)
     wanted = fingerprints(stage, candidates.inputs)
-    reuse = np.full(len(wanted), COMPUTE, dtype=np.int64)
-    known: dict[int, Verdict] = {}
+    reuse, known = np.full(len(wanted), COMPUTE, dtype=np.int64), dict[int, Verdict]()
     if old is not None:
-        keys = [row.tobytes() for row in wanted]
-        owned = any(isinstance(declared, File) for declared in stage.fields())
-        ids = candidates.sample_ids
-        rows: dict[Any, int] = {}
-        for row, key in enumerate(map(bytes, old.fingerprints)):
-            rows[(key, old.sample_ids[row]) if owned else key] = row
-        for index, key in enumerate(keys):
-            reuse[index] = rows.get((key, ids[index]) if owned else key, COMPUTE)
+        reuse = _same_rows(candidates.sample_ids, wanted, old, stage)
         if not retry:
-            known = _known_verdicts(old, stage, ids, keys)
+            known = _known_verdicts(old, stage, candidates.sample_ids, wanted)
             reuse[list(known)] = REJECTED
     plan = StagePlan(stage, recipe, candidates, wanted, old, reuse, known, problem=problem, retry=retry)
     plan.why = _reasons(plan)
     return plan
 
 
-def _known_verdicts(old: Store, stage: Stage, ids: list[str], keys: list[bytes]) -> dict[int, Verdict]:
+def _same_rows(ids: list[str], wanted: NDArray[np.uint8], old: Store, stage: Stage) -> NDArray[np.int64]:
+    """Find the rows of the old generation with the wanted fingerprints, COMPUTE where there is none.
+
+    Where files are kept they bear the sample's name, so that it has to be the same sample's.
+    """
+    if np.array_equal(wanted, old.fingerprints) and ids == list(old.sample_ids):
+        return np.arange(len(ids))
+    keys: Iterable[Any] = map(bytes, wanted)
+    old_keys: Iterable[Any] = map(bytes, old.fingerprints)
+    if any(isinstance(declared, File) for declared in stage.fields()):
+        keys, old_keys = zip(keys, ids, strict=True), zip(old_keys, old.sample_ids, strict=True)
+    rows = {key: row for row, key in enumerate(old_keys)}
+    return np.array([rows.get(key, COMPUTE) for key in keys], dtype=np.int64)
+
+
+def _known_verdicts(
+    old: Store, stage: Stage, ids: list[str], wanted: NDArray[np.uint8]
+) -> dict[int, Verdict]:
     """Find the samples that the stage has quarantined before, for the very same inputs."""
     before = {
         (verdict["sample_id"], verdict["fingerprint"]): verdict
@@ -202,7 +213,7 @@ def _known_verdicts(old: Store, stage: Stage, ids: list[str], keys: list[bytes])
     }
     if not before:
         return {}
-    found = ((i, before.get((ids[i], key.hex()))) for i, key in enumerate(keys))
+    found = ((i, before.get((ids[i], key.tobytes().hex()))) for i, key in enumerate(wanted))
     return {index: verdict for index, verdict in found if verdict is not None}
 
 

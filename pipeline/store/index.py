@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ class StoreIndex:
         """Read an array of numbers."""
         return self._parsed(name, _numbers)  # type: ignore[no-any-return]
 
-    def text(self, name: str) -> list[str]:
+    def text(self, name: str) -> tuple[str, ...]:
         """Read an array of strings."""
         return self._parsed(name, _strings)  # type: ignore[no-any-return]
 
@@ -70,8 +71,13 @@ def _numbers(data: bytes, metadata: Mapping[str, Any]) -> NDArray[Any]:
     return decode("none", data, metadata["data_type"], tuple(metadata["shape"]))
 
 
-def _strings(data: bytes, metadata: Mapping[str, Any]) -> list[str]:
-    values = decode_text(data) if data else []
+def _strings(data: bytes, metadata: Mapping[str, Any]) -> tuple[str, ...]:
+    values = _decoded(data) if data else ()
     if [len(values)] != list(metadata["shape"]):
         raise ValueError(f"{len(values)} strings where {metadata['shape'][0]} belong")
     return values
+
+
+@lru_cache(maxsize=4)  # the stores of a split hold the same names, mostly
+def _decoded(data: bytes) -> tuple[str, ...]:
+    return tuple(decode_text(data))

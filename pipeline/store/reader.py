@@ -128,7 +128,7 @@ class Store:
     @cached_property
     def sample_ids(self) -> tuple[str, ...]:
         """Accepted samples in dataset order; row i of every field belongs to the i-th."""
-        return tuple(self._index.text("sample_id"))
+        return self._index.text("sample_id")
 
     @cached_property
     def rows(self) -> dict[str, int]:
@@ -159,7 +159,7 @@ class Store:
         if isinstance(field, Row):
             return self._index.array(name)
         if isinstance(field, Text | File):
-            return self._index.text(name)
+            return list(self._index.text(name))
         return [self.stored(field, row) for row in range(len(self))]
 
     def value(self, name: str, row: int) -> Any:

@@ -185,7 +185,8 @@ def _write_results(asked: Invocation, spelled: dict[str, Any]) -> None:
 def _print(asked: Invocation, results: dict[str, dict[str, StageResult]]) -> None:
     """Print the summary, and what was refused above it, where it does not push the summary away."""
     for split, stages in results.items():
-        _print_refused(asked, split, list(stages))
+        if any(result.quarantined for result in stages.values()):
+            _print_refused(asked, split, list(stages))
     columns = (
         "split",
         "stage",

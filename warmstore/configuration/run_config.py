@@ -127,6 +127,7 @@ class RunConfig(Parameters):
             chosen.part,
             LabelOptions(chosen.encoding, chosen.follow_links, chosen.subset, chosen.categories, split),
             chosen.scale_labels,
+            self.work_dir / split / ".labels",
         )
 
     @property
