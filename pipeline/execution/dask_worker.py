@@ -10,9 +10,11 @@ import multiprocessing
 import pickle
 import threading
 from collections import deque
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-from pipeline.errors import host
+from pipeline.errors import PipelineError, host
 from pipeline.execution.process_pool import Ended, Function, WorkerProcesses, portable
 
 STRANGER = b""
@@ -41,6 +43,19 @@ def work(function: Function, task: Any, limits: tuple[float, int], run: str) -> 
     except Exception as failure:
         value, error = None, failure
     return pickle.dumps((value, error and portable(error), host()))
+
+
+def left_in(file: Path, tell: Callable[[], object]) -> Any:
+    """Run the task that the run has left in its folder."""
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise PipelineError(
+            f"a task cannot be read on {host()} ({file}: {error.strerror}); mount the run's folder there, "
+            "and run again, which continues from what is finished"
+        ) from None
+    function, task = pickle.loads(data)
+    return function(task, tell)
 
 
 def outcome(task: Any, data: bytes) -> tuple[Ended, str]:
