@@ -87,7 +87,8 @@ def test_workers_that_lack_something_are_named_and_not_used(raw: Path, tmp_path:
             run(raw, tmp_path / "work", executor=config)
         for told in ("No module named 'pipeline'", r"zstd \d+ → 10400", rf"{host()} \(tcp://"):
             assert re.search(told, str(refused.value))
-        cluster.join(folder=tmp_path / "older")  # in a working folder of its own: paths are absolute
+        (tmp_path / "elsewhere").mkdir()
+        cluster.join(folder=tmp_path / "elsewhere")  # paths are absolute
         cluster.wait(3)
         found = run(raw, tmp_path / "work", executor=config)
     assert {n: r.digest for n, r in found.items()} == clean_digests(raw, tmp_path / "clean")
