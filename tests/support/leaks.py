@@ -53,7 +53,7 @@ def leaks(folder: Path, temporary: Path, shared_before: frozenset[str]) -> list[
 
 def shared_memory() -> frozenset[str]:
     """List what lies in shared memory by name."""
-    return frozenset(path.name for path in Path("/dev/shm").iterdir())
+    return frozenset(path.name for path in Path("/dev/shm").iterdir() if path.is_file())
 
 
 def _open_below(folder: Path) -> list[str]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import shutil
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,9 +16,10 @@ import pytest
 
 from pipeline import files
 from pipeline.errors import PipelineError, StoreError
-from pipeline.execution import predicted_bytes
+from pipeline.execution import Executor, ExecutorConfig, predicted_bytes
 from pipeline.maintenance import preview
 from pipeline.planning import COMPUTE, packed_samples
+from pipeline.runner import run_stages
 from pipeline.stage import Inputs
 from pipeline.store import open_store, zarr_metadata
 from tests.support.toy import STAGES, TEXTS, Paint, Read, make_pipeline, run, same_as_clean, tree, write
@@ -65,6 +67,21 @@ def test_larger_sets_share_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         write(raw, **edit)
         run(raw, tmp_path / "work")
         same_as_clean(raw, tmp_path)
+
+
+def test_samples_of_a_chunk_are_computed_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(zarr_metadata, "MAX_CHUNKS", 3)
+    write(tmp_path / "raw", **{f"n{i}": f"sample {i}" for i in range(10)})
+    sizes: list[list[int]] = []
+
+    class Noting(Executor):
+        def run(self, function: Any, tasks: deque[Any], *rest: Any) -> Generator[Any]:
+            sizes.extend([len(group.items) for group in task.groups] for task in tasks)
+            yield from super().run(function, tasks, *rest)
+
+    pipeline = make_pipeline(tmp_path / "raw", tmp_path / "work")
+    dict(run_stages(pipeline, ["read"], Noting(ExecutorConfig(kind="serial", batch=5))))
+    assert sizes == [[4, 4], [2]]
 
 
 def test_samples_that_exchange_their_contents_are_not_up_to_date(raw: Path, tmp_path: Path) -> None:

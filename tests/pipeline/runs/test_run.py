@@ -11,6 +11,7 @@ import pytest
 import xarray
 import zarr
 
+from pipeline import runner
 from pipeline.errors import PipelineError
 from pipeline.execution import ExecutorConfig
 from pipeline.maintenance import preview
@@ -24,6 +25,7 @@ def test_counts_add_up(raw: Path, tmp_path: Path) -> None:
     for result in results.values():
         assert (result.samples, result.accepted, result.quarantined) == (5, 3, 2)
     assert (results["read"].computed, results["pack"].computed) == (4, 3)
+    assert all(0 < result.compute_seconds < result.seconds for result in results.values())
     store = open_store(tmp_path / "work/val/pack.zarr")
     assert store.sample_ids == ("a.txt", "b.txt", "d.txt")
     verdicts = {v["sample_id"]: (v["stage"], v["code"]) for v in store.attributes["quarantined"]}
@@ -82,8 +84,11 @@ def test_printing_a_store_says_what_it_holds(raw: Path, tmp_path: Path) -> None:
     assert "picture  uint8 (3, 1, 8, 8)\n" in repr(open_store(tmp_path / "work/val/pack.zarr"))
 
 
-def test_nothing_to_do_publishes_nothing(raw: Path, tmp_path: Path) -> None:
+def test_nothing_to_do_builds_and_publishes_nothing(
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first = run(raw, tmp_path / "work")
+    monkeypatch.setattr(runner, "assemble", None)
     second = run(raw, tmp_path / "work")
     for name in STAGES:
         assert second[name].computed == 0
