@@ -93,6 +93,9 @@ chaos: $(DEV_READY) ## test properties on new examples, kill runs at random plac
 soak: $(DEV_READY) ## edit, run, kill, train, check, repair and collect at random, and compare with a clean build (MINUTES=10, SEED=0)
 	$(BIN)/python -m tests.soak --minutes $(MINUTES) --seed $(SEED)
 
+coverage: $(DEV_READY) ## measure which branches of pipeline/ its tests take, in every process that they start (20 minutes)
+	@bash scripts/coverage.sh
+
 docs: $(DOCS_READY) ## build the documentation into build/site
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 	@echo "open build/site/index.html; its search wants a server: $(BIN)/python -m http.server --directory build/site"
