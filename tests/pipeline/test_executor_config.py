@@ -31,7 +31,7 @@ def test_what_makes_no_sense_is_refused(wrong: dict[str, object]) -> None:
 
 def test_the_smallest_that_make_sense_are_taken() -> None:
     config = ExecutorConfig(workers=1, batch=1, memory=1 << 28)
-    assert (config.kind, config.width) == ("threads", 1)
+    assert (config.kind, config.width) == ("auto", 1)
     assert ExecutorConfig().width == len(os.sched_getaffinity(0))
     assert ExecutorConfig(kind="dask", address="tcp://127.0.0.1:1").address
 

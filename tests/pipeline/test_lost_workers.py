@@ -25,7 +25,7 @@ class Losing(Executor):
         super().__init__(ExecutorConfig(kind="serial", batch=4))
         self.fate, self.lost = fate, 0
 
-    def run(self, function: Any, tasks: deque[Any], *_: Any) -> Generator[Ended]:
+    def run(self, kind: Any, function: Any, tasks: deque[Any], *_: Any) -> Generator[Ended]:
         while tasks:
             task = tasks.popleft()
             loss = self.fate(task)

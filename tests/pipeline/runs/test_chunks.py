@@ -75,9 +75,9 @@ def test_samples_of_a_chunk_are_computed_together(tmp_path: Path, monkeypatch: p
     sizes: list[list[int]] = []
 
     class Noting(Executor):
-        def run(self, function: Any, tasks: deque[Any], *rest: Any) -> Generator[Any]:
+        def run(self, kind: Any, function: Any, tasks: deque[Any], *rest: Any) -> Generator[Any]:
             sizes.extend([len(group.items) for group in task.groups] for task in tasks)
-            yield from super().run(function, tasks, *rest)
+            yield from super().run(kind, function, tasks, *rest)
 
     pipeline = make_pipeline(tmp_path / "raw", tmp_path / "work")
     dict(run_stages(pipeline, ["read"], Noting(ExecutorConfig(kind="serial", batch=5))))
