@@ -201,6 +201,17 @@ def test_whatever_comes_what_is_kept_is_sound(polygons: list[Pairs]) -> None:
         assert {code.partition("@")[0] for code in codes} <= {"self_crossing", "parts_dropped", "zero_area"}
 
 
+@given(st.lists(st.lists(st.tuples(st.floats(-5, 65), st.integers(-5, 45)), max_size=6), max_size=6))
+def test_polygons_are_judged_together_as_each_by_itself(polygons: list[Pairs]) -> None:
+    """An absurd polygon among them has each judged by itself."""
+    words = [word(points) for points in polygons]
+    kept, repairs = repair_polygons(words, HEIGHT, WIDTH, PolygonParams())
+    absurd = word([(1e9, 0), (0, 0), (5, 5)])
+    alone, codes = repair_polygons([*words, absurd], HEIGHT, WIDTH, PolygonParams())
+    assert [polygon.points.tolist() for polygon in kept] == [polygon.points.tolist() for polygon in alone]
+    assert [*repairs, f"absurd@{len(words)}"] == codes
+
+
 @given(POLYGONS, st.integers(0, 11))
 def test_where_a_polygon_starts_and_its_direction_do_not_matter(points: Pairs, start: int) -> None:
     turned = points[start:] + points[:start]

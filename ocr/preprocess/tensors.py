@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate, pairwise
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -60,11 +61,12 @@ def final_maps(
     `points` are polygons in the upright frame; `matrix`, upright pixel → canvas pixel, brings them onto
     the canvas of (height, width) in float64.
     """
-    from ocr.maps import build_maps
+    from ocr.maps import as_float16, build_maps
 
-    polygons = [transform_points(matrix, polygon) for polygon in points]
-    maps = build_maps(polygons, ignore, *canvas, params)
-    return {name: getattr(maps, name).astype(dtype, copy=False) for name, dtype in MAP_DTYPES.items()}
+    edges = [0, *accumulate(map(len, points))]
+    moved = transform_points(matrix, np.concatenate([np.empty((0, 2), np.float32), *points]))
+    maps = build_maps([moved[a:b] for a, b in pairwise(edges)], ignore, *canvas, params)
+    return {**vars(maps), "thresh_map": as_float16(maps.thresh_map)}
 
 
 def final_image(image: NDArray[np.uint8], params: TensorParams) -> NDArray[Any]:
