@@ -1,0 +1,233 @@
+"""Preprocessing: seconds a stage by executor and workers, beside the least that the same work can cost.
+
+    python -m benchmarks.throughput [--receipts FOLDER] [--kinds threads processes] [--workers 1 2]
+    python -m benchmarks.throughput --parts split     # where a sample's time goes
+
+All sides take turns in one run, each into a work folder of its own, with workers that have been started
+and have loaded their libraries. The floor is, in as many processes as workers: read a file, decode it by
+TurboJPEG, resize it, write as many bytes as `tensors` does for it; and flush the disk once.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import random
+import time
+from collections import defaultdict
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from multiprocessing.pool import Pool
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
+from unittest.mock import patch
+
+import psutil
+import torch
+import turbojpeg
+
+from benchmarks.measure import arguments, parse, show
+from benchmarks.receipts import RECEIPTS, receipts_in
+from benchmarks.record import Row
+from benchmarks.throughput_split import Stopwatch, split_times
+from ocr.geometry import letterbox
+from ocr.images import resize
+from pipeline.execution import Executor, ExecutorConfig, assembly
+from pipeline.planning import Pipeline
+from pipeline.runner import run_stages
+from warmstore.configuration import load_config
+
+CANVAS = (640, 640)
+TENSORS = 640 * 640 * (3 + 1 + 1 + 2 + 1)
+"""Bytes that `tensors` stores of a sample, but for small fields."""
+SAMPLE = bytes(range(256)) * (TENSORS // 256)
+BARE = turbojpeg.TurboJPEG()
+COLUMNS = ("s", "s inside", "s of CPU", "s in the kernel", "page faults", "s to flush", "s alone")
+
+
+def main() -> None:
+    parser = arguments(__doc__)
+    parser.add_argument("--receipts", type=Path, help=RECEIPTS)
+    parser.add_argument("--samples", type=int, default=209, help="at most so many; all of them are drawn")
+    parser.add_argument("--kinds", nargs="+", default=["threads", "processes"])
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--parts", nargs="+", default=["stages", "split"], choices=["stages", "split"])
+    asked = parse(parser)
+    with (
+        receipts_in(asked.receipts, asked.samples) as receipts,
+        TemporaryDirectory(dir=".", prefix=".bench-") as folder,
+    ):
+        data = Data(receipts, Path(folder), min(asked.samples, len(list((receipts / "img").iterdir()))))
+        if "stages" in asked.parts:
+            stages_in_turns(data, asked.kinds, asked.workers, asked.rounds)
+        if "split" in asked.parts:
+            for workers in asked.workers:
+                with work_folder(data, data.count) as pipeline:
+                    table = split_times(pipeline, workers)
+                show(f"{data.count} receipts, threads, {workers}: ms a sample, of CPU + waiting", table)
+
+
+class Data(NamedTuple):
+    """Receipts, where to write, and how many samples there are."""
+
+    receipts: Path
+    folder: Path
+    count: int
+
+
+@contextmanager
+def work_folder(data: Data, count: int) -> Iterator[Pipeline]:
+    """Give a pipeline over the first `count` samples with an empty work folder, gone afterwards."""
+    with TemporaryDirectory(dir=data.folder) as work:
+        where = [f"data.root={data.receipts}", f"work_dir={work}", f"data.splits.val.part=[0, {count}]"]
+        config, _ = load_config("receipts", [f"canvas={list(CANVAS)}", *where])
+        yield config.pipeline("val")
+        flush(data.folder)  # what goes with the folder is not to be written in the next side's time
+
+
+def stages_in_turns(data: Data, kinds: list[str], workers: list[int], rounds: int) -> None:
+    """The floor and every executor at every number of workers."""
+    with ExitStack() as stack:
+        sides: dict[str, Callable[[], dict[str, dict[str, float]]]] = {}
+        for count in workers:
+            pool = stack.enter_context(
+                multiprocessing.get_context("spawn").Pool(count, torch.set_num_threads, (1,))
+            )
+            sides[f"floor, {count}"] = partial(floor, data, pool)
+        for kind in kinds:
+            for count in workers:
+                config = ExecutorConfig(kind=kind, workers=count)  # type: ignore[arg-type]
+                sides[f"{kind}, {count}"] = partial(whole_run, data, stack.enter_context(Timed(config)))
+        found: dict[str, list[dict[str, dict[str, float]]]] = {name: [] for name in sides}
+        for number in range(rounds):
+            for name in random.Random(number).sample(list(sides), len(sides)):
+                found[name].append(sides[name]())
+    tell(data, found)
+
+
+def whole_run(data: Data, executor: Timed) -> dict[str, dict[str, float]]:
+    """Run the four stages; gives what each took, by column, and the whole from the listing on."""
+    with work_folder(data, min(data.count, 16 * executor.config.width)) as pipeline:  # starts workers
+        run(pipeline, executor)
+    with work_folder(data, data.count) as pipeline:
+        for stage in pipeline.stages:
+            stage.prepare()
+        return run(pipeline, executor)
+
+
+def run(pipeline: Pipeline, executor: Timed) -> dict[str, dict[str, float]]:
+    """Run all stages."""
+    taken: dict[str, dict[str, float]] = {}
+    names = [stage.name for stage in pipeline.stages]
+    watch, began, before = Stopwatch(), time.perf_counter(), used()
+    with patch.object(assembly, "sync_all", watch.timed("flush", assembly.sync_all)):
+        for name, result in run_stages(pipeline, names, executor):
+            after, flush = used(), watch.clock.pop("flush")
+            taken[name] = {
+                "s": result.seconds,
+                "s inside": result.compute_seconds,
+                **{column: after[column] - before[column] for column in before},
+                "s to flush": flush,
+                "s alone": result.seconds - executor.under_way - flush,
+            }
+            executor.under_way, before = 0.0, used()
+    taken["all, with planning"] = {"s": time.perf_counter() - began}
+    return taken
+
+
+class Timed(Executor):
+    """An executor that tells how long tasks were under way."""
+
+    under_way = 0.0
+
+    def run(self, *given: Any) -> Generator[Any]:
+        """Run tasks."""
+        began = time.perf_counter()
+        yield from super().run(*given)
+        self.under_way += time.perf_counter() - began
+
+
+def used() -> dict[str, float]:
+    """CPU seconds and page faults so far of this process and all below it."""
+    total: dict[str, float] = defaultdict(float)
+    tick = os.sysconf("SC_CLK_TCK")
+    me = psutil.Process()
+    for process in (me, *me.children(recursive=True)):
+        try:
+            found = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:  # it has ended
+            continue
+        faults, user, system = (int(found[place]) for place in (7, 11, 12))
+        total["s of CPU"] += (user + system) / tick
+        total["s in the kernel"] += system / tick
+        total["page faults"] += faults
+    return dict(total)
+
+
+def floor(data: Data, pool: Pool) -> dict[str, dict[str, float]]:
+    """Bare decoding; one write of what `tensors` stores, flushed; and decoding, resizing and that write."""
+    files = sorted((data.receipts / "img").iterdir())[: data.count]
+    taken = {}
+    with TemporaryDirectory(dir=data.folder) as folder:
+        steps = {
+            "bare decode": partial(decoded, resized=False),
+            "write": partial(written, Path(folder, "alone")),
+            "floor": partial(everything, Path(folder, "all")),
+        }
+        pool.map(steps["floor"], files[: 4 * pool._processes], chunksize=2)  # type: ignore[attr-defined]
+        for name, step in steps.items():
+            flush(data.folder)
+            began = time.perf_counter()
+            for _ in pool.imap_unordered(step, files, chunksize=4):
+                pass
+            if name in ("write", "floor"):
+                flush(data.folder)
+            taken[name] = {"s": time.perf_counter() - began}
+    flush(data.folder)
+    return taken
+
+
+def decoded(path: Path, resized: bool) -> None:
+    """Decode a JPEG, and bring it to the canvas's size."""
+    pixels = BARE.decode(path.read_bytes(), pixel_format=turbojpeg.TJPF_RGB)
+    if resized:
+        box = letterbox(pixels.shape[:2], CANVAS)
+        resize(pixels, (box.height, box.width))
+
+
+def written(target: Path, path: Path) -> None:
+    """Write what `tensors` stores of a sample into a new file."""
+    descriptor = os.open(f"{target}-{path.name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.write(descriptor, SAMPLE)
+    os.close(descriptor)
+
+
+def everything(target: Path, path: Path) -> None:
+    """Decode, resize and write."""
+    decoded(path, resized=True)
+    written(target, path)
+
+
+def flush(folder: Path) -> None:
+    """Have everything written that waits to be."""
+    os.sync()
+
+
+def tell(data: Data, found: dict[str, list[dict[str, dict[str, float]]]]) -> None:
+    """Print and record the seconds, and how they stand to each other within a round."""
+    for stage in dict.fromkeys(stage for rounds in found.values() for stage in rounds[0]):
+        sides = {name: [one[stage] for one in rounds] for name, rounds in found.items() if stage in rounds[0]}
+        rows = [
+            Row(name=name, unit=column, values=tuple(one[column] for one in rounds))
+            for name, rounds in sides.items()
+            for column in COLUMNS
+            if column in rounds[0]
+        ]
+        show(f"{stage}, {data.count} receipts", rows, stage=stage)
+
+
+if __name__ == "__main__":
+    main()
