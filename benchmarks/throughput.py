@@ -143,10 +143,10 @@ class Timed(Executor):
 
     under_way = 0.0
 
-    def run(self, *given: Any) -> Generator[Any]:
+    def run(self, *given: Any, **named: Any) -> Generator[Any]:
         """Run tasks."""
         began = time.perf_counter()
-        yield from super().run(*given)
+        yield from super().run(*given, **named)
         self.under_way += time.perf_counter() - began
 
 
