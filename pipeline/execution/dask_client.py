@@ -17,6 +17,7 @@ from pipeline.extras import extra
 log = logging.getLogger(__name__)
 
 _DEADLINE = 10  # seconds to connect
+_GRACE = 2  # seconds until dask must have kept to that
 _FAREWELL = 5  # seconds to take leave of a scheduler that may be gone
 
 
@@ -33,7 +34,9 @@ def connected(address: str | None, width: int) -> Iterator[Any]:
         if address is None:
             address = stack.enter_context(_cluster_here(width)).scheduler_address
         try:
-            client = _within(_DEADLINE + 2, lambda: Client(address, timeout=_DEADLINE, set_as_default=False))
+            client = _within(
+                _DEADLINE + _GRACE, lambda: Client(address, timeout=_DEADLINE, set_as_default=False)
+            )
         except Exception as error:  # what dask raises depends on what is at the other end
             raise ConfigError(
                 f"no dask scheduler answers at executor.address={address} "

@@ -40,9 +40,18 @@ def work(function: Function, task: Any, limits: tuple[float, int], run: str) -> 
     try:
         (ended,) = _processes(limits).run(function, deque([task]))
         value, error = ended.value, ended.error
+    except OSError as failure:
+        value, error = None, _no_process(failure)
     except Exception as failure:
         value, error = None, failure
     return pickle.dumps((value, error and portable(error), host()))
+
+
+def _no_process(error: OSError) -> PipelineError:
+    return PipelineError(
+        f"a dask worker on {host()} cannot start a process ({error}); see whether there is room in its "
+        "folder for temporary files (TMPDIR) and for more processes, and run again, which continues"
+    )
 
 
 def left_in(file: Path, tell: Callable[[], object]) -> Any:

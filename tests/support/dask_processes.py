@@ -32,6 +32,10 @@ class Cluster:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """Kill all processes."""
         for process in [*self.workers, self.scheduler]:
             kill(process)
 
@@ -58,6 +62,20 @@ class Cluster:
 
         with Client(self.address, set_as_default=False) as client:
             client.wait_for_workers(workers, timeout=120)
+
+    def refill(self, workers: int) -> None:
+        """Have so many workers that live, whatever became of those before."""
+        from distributed import Client
+
+        with Client(self.address, set_as_default=False) as client:
+            while True:
+                self.workers = [worker for worker in self.workers if worker.poll() is None]
+                complete = len(self.workers) == workers
+                while len(self.workers) < workers:
+                    self.join()
+                if complete and len(client.nthreads()) == workers:
+                    return
+                time.sleep(0.05)
 
     @property
     def _file(self) -> str:

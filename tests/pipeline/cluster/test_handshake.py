@@ -79,8 +79,8 @@ def with_another_zstd(folder: Path) -> dict[str, str]:
 @pytest.mark.slow
 def test_workers_that_lack_something_are_named_and_not_used(raw: Path, tmp_path: Path) -> None:
     with Cluster(tmp_path) as cluster:
-        cluster.join(**without_package(tmp_path / "bare"))
-        cluster.join(**with_another_zstd(tmp_path / "older"))
+        cluster.join(nanny=False, **without_package(tmp_path / "bare"))
+        cluster.join(nanny=False, **with_another_zstd(tmp_path / "older"))
         cluster.wait(2)
         config = ExecutorConfig(kind="dask", address=cluster.address, batch=1)
         with pytest.raises(PipelineError, match="no dask worker can be used") as refused:
@@ -88,7 +88,7 @@ def test_workers_that_lack_something_are_named_and_not_used(raw: Path, tmp_path:
         for told in ("No module named 'pipeline'", r"zstd \d+ → 10400", rf"{host()} \(tcp://"):
             assert re.search(told, str(refused.value))
         (tmp_path / "elsewhere").mkdir()
-        cluster.join(folder=tmp_path / "elsewhere")  # paths are absolute
+        cluster.join(nanny=False, folder=tmp_path / "elsewhere")  # paths are absolute
         cluster.wait(3)
         found = run(raw, tmp_path / "work", executor=config)
     assert {n: r.digest for n, r in found.items()} == clean_digests(raw, tmp_path / "clean")

@@ -26,7 +26,7 @@ def refused(work: Path) -> dict[str, str]:
 def test_exactly_the_samples_at_fault_are_refused(raw: Path, tmp_path: Path, kind: str) -> None:
     words = [word for word in CODES if kind in ("processes", "dask") or word in TAME]
     write(raw, c="good luck", **{f"{word}{i}": f"{word} now" for word in words for i in range(2)})
-    executor = ExecutorConfig(kind=kind, workers=2, batch=8, timeout=6.0)
+    executor = ExecutorConfig(kind=kind, workers=2, batch=8, timeout=3.0)
     results = run(raw, tmp_path / "work", executor=executor)
     assert refused(tmp_path / "work") == {f"{word}{i}": CODES[word] for word in words for i in range(2)}
     assert results["pack"].accepted == 4

@@ -1,0 +1,165 @@
+"""What dask may do to a run, scripted: silence, failures, workers that leave, join and come back."""
+
+from __future__ import annotations
+
+import errno
+import re
+import socket
+from collections import deque
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from pipeline.errors import ConfigError, PipelineError, host
+from pipeline.execution import Executor, ExecutorConfig, dask_client, dask_worker, handshake
+from pipeline.execution.dask_cluster import DaskWorkers
+from tests.support.scripted_dask import ADDRESS, Client, Clock, isolate_nothing
+from tests.support.toy import Read
+
+A, B = "tcp://10.0.0.2:1", "tcp://10.0.0.3:1"
+
+
+def double(number: int, tell: Callable[[], object]) -> int:
+    return 2 * number
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[int]]:
+    """Run tasks over scripted workers until all have ended."""
+    isolate_nothing(monkeypatch)
+
+    def run_tasks(client: Client, clock: Clock | None = None, tasks: int = 6) -> list[int]:
+        workers = DaskWorkers(client, 1.0, 1 << 30, wait_workers=5.0, clock=clock or Clock())
+        offered = handshake.offer(Read(), tmp_path, None)
+        try:
+            with closing(workers.run(double, deque(range(tasks)), offered)) as ended:
+                return sorted(one.result() for one in ended)
+        finally:
+            assert all(future.released for future in client.futures)
+            assert not list(tmp_path.glob("*.task"))
+
+    return run_tasks
+
+
+def test_silence_is_told_every_thirty_seconds(
+    run: Callable[..., list[int]], caplog: pytest.LogCaptureFixture
+) -> None:
+    client, clock = Client(A), Clock()
+    clock.at = {10: lambda: client.silent.add(A), 100: client.wake}
+    assert run(client, clock, tasks=50) == list(range(0, 100, 2))
+    told = [record.getMessage() for record in caplog.records]
+    lasted = [int(re.findall(r"read: no task has ended for (\d+) s \(\w+ has 2\)", line)[0]) for line in told]
+    assert len(lasted) == 2 and lasted[0] >= 30 and 30 <= lasted[1] - lasted[0] < 35
+
+
+@pytest.mark.parametrize(
+    ("client", "silent", "told"),
+    [
+        (
+            Client(),
+            set(),
+            f"scheduler at {ADDRESS} has had no worker for [56] s: start some with `dask worker",
+        ),
+        (Client(A), {A}, f"the dask workers {A} have not answered for [56] s; look into their logs"),
+    ],
+)
+def test_no_worker_in_time_is_an_error_with_what_to_do(
+    run: Callable[..., list[int]], client: Client, silent: set[str], told: str
+) -> None:
+    client.silent = silent
+    with pytest.raises(PipelineError, match=rf"{told}.*wait longer with executor\.wait_workers"):
+        run(client)
+
+
+def test_a_scheduler_that_is_lost_is_an_error(run: Callable[..., list[int]]) -> None:
+    client, clock = Client(A), Clock()
+    client.silent.add(A)
+    clock.at = {4: lambda: setattr(client, "status", "closed")}
+    with pytest.raises(PipelineError, match=rf"scheduler at {ADDRESS} is gone; start it again .*continues"):
+        run(client, clock)
+
+
+@pytest.mark.parametrize("failures", [4, 5])
+def test_a_task_that_dask_cannot_carry_is_tried_five_times(
+    run: Callable[..., list[int]], failures: int
+) -> None:
+    client = Client(A)
+    client.failing[A] = failures
+    if failures == 5:
+        with pytest.raises(
+            PipelineError, match=r"failed one task of read 5 times, .*could not carry it.*no verdict"
+        ):
+            run(client, tasks=1)
+    else:
+        assert run(client, tasks=1) == [0]
+
+
+def test_what_a_lost_worker_had_goes_to_one_that_joins(
+    run: Callable[..., list[int]], caplog: pytest.LogCaptureFixture
+) -> None:
+    client, clock = Client(A), Clock()
+
+    def replace() -> None:
+        client.workers = {B: 1}
+
+    clock.at = {6: lambda: client.silent.add(A), 20: replace}
+    assert run(client, clock, tasks=20) == list(range(0, 40, 2))
+    assert client.done[-1] == B and f"the dask worker on {host()} ({A}) is gone" in caplog.text
+    client.wake()  # the old one was only cut off, and answers late: nobody listens
+
+
+def test_another_process_under_the_same_address_is_greeted_first(run: Callable[..., list[int]]) -> None:
+    client, clock = Client(A), Clock()
+    clock.at = {6: dask_worker._greeted.clear}
+    assert run(client, clock, tasks=20) == list(range(0, 40, 2))
+
+
+def full(*_: Any, **__: Any) -> Any:
+    raise OSError(errno.ENOSPC, "No space left on device", "/tmp/pymp-1")
+
+
+def test_a_full_temporary_folder_is_told_by_the_machine_that_has_it(
+    run: Callable[..., list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = rf"on {host()} .*No space left on device.*/tmp/pymp-1.*TMPDIR.*"
+    with monkeypatch.context() as patch:
+        patch.setattr(dask_worker, "_processes", full)
+        with pytest.raises(PipelineError, match=f"no dask worker can be used: .*{told}"):
+            run(Client(A))
+    clock = Clock()
+    clock.at = {6: lambda: monkeypatch.setattr(dask_worker, "_processes", full)}
+    with pytest.raises(PipelineError, match=f"{told}continues"):
+        run(Client(A), clock, tasks=20)
+    monkeypatch.setattr("distributed.LocalCluster", full)
+    told = r"cannot start 2 workers .*No space left .*whether there is room in"
+    with pytest.raises(PipelineError, match=told), dask_client.connected(None, 2):
+        pass
+
+
+@pytest.mark.parametrize("listening", [False, True])
+def test_what_does_not_answer_as_a_scheduler_is_one_error_in_time(
+    monkeypatch: pytest.MonkeyPatch, listening: bool
+) -> None:
+    monkeypatch.setattr(dask_client, "_DEADLINE", 0.3)
+    monkeypatch.setattr(dask_client, "_GRACE", 0.3)
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        if listening:
+            other.listen()
+        address = f"tcp://127.0.0.1:{other.getsockname()[1]}"
+        with (
+            Executor(ExecutorConfig(kind="dask", address=address)) as executor,
+            pytest.raises(ConfigError, match=rf"no dask scheduler answers at executor\.address={address} "),
+        ):
+            executor.run("dask", double, deque([1]))
+
+
+def test_an_address_is_for_dask_alone() -> None:
+    with pytest.raises(
+        ValidationError, match=rf"address={ADDRESS} is of a dask scheduler, and kind is threads"
+    ):
+        ExecutorConfig(kind="threads", address=ADDRESS)
