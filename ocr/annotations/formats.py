@@ -76,5 +76,5 @@ def read_annotations(
     labels = Labels(path, images, format, options)
     reader = detect(replace(labels, remarks=Remarks()), _MARKS) if format == "auto" else format
     with collector_paused():
-        read = tuple(as_meant(image, labels) for image in FORMATS[reader].read(labels))
+        read = tuple(as_meant(FORMATS[reader].read(labels), labels))
     return Annotations(reader if labels.format == "auto" else labels.format, read, labels.remarks.told())

@@ -10,14 +10,23 @@ by id, numbers by value: the order of the keys in the file means nothing.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from ocr.annotations.documents import RepeatedKeys, read_json
 from ocr.annotations.labels import Labels, keys
-from ocr.annotations.primitives import NO_POINTS, by_number, read_flag, read_points, read_size, read_text
+from ocr.annotations.primitives import (
+    NO_POINTS,
+    in_order,
+    read_all_points,
+    read_all_texts,
+    read_flag,
+    read_points,
+    read_size,
+    read_text,
+)
 from ocr.annotations.problems import Problems, failure, json_path, show
-from ocr.annotations.words import AnnotatedImage, Word
+from ocr.annotations.words import AnnotatedImage, Word, Words
 
 FLAGS = ("ignore", "illegibility", "difficult")
 # Keys that are read; and behind the bar, those that are known to change nothing.
@@ -51,17 +60,45 @@ def _image(labels: Labels, file: str, entry: Any) -> AnnotatedImage:
         return AnnotatedImage(file, (), problems=problems.found())
     labels.unread("images.", entry, ENTRY)
     listed = entry["words"]
-    words: list[Word] = []
+    words: Sequence[Word] = ()
     if isinstance(listed, dict):
-        words = [_word(listed[key], labels, problems, key) for key in sorted(listed, key=by_number)]
+        keyed = [(key, listed[key]) for key in in_order(listed)]
+        words = _words(keyed, labels, problems)
         if isinstance(listed, RepeatedKeys):
             problems.add(("words",), "each id once", list(listed.repeated))
     elif isinstance(listed, list):
-        words = [_word(word, labels, problems, index) for index, word in enumerate(listed)]
+        words = _words(list(enumerate(listed)), labels, problems)
     elif listed is not None:
         problems.add(("words",), "an object of words, a list of words or null", listed)
     size = read_size(entry.get("img_h"), entry.get("img_w"))
-    return AnnotatedImage(file, tuple(words), size, problems.found())
+    return AnnotatedImage(file, words, size, problems.found())
+
+
+def _words(keyed: Sequence[tuple[str | int, Any]], labels: Labels, problems: Problems) -> Sequence[Word]:
+    """Read the words of an image: all at once, or one by one where something has to be told."""
+    plain = _plain_words([value for _, value in keyed])
+    if plain is not None:
+        return plain
+    return tuple(_word(value, labels, problems, key) for key, value in keyed)
+
+
+def _plain_words(values: Sequence[Any]) -> Words | None:
+    """Read words of which nothing has to be told, in a few calls for all: there may be millions."""
+    if not set(map(type, values)) <= {dict} or not all(value.keys() <= WORD for value in values):
+        return None
+    texts = [value.get("text") for value in values]
+    texts = [
+        value.get("transcription") if text is None else text
+        for text, value in zip(texts, values, strict=True)
+    ]
+    flags = [[value[name] for name in FLAGS if name in value] for value in values]
+    if not {type(flag) for found in flags for flag in found} <= {bool}:
+        return None
+    read = read_all_points([value.get("points") for value in values])
+    encoded = read_all_texts(texts)
+    if read is None or encoded is None:
+        return None
+    return Words.laid(*read, [any(found) for found in flags], encoded)
 
 
 def _word(value: Any, labels: Labels, problems: Problems, key: str | int) -> Word:

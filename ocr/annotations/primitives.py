@@ -6,6 +6,7 @@ that cannot be used is reported and an empty one is returned, so that reading go
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from itertools import chain
 from typing import Any
@@ -39,6 +40,34 @@ def read_points(value: Any, problems: Problems, *where: Where) -> Points:
             problems.add((*where, index), "two numbers [x, y]", pair)
             break
     return NO_POINTS
+
+
+def read_all_points(values: Sequence[Any]) -> tuple[Points, list[int]] | None:
+    """Read what `read_points` does for many words, end to end, and how many points each has.
+
+    None where there is anything to report.
+    """
+    if not set(map(type, values)) <= {list, type(None)}:
+        return None
+    listed = [value or () for value in values]
+    pairs = list(chain.from_iterable(listed))
+    if not (set(map(type, pairs)) <= _LIST and set(map(len, pairs)) <= _TWO):
+        return None
+    numbers = list(chain.from_iterable(pairs))
+    if not set(map(type, numbers)) <= _NUMBERS:
+        return None
+    with suppress(OverflowError):
+        return np.array(numbers, dtype=np.float64).reshape(-1, 2), list(map(len, listed))
+    return None
+
+
+def read_all_texts(values: Sequence[Any]) -> list[bytes] | None:
+    """Read what `read_text` does for many words, as UTF-8; None where there is anything to report."""
+    if not set(map(type, values)) <= {str, type(None)}:
+        return None
+    with suppress(UnicodeEncodeError):
+        return [(value or "").encode() for value in values]
+    return None
 
 
 def read_flat_points(value: Any, problems: Problems, *where: Where) -> Points:
@@ -119,6 +148,14 @@ def by_number(key: str) -> tuple[bool, int, str]:
     """Sort keys such as ids: numbers by value and before all others, which go by their letters."""
     number = key.isascii() and key.isdecimal()
     return not number, len(key) if number else 0, key
+
+
+def in_order(keys: Collection[str]) -> list[str]:
+    """Sort keys by `by_number`, in two calls where all are numbers: there may be millions."""
+    joined = "".join(keys)
+    if joined.isascii() and joined.isdecimal() and "" not in keys:
+        return sorted(sorted(keys), key=len)
+    return sorted(keys, key=by_number)
 
 
 def _array(numbers: list[Any], value: Any, problems: Problems, where: tuple[Where, ...]) -> Points:

@@ -51,14 +51,19 @@ class Words(Sequence[Word]):
         if isinstance(words, Words):
             return words
         words = tuple(words)
-        texts = [word.text.encode() for word in words]
-        extents = [
-            (len(word.points), word.ignore, len(text)) for word, text in zip(words, texts, strict=True)
-        ]
         points = np.concatenate([_NO_POINTS, *(word.points for word in words)])
+        counts, ignore = [len(word.points) for word in words], [word.ignore for word in words]
+        return cls.laid(points, counts, ignore, [word.text.encode() for word in words])
+
+    @classmethod
+    def laid(
+        cls, points: Points, counts: Sequence[int], ignore: Sequence[bool], texts: Sequence[bytes]
+    ) -> Words:
+        """Take points that lie end to end, with how many each word has, its flag and its text in UTF-8."""
         points.flags.writeable = False
-        flat, text = np.array(extents, dtype=np.int32).reshape(-1, 3), b"".join(texts)
-        return cls(points, flat, text, _digest(points, flat, text))
+        extents = np.array([counts, ignore, list(map(len, texts))], dtype=np.int32).T
+        text = b"".join(texts)
+        return cls(points, extents, text, _digest(points, extents, text))
 
     def __len__(self) -> int:
         return len(self.extents)

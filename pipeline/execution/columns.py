@@ -7,7 +7,7 @@ records, a few files at a time: memory holds what the arrays will, and no record
 from __future__ import annotations
 
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import pairwise
@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from pipeline.digest import DIGEST_BYTES
 from pipeline.execution.records import read_records
 from pipeline.execution.unfinished_generation import UnfinishedGeneration
-from pipeline.stage import Chunked, File
-from pipeline.store import Bytes, value_parts
+from pipeline.stage import Chunked, File, Row, SmallField, Text
+from pipeline.store import Bytes, Store, item_bytes
 
 _HELD = 8  # files of records in memory at once: neighbours lie in one, but for those that were tried again
 
@@ -45,6 +45,27 @@ class Column:
         self.edges.append(len(self.items))
         self.part_edges.append(len(self.lengths) // 8)
 
+    def extend(self, old: Store, declared: SmallField, first: int, last: int) -> None:
+        """Add the values of rows [first, last) of a generation, as they lie there."""
+        index, name = old.index, declared.name
+        if isinstance(declared, Text):
+            texts = [text.encode() for text in index.text(name)[first:last]]
+            items, edges = b"".join(texts), np.cumsum([0, *map(len, texts)])
+        elif isinstance(declared, Row):
+            items = index.array(name)[first:last].tobytes()
+            edges = np.arange(last - first + 1) * (len(items) // (last - first))
+        else:
+            edges = index.array(f"{name}_offsets")[first : last + 1]
+            if declared.levels == 2:
+                part_edges = index.array(f"{name}_part_offsets")
+                self.lengths += np.diff(part_edges[edges[0] : edges[-1] + 1]).tobytes()
+                _go_on(self.part_edges, edges)
+                edges = part_edges[edges]
+            items = index.array(name)[edges[0] : edges[-1]].tobytes()
+            edges = edges * item_bytes(declared)
+        self.items += items
+        _go_on(self.edges, edges)
+
     def texts(self) -> list[str]:
         """Give the values of a text field."""
         return [str(self.items[start:end], "utf-8") for start, end in pairwise(self.edges)]
@@ -64,18 +85,19 @@ def gather(build: UnfinishedGeneration) -> Columns:
     fields = build.plan.stage.fields()
     files = {f: list[tuple[str, int]]() for f in fields if isinstance(f, File)}
     small = {f: Column() for f in fields if not isinstance(f, Chunked | File)}
+    old_paths = {f: build.old.small(f.name) for f in files} if (build.plan.reuse >= 0).any() else {}
     checksums = _old_checksums(build)
     read = lru_cache(maxsize=_HELD)(lambda file: read_records(build.staging / file))
-    for row, index in enumerate(build.indices):
-        staged = build.staged.get(index)
-        if staged is None:
-            old_row = int(build.plan.reuse[index])
+    for row, old_row, count in _runs(build):
+        if old_row >= 0:
             for file, entries in files.items():
-                path = build.old.small(file.name)[old_row]
-                entries.append((path, build.old.manifest.files[f"{file.directory}/{path}"][0]))
+                sizes, folder = build.old.manifest.files, file.directory
+                paths = old_paths[file][old_row : old_row + count]
+                entries += ((path, sizes[f"{folder}/{path}"][0]) for path in paths)
             for declared, column in small.items():
-                column.append(value_parts(declared, build.old.stored(declared, old_row)))
+                column.extend(build.old, declared, old_row, old_row + count)
         else:
+            staged = build.staged[build.indices[row]]
             sample = read(staged.group.file)[staged.group.key]["samples"][staged.place]
             flat = np.frombuffer(bytes.fromhex(sample["checksums"]), dtype=np.uint8)
             checksums[row] = flat.reshape(len(fields), DIGEST_BYTES)
@@ -85,6 +107,22 @@ def gather(build: UnfinishedGeneration) -> Columns:
             for declared, column in small.items():
                 column.append(list(map(bytes.fromhex, sample["values"][declared.name])))
     return Columns({f.name: small[f] for f in small}, {f.name: files[f] for f in files}, checksums)
+
+
+def _runs(build: UnfinishedGeneration) -> Iterator[tuple[int, int, int]]:
+    """Give rows that lie in the old generation as they do in this one: first row, first there, and how many.
+
+    A row that this run computed is alone, and none of the old generation's.
+    """
+    sources = build.plan.reuse[np.array(build.indices, dtype=np.int64)]
+    breaks = 1 + np.flatnonzero((np.diff(sources) != 1) | (sources[:-1] < 0))
+    for first, last in pairwise([0, *breaks.tolist(), len(sources)]):
+        yield first, int(sources[first]), last - first
+
+
+def _go_on(edges: array[int], more: NDArray[np.int64]) -> None:
+    """Lay edges behind others, the first of them upon the last."""
+    edges.frombytes((more[1:] - more[0] + edges[-1]).astype(np.int64).tobytes())
 
 
 def _old_checksums(build: UnfinishedGeneration) -> NDArray[np.uint8]:

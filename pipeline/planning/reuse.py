@@ -28,9 +28,9 @@ def without_damage(plan: StagePlan) -> StagePlan:
     elif not plan.why:
         return plan
     try:
-        for name, declared in old.declared.items() if (plan.reuse >= 0).any() else ():
-            if not isinstance(declared, Chunked):
-                old.small(name)
+        chunked = {name for name, declared in old.declared.items() if isinstance(declared, Chunked)}
+        for name in old.index.names - chunked if (plan.reuse >= 0).any() else ():
+            old.index.check(name)
     except StoreError as error:
         return replace(spare(plan, set(old.manifest.files)), problem=error.problem)
     return plan

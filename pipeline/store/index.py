@@ -35,6 +35,11 @@ class StoreIndex:
         self._name, self._locate, self._arrays, self._entries = name, locate, arrays, entries
         self._read: dict[str, Any] = {}
 
+    @property
+    def names(self) -> frozenset[str]:
+        """Names of all arrays of the store, also of those that are no small ones."""
+        return frozenset(self._arrays)
+
     def array(self, name: str) -> NDArray[Any]:
         """Read an array of numbers."""
         return self._parsed(name, _numbers)  # type: ignore[no-any-return]
@@ -42,6 +47,10 @@ class StoreIndex:
     def text(self, name: str) -> tuple[str, ...]:
         """Read an array of strings."""
         return self._parsed(name, _strings)  # type: ignore[no-any-return]
+
+    def check(self, name: str) -> None:
+        """Read an array of either kind, and hold it against its checksum."""
+        (self.text if self._arrays[name]["data_type"] == "string" else self.array)(name)
 
     def _parsed(self, name: str, parse: Callable[[bytes, Mapping[str, Any]], Any]) -> Any:
         if name not in self._read:

@@ -70,7 +70,7 @@ class Store:
         self.declared: dict[str, Field] = {field.name: field for field in self.info.fields}
         self.samples_per_chunk = self.info.samples_per_chunk
         arrays = self.metadata["consolidated_metadata"]["metadata"]
-        self._index = StoreIndex(self.name, self.file, arrays, self.manifest.files)
+        self.index = StoreIndex(self.name, self.file, arrays, self.manifest.files)
         self._last_chunk: dict[str, tuple[int, NDArray[Any]]] = {}
 
     def __len__(self) -> int:
@@ -128,7 +128,7 @@ class Store:
     @cached_property
     def sample_ids(self) -> tuple[str, ...]:
         """Accepted samples in dataset order; row i of every field belongs to the i-th."""
-        return self._index.text("sample_id")
+        return self.index.text("sample_id")
 
     @cached_property
     def rows(self) -> dict[str, int]:
@@ -138,12 +138,12 @@ class Store:
     @cached_property
     def fingerprints(self) -> NDArray[np.uint8]:
         """Fingerprints, uint8 (N, 16)."""
-        return self._index.array("fingerprint")
+        return self.index.array("fingerprint")
 
     @cached_property
     def inputs(self) -> NDArray[np.uint8]:
         """Digests of each sample's inputs, uint8 (N, I, 16), in the order of attribute `inputs`."""
-        return self._index.array("input")
+        return self.index.array("input")
 
     def checksums(self, name: str) -> NDArray[np.uint8]:
         """Give xxh3-128 of one field's value for every sample, uint8 (N, 16)."""
@@ -157,9 +157,9 @@ class Store:
         """
         field = self._field(name)
         if isinstance(field, Row):
-            return self._index.array(name)
+            return self.index.array(name)
         if isinstance(field, Text | File):
-            return list(self._index.text(name))
+            return list(self.index.text(name))
         return [self.stored(field, row) for row in range(len(self))]
 
     def value(self, name: str, row: int) -> Any:
@@ -265,7 +265,7 @@ class Store:
     @cached_property
     def all_checksums(self) -> NDArray[np.uint8]:
         """Checksums of all fields, uint8 (N, F, 16), in the order of `declared`."""
-        return self._index.array("checksum")
+        return self.index.array("checksum")
 
     def _chunk(self, field: Chunked, index: int) -> NDArray[Any]:
         last = self._last_chunk.get(field.name)
@@ -282,16 +282,16 @@ class Store:
         if isinstance(field, Chunked):
             return self._chunk(field, row // self.samples_per_chunk)[row % self.samples_per_chunk]
         if isinstance(field, File):
-            path = self._index.text(field.name)[row]
+            path = self.index.text(field.name)[row]
             file = self.file(f"{field.directory}/{path}")
             return FileContent(path=path, data=file.read_bytes(), link=file)
         if isinstance(field, Text):
-            return self._index.text(field.name)[row]
-        values = self._index.array(field.name)
+            return self.index.text(field.name)[row]
+        values = self.index.array(field.name)
         if isinstance(field, Row):
             return values[row]
-        first, last = self._index.array(f"{field.name}_offsets")[row : row + 2]
+        first, last = self.index.array(f"{field.name}_offsets")[row : row + 2]
         if isinstance(field, Ragged) and field.levels == 2:
-            edges = self._index.array(f"{field.name}_part_offsets")[first : last + 1]
+            edges = self.index.array(f"{field.name}_part_offsets")[first : last + 1]
             return Parts.of((values[a:b] for a, b in pairwise(edges)), values[edges[0] : edges[-1]])
         return values[first:last]
