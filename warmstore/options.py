@@ -83,7 +83,7 @@ def run_options(
             invocation = _invocation(config_name, splits, as_json, arguments, takes_words=bool(words))
             try:
                 if looks:
-                    _refuse_mistyped(invocation)
+                    refuse_mistyped(invocation)
                 return function(invocation, **options)
             except PipelineError as error:
                 error.spell = invocation.spell
@@ -176,7 +176,7 @@ def _invocation(
     )
 
 
-def _refuse_mistyped(asked: Invocation) -> None:
+def refuse_mistyped(asked: Invocation) -> None:
     """Raise ConfigError for a work folder that a user typed and that is not there."""
     work_dir = asked.config.work_dir
     if not work_dir.is_dir() and asked.composed.origin("work_dir") == COMMAND_LINE:

@@ -2,6 +2,15 @@
 
 from pipeline.maintenance.contested import RETRY, Contested, contested_verdicts
 from pipeline.maintenance.diff import diff_stores
+from pipeline.maintenance.probe import (
+    PROBED,
+    Finding,
+    Probe,
+    measure,
+    peak_bytes,
+    remember_probe,
+    remembered_probe,
+)
 from pipeline.maintenance.repair import Repair, repair_stage
 from pipeline.maintenance.status import Preview, explain, preview, remember_rate
 from pipeline.maintenance.verify import (

@@ -15,6 +15,7 @@ import numpy as np
 from pipeline.errors import UnknownSampleError
 from pipeline.execution import finished_samples, predicted_bytes
 from pipeline.files import write_aside
+from pipeline.maintenance.probe import Finding, remembered_probe
 from pipeline.planning import (
     COMPUTE,
     Outlook,
@@ -74,14 +75,16 @@ class Preview:
 
 def preview(pipeline: Pipeline) -> Iterator[tuple[str, Preview]]:
     """Look ahead over all stages; writes nothing but what is remembered of labels and files."""
-    rates = read_rates(pipeline.workspace.work_dir)
+    rates, found = read_rates(pipeline.workspace.work_dir), remembered_probe(pipeline)
     listed = 0
     for outlook in survey(pipeline):
         listed = listed if outlook.plan is None else outlook.plan.listed
-        yield outlook.stage.name, _preview(outlook, listed, rates.get(outlook.stage.name))
+        name = outlook.stage.name
+        probed = found.stages.get(name) if found is not None else None
+        yield name, _preview(outlook, listed, rates.get(name), probed)
 
 
-def _preview(outlook: Outlook, listed: int, rate: float | None) -> Preview:
+def _preview(outlook: Outlook, listed: int, rate: float | None, probed: Finding | None) -> Preview:
     store, why = (
         outlook.store,
         [f"{name} ({count})" if count else name for name, count in outlook.reasons.items()],
@@ -107,7 +110,7 @@ def _preview(outlook: Outlook, listed: int, rate: float | None) -> Preview:
         compute=compute,
         certain=len(outlook.computed - found),
         finished=len(finished),
-        predicted_bytes=_bytes_a_sample(outlook.stage, store) * (compute + _packed(outlook, asked)),
+        predicted_bytes=_bytes_a_sample(outlook.stage, store, probed) * (compute + _packed(outlook, asked)),
         predicted_seconds=None if rate is None else rate * compute,
         tallies=store.info.tallies if store is not None else {},
     )
@@ -183,8 +186,10 @@ def _parts(plan: StagePlan, index: int, above: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _bytes_a_sample(stage: Stage, store: Store | None) -> int:
-    """As many as are stored now, in proportion: another canvas or codec takes more or less."""
+def _bytes_a_sample(stage: Stage, store: Store | None, probed: Finding | None) -> int:
+    """As many as a probe found, or as are stored now, in proportion: another canvas takes more or less."""
+    if probed is not None:
+        return round(probed.bytes)
     likely = predicted_bytes(stage.fields())
     if store is None:
         return likely

@@ -12,13 +12,14 @@ import click
 
 from pipeline.errors import ConfigError, PipelineError, Remedy
 from pipeline.execution import MACHINE_CODES, Executor
-from pipeline.maintenance import RETRY, contested_verdicts, remember_rate
+from pipeline.maintenance import RETRY, contested_verdicts, peak_bytes, remember_rate
 from pipeline.planning import Source
 from pipeline.runner import StageResult, run_stages
 from pipeline.store import checksum
 from pipeline.workspace import exclusive
 from warmstore import show
 from warmstore.configuration import COMMAND_LINE, RunConfig
+from warmstore.forecast import Predicted, compared
 from warmstore.log_lines import show_warnings
 from warmstore.options import Invocation, run_options
 from warmstore.remarks import remarks
@@ -49,6 +50,7 @@ def run(asked: Invocation, strict: bool, rehash: bool, retry: bool) -> int:
     _draw_missing(asked)
     results: dict[str, dict[str, StageResult]] = {}
     sources: dict[str, Source] = {}
+    predictions: dict[str, dict[str, Predicted]] = {}
     with (
         exclusive(asked.config.work_dir, "warmstore run"),
         show.progress() as progress,
@@ -61,15 +63,19 @@ def run(asked: Invocation, strict: bool, rehash: bool, retry: bool) -> int:
                 results[split][name] = result
                 remember_rate(asked.config.work_dir, name, result)
             sources[split] = pipeline.source
+            predictions[split] = compared(pipeline, results[split])
     for split, source in sources.items():
         for remark in remarks(asked.config, split, source):
             click.echo(f"{split}: {remark}", err=True)
     spelled = {split: {n: r.to_json() for n, r in stages.items()} for split, stages in results.items()}
+    for split, stages in predictions.items():
+        for name, predicted in stages.items():
+            spelled[split][name]["predicted"] = predicted._asdict()
     _write_results(asked, spelled)
     if asked.json:
         show.as_json(spelled)
     else:
-        _print(asked, results)
+        _print(asked, results, predictions)
     quarantined = sum(max((r.quarantined for r in stages.values()), default=0) for stages in results.values())
     if strict and quarantined:
         raise PipelineError(
@@ -182,7 +188,11 @@ def _write_results(asked: Invocation, spelled: dict[str, Any]) -> None:
         (folder / "stages.json").write_text(json.dumps(spelled, indent=1))
 
 
-def _print(asked: Invocation, results: dict[str, dict[str, StageResult]]) -> None:
+def _print(
+    asked: Invocation,
+    results: Mapping[str, Mapping[str, StageResult]],
+    predictions: Mapping[str, Mapping[str, Predicted]],
+) -> None:
     """Print the summary, and what was refused above it, where it does not push the summary away."""
     for split, stages in results.items():
         if any(result.quarantined for result in stages.values()):
@@ -218,6 +228,29 @@ def _print(asked: Invocation, results: dict[str, dict[str, StageResult]]) -> Non
     least = ("ms/sample", "size", "reused", "accepted", "time")
     show.table(f"{asked.composed.name} in {asked.config.work_dir}", columns, rows, least)
     show.executors({split: {n: r.executor for n, r in stages.items()} for split, stages in results.items()})
+    for split, predicted in predictions.items():
+        _print_predicted(split, results[split], predicted)
+
+
+def _print_predicted(
+    split: str, results: Mapping[str, StageResult], predictions: Mapping[str, Predicted]
+) -> None:
+    """Put what `plan --samples` predicted beside what a run took."""
+    if not predictions:
+        return
+    rows = [
+        (
+            name,
+            show.duration(results[name].seconds),
+            show.duration(predicted.seconds),
+            show.size(results[name].bytes),
+            show.size(predicted.bytes),
+        )
+        for name, predicted in predictions.items()
+    ]
+    show.table(f"{split}, as predicted", ("stage", "time", "predicted", "size", "predicted "), rows)
+    most = max(predicted.memory for predicted in predictions.values())
+    click.echo(f"{split}: memory {show.size(peak_bytes())}, and {show.size(most)} were predicted")
 
 
 def _print_refused(asked: Invocation, split: str, names: Sequence[str]) -> None:

@@ -13,20 +13,31 @@ from pipeline.execution import Choice, Executor
 from pipeline.maintenance import Preview, preview
 from pipeline.planning import Pipeline
 from warmstore import show
-from warmstore.options import Invocation, run_options
+from warmstore.forecast import forecast
+from warmstore.options import Invocation, refuse_mistyped, run_options
 from warmstore.remarks import remarks
 
 
 @click.command()
-@run_options(looks=True)
+@run_options()
 @click.option("--rehash", is_flag=True, help="Hash every file again, whatever its time stamps say.")
-def plan(asked: Invocation, rehash: bool) -> int:
+@click.option(
+    "--samples",
+    type=click.IntRange(min=1),
+    help="Predict what building so many takes, from a few that are computed aside.",
+)
+@click.option("--workers", type=click.IntRange(min=1), help="Predict it for so many workers.")
+def plan(asked: Invocation, rehash: bool, samples: int | None, workers: int | None) -> int:
     """Say what `warmstore run` would do, and change nothing.
 
     \b
     Example:
       warmstore plan --split val stages.maps.shrink_ratio=0.5
+      warmstore plan --samples 1000000 --workers 64
     """
+    if samples is not None or workers is not None:
+        return _predict(asked, samples, workers)
+    refuse_mistyped(asked)
     found = _previews(asked, _pipelines(asked, rehash))
     choices = _choices(asked, found)
     if asked.json:
@@ -55,6 +66,35 @@ def plan(asked: Invocation, rehash: bool) -> int:
     ]
     show.table(f"plan of {asked.composed.name} in {asked.config.work_dir}", columns, rows, least)
     show.executors(choices)
+    return 0
+
+
+def _predict(asked: Invocation, samples: int | None, workers: int | None) -> int:
+    """Print what building all stages takes, and what of it does not get better with workers."""
+    found = [forecast(asked.config, split, samples, workers) for split in asked.splits]
+    if asked.json:
+        show.as_json({one.split: one.to_json() for one in found})
+        return 0
+    columns = ("split", "stage", "samples", "workers", "files", "size", "time")
+    for one in found:
+        stages = [(stage, one.probe.stages[stage.name]) for stage in one.stages]
+        rows = [
+            (
+                one.split,
+                stage.name,
+                one.samples,
+                one.workers,
+                one.files(stage),
+                show.size(probed.size(one.samples)),
+                show.duration(probed.seconds(one.samples, one.workers)),
+            )
+            for stage, probed in stages
+        ]
+        all_files = sum(one.files(stage) for stage, _ in stages)
+        total = ("", "all", "", "", all_files, show.size(one.size), show.duration(one.seconds))
+        show.table(f"prediction of {asked.composed.name}, from a probe", columns, [*rows, total])
+        for limit in one.limits():
+            click.echo(f"{one.split}: {limit}")
     return 0
 
 
