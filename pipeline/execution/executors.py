@@ -21,7 +21,7 @@ from typing import Any, Protocol, Self
 
 from pipeline.execution.executor_config import Choice, ExecutorConfig, Kind, choose
 from pipeline.execution.handshake import Handshake
-from pipeline.execution.process_pool import Ended, Function, WorkerProcesses
+from pipeline.execution.process_pool import LOADING, Ended, Function, WorkerProcesses
 from pipeline.execution.worker_start import start_server
 from pipeline.stage import Stage
 
@@ -107,7 +107,9 @@ class Executor:
         from pipeline.execution.dask_cluster import DaskWorkers
 
         client = self._stack.enter_context(connected(config.address, config.width))
-        return DaskWorkers(client, config.timeout, config.memory, config.wait_workers)
+        # Workers that this machine has started are there, however long they take to load what they need.
+        wait = config.wait_workers if config.address else max(config.wait_workers, LOADING)
+        return DaskWorkers(client, config.timeout, config.memory, wait)
 
 
 def _made_here(function: Function, task: Any) -> Ended:

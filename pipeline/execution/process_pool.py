@@ -31,7 +31,7 @@ from pipeline.execution.worker_start import CONTEXT, start, start_server
 Function = Callable[[Any, Callable[[], object]], Any]
 
 _IDLE = 60.0  # seconds without a task after which a process ends by itself, whatever became of its caller
-_LOADING = 600.0  # seconds that a task may take to its first sample: libraries are loaded, stores opened
+LOADING = 600.0  # seconds that a task may take to its first sample: libraries are loaded, stores opened
 _BLINK = 1.0  # seconds by which a caller may be late; more, and it was stopped
 
 
@@ -168,7 +168,7 @@ class _Worker:
             return True
         if outcome is None:
             self._begun += 1
-            limit = self.timeout if self._begun > 1 else max(self.timeout, _LOADING)
+            limit = self.timeout if self._begun > 1 else max(self.timeout, LOADING)
             self.deadline = time.monotonic() + limit
             return False
         self.deadline, self._first = inf, False

@@ -7,7 +7,8 @@ import re
 import socket
 from collections import deque
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pytest
 from pydantic import ValidationError
 
 from pipeline.errors import ConfigError, PipelineError, host
-from pipeline.execution import Executor, ExecutorConfig, dask_client, dask_worker, handshake
+from pipeline.execution import Executor, ExecutorConfig, dask_client, dask_cluster, dask_worker, handshake
 from pipeline.execution.dask_cluster import DaskWorkers
 from tests.support.scripted_dask import ADDRESS, Client, Clock, isolate_nothing
 from tests.support.toy import Read
@@ -73,6 +74,27 @@ def test_no_worker_in_time_is_an_error_with_what_to_do(
     client.silent = silent
     with pytest.raises(PipelineError, match=rf"{told}.*wait longer with executor\.wait_workers"):
         run(client)
+
+
+@pytest.mark.parametrize("address", [ADDRESS, None])
+def test_workers_of_this_machine_are_waited_for_while_they_load(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str | None
+) -> None:
+    """On a busy machine a cluster of its own was given up after a minute."""
+    client, clock = Client(A), Clock()
+    client.silent.add(A)
+    clock.at = {300: client.wake}
+    isolate_nothing(monkeypatch)
+    monkeypatch.setattr(dask_client, "connected", lambda *_: nullcontext(client))
+    monkeypatch.setattr(dask_cluster, "DaskWorkers", partial(DaskWorkers, clock=clock))
+    config = ExecutorConfig(kind="dask", address=address)
+    offered = handshake.offer(Read(), tmp_path, None)
+    with (
+        Executor(config) as executor,
+        pytest.raises(PipelineError, match="not answered for 6") if address else nullcontext(),
+    ):
+        (ended,) = executor.run("dask", double, deque([1]), offered)
+        assert ended.result() == 2
 
 
 def test_a_scheduler_that_is_lost_is_an_error(run: Callable[..., list[int]]) -> None:
