@@ -55,6 +55,7 @@ class Client:
         self.futures: list[Future] = []
         self.calls: list[tuple[str, Callable[[], Any], Future]] = []
         self.done: list[str] = []
+        self.bytes = 0
 
     @property
     def scheduler(self) -> Any:
@@ -67,6 +68,7 @@ class Client:
         self, function: Callable[..., Any], data: bytes, *, key: str, workers: list[str], **_: Any
     ) -> Future:
         (address,) = workers
+        self.bytes += len(data)
         future = Future(key)
         self.futures.append(future)
         if address in self.silent:

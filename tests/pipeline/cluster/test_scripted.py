@@ -5,8 +5,8 @@ from __future__ import annotations
 import errno
 import re
 import socket
-from collections import deque
-from collections.abc import Callable
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
 from contextlib import closing, nullcontext
 from functools import partial
 from pathlib import Path
@@ -18,26 +18,29 @@ from pydantic import ValidationError
 from pipeline.errors import ConfigError, PipelineError, host
 from pipeline.execution import Executor, ExecutorConfig, dask_client, dask_cluster, dask_worker, handshake
 from pipeline.execution.dask_cluster import DaskWorkers
+from tests.support import toy
 from tests.support.scripted_dask import ADDRESS, Client, Clock, isolate_nothing
-from tests.support.toy import Read
 
 A, B = "tcp://10.0.0.2:1", "tcp://10.0.0.3:1"
 
 
-def double(number: int, tell: Callable[[], object]) -> int:
-    return 2 * number
+Run = Callable[..., list[Any]]
+
+
+def double(task: Any, tell: Callable[[], object]) -> Any:
+    return 2 * task
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[int]]:
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Run tasks over scripted workers until all have ended."""
     isolate_nothing(monkeypatch)
 
-    def run_tasks(client: Client, clock: Clock | None = None, tasks: int = 6) -> list[int]:
+    def run_tasks(client: Client, clock: Clock | None = None, tasks: Iterable[Any] = range(6)) -> list[Any]:
         workers = DaskWorkers(client, 1.0, 1 << 30, wait_workers=5.0, clock=clock or Clock())
-        offered = handshake.offer(Read(), tmp_path, None)
+        offered = handshake.offer(toy.Read(), tmp_path, None)
         try:
-            with closing(workers.run(double, deque(range(tasks)), offered)) as ended:
+            with closing(workers.run(double, deque(tasks), offered)) as ended:
                 return sorted(one.result() for one in ended)
         finally:
             assert all(future.released for future in client.futures)
@@ -46,15 +49,29 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[i
     return run_tasks
 
 
-def test_silence_is_told_every_thirty_seconds(
-    run: Callable[..., list[int]], caplog: pytest.LogCaptureFixture
-) -> None:
+def test_silence_is_told_every_thirty_seconds(run: Run, caplog: pytest.LogCaptureFixture) -> None:
     client, clock = Client(A), Clock()
     clock.at = {10: lambda: client.silent.add(A), 100: client.wake}
-    assert run(client, clock, tasks=50) == list(range(0, 100, 2))
+    assert run(client, clock, range(50)) == list(range(0, 100, 2))
     told = [record.getMessage() for record in caplog.records]
     lasted = [int(re.findall(r"read: no task has ended for (\d+) s \(\w+ has 2\)", line)[0]) for line in told]
     assert len(lasted) == 2 and lasted[0] >= 30 and 30 <= lasted[1] - lasted[0] < 35
+
+
+def test_workers_have_two_tasks_a_thread_and_dask_carries_none_of_them(tmp_path: Path, run: Run) -> None:
+    client, clock = Client(A, B), Clock()
+    client.workers = {A: 1, B: 3}
+    held: list[Counter[str]] = []
+
+    def look_and_wake() -> None:
+        held.append(Counter(address for address, _, _ in client.calls))
+        client.wake()
+
+    clock.at = {6: lambda: client.silent.update((A, B)), 30: look_and_wake}
+    tasks = [bytes(100_000)] * 60
+    assert run(client, clock, tasks) == [2 * task for task in tasks]
+    assert held == [{A: 2, B: 6}]
+    assert client.bytes < 1000 * len(client.futures)
 
 
 @pytest.mark.parametrize(
@@ -69,7 +86,7 @@ def test_silence_is_told_every_thirty_seconds(
     ],
 )
 def test_no_worker_in_time_is_an_error_with_what_to_do(
-    run: Callable[..., list[int]], client: Client, silent: set[str], told: str
+    run: Run, client: Client, silent: set[str], told: str
 ) -> None:
     client.silent = silent
     with pytest.raises(PipelineError, match=rf"{told}.*wait longer with executor\.wait_workers"):
@@ -88,7 +105,7 @@ def test_workers_of_this_machine_are_waited_for_while_they_load(
     monkeypatch.setattr(dask_client, "connected", lambda *_: nullcontext(client))
     monkeypatch.setattr(dask_cluster, "DaskWorkers", partial(DaskWorkers, clock=clock))
     config = ExecutorConfig(kind="dask", address=address)
-    offered = handshake.offer(Read(), tmp_path, None)
+    offered = handshake.offer(toy.Read(), tmp_path, None)
     with (
         Executor(config) as executor,
         pytest.raises(PipelineError, match="not answered for 6") if address else nullcontext(),
@@ -97,7 +114,25 @@ def test_workers_of_this_machine_are_waited_for_while_they_load(
         assert ended.result() == 2
 
 
-def test_a_scheduler_that_is_lost_is_an_error(run: Callable[..., list[int]]) -> None:
+def test_one_client_serves_all_stages_of_a_run(
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    isolate_nothing(monkeypatch)
+    clients: list[Client] = []
+
+    def connected(*_: Any) -> Any:
+        clients.append(Client(A))
+        return nullcontext(clients[-1])
+
+    monkeypatch.setattr(dask_client, "connected", connected)
+    found = toy.run(raw, tmp_path / "work", executor=ExecutorConfig(kind="dask", batch=1))
+    assert {name: result.digest for name, result in found.items()} == toy.clean_digests(
+        raw, tmp_path / "clean"
+    )
+    assert len(clients) == 1
+
+
+def test_a_scheduler_that_is_lost_is_an_error(run: Run) -> None:
     client, clock = Client(A), Clock()
     client.silent.add(A)
     clock.at = {4: lambda: setattr(client, "status", "closed")}
@@ -106,38 +141,34 @@ def test_a_scheduler_that_is_lost_is_an_error(run: Callable[..., list[int]]) -> 
 
 
 @pytest.mark.parametrize("failures", [4, 5])
-def test_a_task_that_dask_cannot_carry_is_tried_five_times(
-    run: Callable[..., list[int]], failures: int
-) -> None:
+def test_a_task_that_dask_cannot_carry_is_tried_five_times(run: Run, failures: int) -> None:
     client = Client(A)
     client.failing[A] = failures
     if failures == 5:
         with pytest.raises(
             PipelineError, match=r"failed one task of read 5 times, .*could not carry it.*no verdict"
         ):
-            run(client, tasks=1)
+            run(client, tasks=range(1))
     else:
-        assert run(client, tasks=1) == [0]
+        assert run(client, tasks=range(1)) == [0]
 
 
-def test_what_a_lost_worker_had_goes_to_one_that_joins(
-    run: Callable[..., list[int]], caplog: pytest.LogCaptureFixture
-) -> None:
+def test_what_a_lost_worker_had_goes_to_one_that_joins(run: Run, caplog: pytest.LogCaptureFixture) -> None:
     client, clock = Client(A), Clock()
 
     def replace() -> None:
         client.workers = {B: 1}
 
     clock.at = {6: lambda: client.silent.add(A), 20: replace}
-    assert run(client, clock, tasks=20) == list(range(0, 40, 2))
+    assert run(client, clock, range(20)) == list(range(0, 40, 2))
     assert client.done[-1] == B and f"the dask worker on {host()} ({A}) is gone" in caplog.text
     client.wake()  # the old one was only cut off, and answers late: nobody listens
 
 
-def test_another_process_under_the_same_address_is_greeted_first(run: Callable[..., list[int]]) -> None:
+def test_another_process_under_the_same_address_is_greeted_first(run: Run) -> None:
     client, clock = Client(A), Clock()
     clock.at = {6: dask_worker._greeted.clear}
-    assert run(client, clock, tasks=20) == list(range(0, 40, 2))
+    assert run(client, clock, range(20)) == list(range(0, 40, 2))
 
 
 def full(*_: Any, **__: Any) -> Any:
@@ -145,7 +176,7 @@ def full(*_: Any, **__: Any) -> Any:
 
 
 def test_a_full_temporary_folder_is_told_by_the_machine_that_has_it(
-    run: Callable[..., list[int]], monkeypatch: pytest.MonkeyPatch
+    run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told = rf"on {host()} .*No space left on device.*/tmp/pymp-1.*TMPDIR.*"
     with monkeypatch.context() as patch:
@@ -155,7 +186,7 @@ def test_a_full_temporary_folder_is_told_by_the_machine_that_has_it(
     clock = Clock()
     clock.at = {6: lambda: monkeypatch.setattr(dask_worker, "_processes", full)}
     with pytest.raises(PipelineError, match=f"{told}continues"):
-        run(Client(A), clock, tasks=20)
+        run(Client(A), clock, range(20))
     monkeypatch.setattr("distributed.LocalCluster", full)
     told = r"cannot start 2 workers .*No space left .*whether there is room in"
     with pytest.raises(PipelineError, match=told), dask_client.connected(None, 2):
