@@ -111,12 +111,15 @@ def _lines(process: int | str) -> list[str]:
 
 
 def _temporary(folder: Path) -> list[str]:
-    """Name temporary files; killed ones leave a socket of Python's, and dask keeps two locks."""
+    """Name temporary files.
+
+    Whoever is killed leaves a socket of Python's, and locks of dask's, which the next dask process removes.
+    """
     left = [path for path in folder.rglob("*") if not path.is_dir()]
     return [
         f"{path} is left"
         for path in sorted(left)
-        if not path.parent.name.startswith("pymp-") and path.suffix != ".lock"
+        if not path.parent.name.startswith("pymp-") and path.suffix not in (".lock", ".dirlock")
     ]
 
 
