@@ -34,6 +34,7 @@ from coverage import CoverageData
 ROOT = Path(__file__).resolve().parents[1]
 MEASURED = ROOT / "build/coverage"
 OUT = ROOT / "build/mutants"
+COPIED = ("pipeline", "ocr", "stages", "warmstore", "configs", "tests", "pyproject.toml", "README.md")
 FIRST = 8.0  # seconds of tests, as they take without a mutant, that are run at first
 MORE = 100.0  # and where it survives those, of all others
 
@@ -105,12 +106,13 @@ def _copy(job: int) -> Path:
     """Copy the project to where the mutants of a job live."""
     tree = OUT / f"tree{job}"
     shutil.rmtree(tree, ignore_errors=True)
-    command = ["git", "ls-files", "-co", "--exclude-standard"]
+    command = ["git", "ls-files", "-co", "--exclude-standard", *COPIED]
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, check=True, text=True)
     for name in listed.stdout.splitlines():
         (tree / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(ROOT / name, tree / name)
-    compileall.compile_dir(tree, quiet=2)
+    for folder in ("pipeline", "tests/support", "tests/pipeline"):
+        compileall.compile_dir(tree / folder, quiet=2)
     return tree
 
 

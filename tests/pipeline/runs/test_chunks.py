@@ -22,7 +22,19 @@ from pipeline.planning import COMPUTE, packed_samples
 from pipeline.runner import run_stages
 from pipeline.stage import Inputs
 from pipeline.store import open_store, zarr_metadata
-from tests.support.toy import STAGES, TEXTS, Paint, Read, make_pipeline, run, same_as_clean, tree, write
+from tests.support.toy import (
+    SIDE,
+    STAGES,
+    TEXTS,
+    Pack,
+    Paint,
+    Read,
+    make_pipeline,
+    run,
+    same_as_clean,
+    tree,
+    write,
+)
 
 
 def test_unchanged_chunks_are_the_same_files(raw: Path, tmp_path: Path) -> None:
@@ -63,7 +75,8 @@ def test_larger_sets_share_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     write(raw, **{f"n{i:02}": f"sample {i}" for i in range(10)})
     run(raw, tmp_path / "work")
     assert open_store(tmp_path / "work/val/pack.zarr").samples_per_chunk == 4
-    for edit in ({"n03": "edited"}, {"n031": "inserted"}, {"n05": "bad"}):
+    more = {f"n{i}": f"sample {i}" for i in range(10, 13)}  # too many for chunks of four
+    for edit in ({"n03": "edited"}, {"n031": "inserted"}, {"n05": "bad"}, more):
         write(raw, **edit)
         run(raw, tmp_path / "work")
         same_as_clean(raw, tmp_path)
@@ -82,6 +95,21 @@ def test_samples_of_a_chunk_are_computed_together(tmp_path: Path, monkeypatch: p
     pipeline = make_pipeline(tmp_path / "raw", tmp_path / "work")
     dict(run_stages(pipeline, ["read"], Noting(ExecutorConfig(kind="serial", batch=5))))
     assert sizes == [[4, 4], [2]]
+
+
+def test_a_store_of_one_sample_has_chunks_of_one(tmp_path: Path) -> None:
+    write(tmp_path / "raw", a="one\ntwo")
+    run(tmp_path / "raw", tmp_path / "work")
+    arrays = open_store(tmp_path / "work/val/read.zarr").arrays
+    assert {name: arrays[name].chunks for name in ("sample_id", "kind", "length")} == dict.fromkeys(
+        ("sample_id", "kind", "length"), (1,)
+    )
+
+
+def test_bytes_are_predicted_by_shape_and_a_third_where_they_are_compressed() -> None:
+    assert predicted_bytes(Pack().fields()) == SIDE * SIDE * (1 + 2)
+    assert predicted_bytes(Paint().fields()) == SIDE * SIDE // 3 + 2 * SIDE * SIDE // 3
+    assert predicted_bytes(Read().fields()) == 0
 
 
 def test_samples_that_exchange_their_contents_are_not_up_to_date(raw: Path, tmp_path: Path) -> None:
