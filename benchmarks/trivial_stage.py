@@ -1,13 +1,14 @@
-"""A stage that costs next to nothing, as its import does: what a run over it takes is the engine's."""
+"""Stages that cost next to nothing, as their import does: what a run over them takes is the engine's."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
 
-from pipeline.stage import Chunked, Field, Inputs, Stage
+from pipeline.stage import Chunked, Field, Inputs, Row, Stage
 
 
 class Trivial(Stage):
@@ -23,3 +24,20 @@ class Trivial(Stage):
 
     def compute(self, inputs: Inputs) -> Mapping[str, Any]:
         return {"image": np.full((3, 8, 8), inputs.source % 251, dtype=np.uint8)}
+
+
+class Sleeping(Stage):
+    """A stage that takes time and no core."""
+
+    name = "sleeping"
+    version = 1
+    store = "sleeping.zarr"
+    reads: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    milliseconds: float
+
+    def fields(self) -> tuple[Field, ...]:
+        return (Row("number", "int64"),)
+
+    def compute(self, inputs: Inputs) -> Mapping[str, Any]:
+        time.sleep(self.milliseconds / 1e3)
+        return {"number": np.int64(inputs.source)}

@@ -72,12 +72,26 @@ def test_status_has_the_same_keys_and_says_why(built: Shell) -> None:
     assert stale["maps"]["why"] == ["stages.maps.shrink_ratio 0.4 → 0.5 (6)"]
 
 
+def test_plan_and_run_say_what_computes_and_why(built: Shell) -> None:
+    asked = ("canvas=64", "executor.workers=2", "work_dir=elsewhere")
+    said = "executor: threads, 2 workers (auto: processes pay from "
+    assert said in built("plan", "--split", "val", *asked).stdout
+    assert said in built("run", "canonicalize", "--split", "val", *asked).stdout
+    (run,) = (built.folder / "elsewhere/runs").iterdir()
+    told = json.loads((run / "stages.json").read_text())["val"]["canonicalize"]["executor"]
+    assert (told["kind"], told["workers"]) == ("threads", 2)
+    assert told["why"].startswith("auto: processes pay from")
+    limited = built("plan", "--split", "val", "executor.timeout=60", *asked).stdout
+    assert "executor: processes, 2 workers (auto: threads cannot hold executor.timeout)" in limited
+
+
 def test_plan_counts_and_changes_nothing(built: Shell) -> None:
     before = built.json("status")
     plan = built.json("plan", "--split", "train", "stages.maps.thresh_min=0.2")["train"]
     store = open_store(built.folder / "work/tiny/train/tensors.zarr")
     assert [stage["compute"] for stage in plan.values()] == [0, 0, 8, 8]
     assert plan["tensors"]["predicted_bytes"] == 8 * (store.manifest.size // 8)
+    assert [bool(stage["executor"]) for stage in plan.values()] == [False, False, True, True]
     larger = built.json("plan", "--split", "train", "canvas=512")["train"]
     assert larger["tensors"]["predicted_bytes"] == 4 * plan["tensors"]["predicted_bytes"]
     after = built.json("status")

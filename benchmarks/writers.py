@@ -1,0 +1,186 @@
+"""Preprocessing beside what people write today and the writers of two libraries.
+
+OMP_NUM_THREADS=1 python -m benchmarks.writers [--receipts FOLDER] [--samples 104] [--workers 2]
+
+All sides have as many worker processes and the same receipts. warmstore lists and hashes them, and stores
+four stages, checked and flushed to the disk. `Pillow, PaddleOCR, npz` is what a project
+writes for itself. FFCV's and LitData's writers are given samples by the functions of warmstore's stages,
+so they differ in writing alone: they store the final arrays, once, and flush and check nothing.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import shutil
+import warnings
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+
+from benchmarks.measure import Side, arguments, compare, note, parse, show
+from benchmarks.receipts import RECEIPTS, kind_of, receipts_in
+from benchmarks.record import Row
+from ocr.preprocess import MAP_DTYPES
+from pipeline.execution import ExecutorConfig
+from pipeline.maintenance import compute_chain
+from pipeline.planning import SourceSample
+from pipeline.runner import run_stages
+from pipeline.stage import Stage
+from tests.support.map_referees import paddleocr_maps
+from warmstore.configuration import RunConfig, load_config
+
+SIDE = 640
+FIELDS = {"image": ("uint8", 3), **{name: (dtype, 1) for name, dtype in MAP_DTYPES.items()}}
+
+
+class Work(NamedTuple):
+    """What every side is given."""
+
+    config: RunConfig
+    receipts: Path
+    samples: Sequence[SourceSample]
+    workers: int
+
+
+def main() -> None:
+    parser = arguments(__doc__)
+    parser.add_argument("--receipts", type=Path, help=RECEIPTS)
+    parser.add_argument("--samples", type=int, default=104)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=3)
+    asked = parse(parser)
+    warnings.simplefilter("ignore")  # PaddleOCR divides by zero
+    torch.set_num_threads(1)  # threads of torch would not outlive a fork
+    with (
+        receipts_in(asked.receipts, asked.samples) as receipts,
+        TemporaryDirectory(dir=".", prefix=".bench-") as folder,
+    ):
+        out = Path(folder, "out").absolute()
+        where = [f"data.root={receipts}", f"work_dir={out}", f"data.splits.val.part=[0, {asked.samples}]"]
+        config, _ = load_config("receipts", [f"canvas={SIDE}", *where])
+        pipeline = config.pipeline("val")
+        work = Work(config, receipts, pipeline.samples(), asked.workers)
+        sides = {
+            name: partial(write, work, out) for name, write in WRITERS.items() if runs(name, write, work, out)
+        }
+        compared = compare(sides, asked.rounds, partial(emptied, out), warm_up=False)
+        conditions = {"workers": asked.workers, "canvas": SIDE, "data": kind_of(asked.receipts)}
+        rates = [row for row in compared if row.unit == "samples/s"]
+        show(f"{len(work.samples)} receipts, {asked.workers} workers", rates, **conditions)
+        show("written", [size(name, side, out) for name, side in sides.items()], **conditions)
+
+
+def runs(name: str, write: Callable[[Work, Path], int], work: Work, out: Path) -> bool:
+    """Let a writer write once, which loads what it needs; one that does not run is named and left out."""
+    emptied(out)
+    try:
+        return write(work, out) > 0
+    except Exception as error:
+        note(f"{name} does not run here: {type(error).__name__}: {error}")
+        return False
+
+
+def emptied(out: Path) -> None:
+    """Make an empty folder."""
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
+
+
+def size(name: str, side: Side, out: Path) -> Row:
+    """Say how much a side writes of a sample."""
+    emptied(out)
+    count = side()
+    files = {file.stat().st_ino: file.stat().st_size for file in out.rglob("*") if file.is_file()}
+    return Row(name=name, unit="MB a sample", values=(sum(files.values()) / 1e6 / count,))
+
+
+def warmstore(work: Work, out: Path) -> int:
+    """List, hash, compute, store and publish all four stages."""
+    pipeline = work.config.pipeline("val")
+    names = [stage.name for stage in pipeline.stages]
+    executor = ExecutorConfig(kind="processes", workers=work.workers)
+    return [result.accepted for _, result in run_stages(pipeline, names, executor)][-1]
+
+
+def plain(work: Work, out: Path) -> int:
+    """A pool of processes over a function that writes one file a receipt."""
+    images = sorted((work.receipts / "img").iterdir())[: len(work.samples)]
+    with multiprocessing.get_context("fork").Pool(work.workers) as pool:
+        return sum(pool.imap_unordered(partial(plain_sample, out), images, chunksize=4))
+
+
+def plain_sample(out: Path, image: Path) -> int:
+    """Decode, turn, resize and pad by Pillow, draw PaddleOCR's maps, and save all of it compressed."""
+    with Image.open(image) as file:
+        picture = ImageOps.exif_transpose(file).convert("RGB")
+    scale = SIDE / max(picture.size)
+    picture = picture.resize((round(picture.width * scale), round(picture.height * scale)), Image.BILINEAR)
+    canvas = Image.new("RGB", (SIDE, SIDE))
+    canvas.paste(picture)
+    labels = (image.parents[1] / "box" / f"{image.stem}.csv").read_text("utf-8-sig", "replace").splitlines()
+    polygons = [
+        np.array(line.split(",")[:8], np.float64).reshape(4, 2) * scale for line in labels if line.strip()
+    ]
+    maps = paddleocr_maps(polygons, SIDE, SIDE)
+    arrays = {name: getattr(maps, name).astype(dtype) for name, dtype in MAP_DTYPES.items()}
+    chw = np.asarray(canvas).transpose(2, 0, 1)
+    np.savez_compressed(out / f"{image.stem}.npz", image=chw, scale=scale, polygons=polygons, **arrays)
+    return 1
+
+
+class Samples:
+    """Final arrays by index, computed by warmstore's stages."""
+
+    def __init__(self, stages: Sequence[Stage], samples: Sequence[SourceSample]) -> None:
+        self.stages, self.samples = stages, samples
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> tuple[Any, ...]:
+        tensors: Any = compute_chain(self.stages, self.samples[int(index)])["tensors"]
+        return tuple(np.ascontiguousarray(tensors[name]) for name in FIELDS)
+
+    def by_name(self, index: int) -> dict[str, Any]:
+        """Arrays by name."""
+        return dict(zip(FIELDS, self[index], strict=True))
+
+
+def ffcv(work: Work, out: Path) -> int:
+    """FFCV's `DatasetWriter`: raw arrays in one file."""
+    from ffcv.fields import NDArrayField
+    from ffcv.writer import DatasetWriter
+
+    fields = {n: NDArrayField(np.dtype(dtype), (depth, SIDE, SIDE)) for n, (dtype, depth) in FIELDS.items()}
+    writer = DatasetWriter(str(out / "samples.beton"), fields, num_workers=work.workers)
+    writer.from_indexed_dataset(Samples(work.config.stages.in_order(), work.samples), chunksize=4)
+    return len(work.samples)
+
+
+def litdata(work: Work, out: Path) -> int:
+    """LitData's `optimize`: raw arrays in chunks of 64 MB."""
+    from litdata import optimize
+
+    samples = Samples(work.config.stages.in_order(), work.samples)
+    rows = list(range(len(samples)))
+    options = {"chunk_bytes": "64MB", "num_workers": work.workers, "start_method": "fork", "verbose": False}
+    optimize(samples.by_name, rows, str(out / "chunks"), **options)
+    return len(samples)
+
+
+WRITERS: dict[str, Callable[[Work, Path], int]] = {
+    "warmstore, four stages": warmstore,
+    "Pillow, PaddleOCR, npz": plain,
+    "FFCV": ffcv,
+    "LitData": litdata,
+}
+
+
+if __name__ == "__main__":
+    main()
