@@ -24,7 +24,7 @@ class Maps(Stage, MapParams):
         "canonicalize": ("points", "ignore"),
         "decode": ("matrix",),
     }
-    lazy_imports: ClassVar[tuple[str, ...]] = ("ocr.maps",)
+    lazy_imports: ClassVar[tuple[str, ...]] = ("stages.maps_prepared",)
 
     canvas: tuple[int, int] = (640, 640)
     """Height and width."""
