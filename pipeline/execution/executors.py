@@ -22,7 +22,6 @@ from typing import Any, Protocol, Self
 from pipeline.execution.executor_config import Choice, ExecutorConfig, Kind, choose
 from pipeline.execution.handshake import Handshake
 from pipeline.execution.process_pool import LOADING, Ended, Function, WorkerProcesses
-from pipeline.execution.worker_start import start_server
 from pipeline.stage import Stage
 
 
@@ -63,8 +62,6 @@ class Executor:
     def expect(self, stages: Sequence[Stage]) -> None:
         """Know what will run, so that processes load what all of it needs, and once."""
         self._stages = tuple(stages)
-        if self.config.kind == "processes":
-            start_server(*stages)
 
     def prepare(self, stage: Stage, samples: int) -> None:
         """Do what the first of `samples` would wait for; samples are timed from then on."""

@@ -10,11 +10,12 @@ import io
 import multiprocessing
 import os
 import pickle
+import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from multiprocessing import forkserver
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from types import ModuleType
@@ -36,9 +37,14 @@ def start_server(*needed: Any) -> None:
     found = _Modules()
     found.dump(needed)
     path = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)
+    resource_tracker.ensure_running()  # which lets signals through again
     with _starting, _environment(PYTHONPATH=path, PYTHONSAFEPATH="1"):
         CONTEXT.set_forkserver_preload(sorted(found.names - {"__main__"}))
-        forkserver.ensure_running()
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # Ctrl-C reaches all processes
+        try:
+            forkserver.ensure_running()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def start(serve: Callable[..., None], *arguments: Any) -> ForkServerProcess:

@@ -142,9 +142,11 @@ from collections import deque
 from stages import Canonicalize, Maps, Tensors
 from pipeline.execution import WorkerProcesses
 from tests.pipeline.test_worker_processes import loaded
+class Interrupted:
+    lazy_imports = ("ctrl_c",)
 print("begun")
 pool = WorkerProcesses(width=2, timeout=60, memory=4 << 30)
-pool.start(2, Canonicalize(), Maps(), Tensors())
+pool.start(2, Canonicalize(), Maps(), Tensors(), Interrupted())
 for _ in range(2):
     found = [ended.result() for ended in pool.run(loaded, deque(["numba", "torch"]))]
     print(sorted(found))
@@ -191,8 +193,9 @@ def test_workers_end_with_a_caller_that_is_killed() -> None:
 
 
 def test_a_program_is_not_run_again_and_workers_have_what_their_stages_import(tmp_path: Path) -> None:
-    """In a folder that holds other code by the same names, from a script that expects no workers."""
+    """In a folder that holds other code by the same names, from a script, and with Ctrl-C while they load."""
     (tmp_path / "program.py").write_text(_PROGRAM)
+    (tmp_path / "ctrl_c.py").write_text("import os, signal; os.kill(os.getpid(), signal.SIGINT)")
     for name in ("stages", "numba", "torch"):
         (tmp_path / f"folder/{name}").mkdir(parents=True)
         (tmp_path / f"folder/{name}/__init__.py").write_text("raise SystemExit(3)")
