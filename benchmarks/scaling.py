@@ -3,20 +3,18 @@
 python -m benchmarks.scaling [--receipts FOLDER] [--samples 209] [--workers 1 2 4 8 16 32 64]
 
 A stage that sleeps as long as decoding takes stands for cores that this machine has not: workers wait
-beside each other, and what they and their parent do besides is real. `lock` measures the two figures that
-`executor=auto` chooses by (`pipeline/execution/executor_config.py`).
+beside each other, and what they and their parent do besides is real.
 """
 
 from __future__ import annotations
 
-import os
 import time
 from functools import partial
 from pathlib import Path
-from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
+from benchmarks.cpu_time import cpu_seconds
 from benchmarks.measure import arguments, parse, show
 from benchmarks.receipts import RECEIPTS, kind_of, receipts_in
 from benchmarks.record import Row
@@ -45,18 +43,18 @@ class Counted:
 def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--receipts", type=Path, help=RECEIPTS)
-    parser.add_argument("--samples", type=int, default=209)
+    parser.add_argument("--samples", type=int, default=104)
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4, 8, 16, 32, 64])
     parser.add_argument("--kinds", nargs="+", default=["threads", "processes"])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--milliseconds", type=float, default=30.0, help="that the simulated stage sleeps")
-    parser.add_argument("--parts", nargs="+", default=["start", "lock", "simulation"])
+    parser.add_argument("--parts", nargs="+", default=["start", "stages", "simulation"])
     asked = parse(parser)
     with TemporaryDirectory(dir=".", prefix=".bench-") as folder:
         work = Path(folder).absolute()
         if "start" in asked.parts:
             show("to start", start())
-        if "lock" in asked.parts:
+        if "stages" in asked.parts:
             with receipts_in(asked.receipts, asked.samples) as receipts:
                 stages(receipts, work, asked)
         if "simulation" in asked.parts:
@@ -66,53 +64,55 @@ def main() -> None:
 
 
 def start() -> list[Row]:
-    """Start workers, the server first: seconds by the clock until all of them have begun a task."""
+    """Start workers, the server first: seconds by the clock, and of CPU."""
     config, _ = load_config("receipts")
     needed, rows = config.stages.in_order(), []
     for name, workers in (("the server and one worker", 1), ("16 workers more", 16), ("64 workers more", 64)):
         pool = WorkerProcesses(workers, 60.0, 8 << 30)
-        began = time.perf_counter()
+        began, used = time.perf_counter(), cpu_seconds()
         pool.start(workers, *needed)
         rows.append(Row(name=name, unit="s", values=(time.perf_counter() - began,)))
         pool.stop()
+        rows.append(Row(name=name, unit="CPU s", values=(cpu_seconds() - used,)))
     return rows
 
 
 def stages(receipts: Path, work: Path, asked: Any) -> None:
-    """Four stages on two workers, threads and processes in turns: seconds, and milliseconds of the parent."""
-    kinds, cores = ("threads", "processes"), len(os.sched_getaffinity(0))
-    seconds: dict[str, dict[str, list[float]]] = {kind: {} for kind in kinds}
-    parents: dict[str, list[float]] = {}
+    """Four stages in processes: milliseconds a receipt, of their parent and of all; and what follows."""
+    parent: dict[str, list[float]] = {}
+    everything: dict[str, list[float]] = {}
     for number in range(asked.rounds):
-        for kind in kinds if number % 2 else reversed(kinds):
-            folder = work / f"{kind}-{number}"
-            where = [
-                f"data.root={receipts}",
-                f"work_dir={folder}",
-                f"data.splits.val.part=[0, {asked.samples}]",
-            ]
-            config, _ = load_config("receipts", ["canvas=640", *where])
-            pipeline = config.pipeline("val")
-            names = [stage.name for stage in pipeline.stages]
-            with Executor(ExecutorConfig(kind=kind, workers=cores)) as executor:  # type: ignore[arg-type]
-                used = time.process_time()
-                for name, result in run_stages(pipeline, names, executor):
-                    seconds[kind].setdefault(name, []).append(result.seconds)
-                    spent, used = time.process_time() - used, time.process_time()
-                    if kind == "processes":
-                        parents.setdefault(name, []).append(1e3 * spent / result.computed)
-    given = {"workers": cores, "data": kind_of(asked.receipts), "samples": asked.samples}
-    for kind in kinds:
-        rows = [Row(name=name, unit="s", values=values) for name, values in seconds[kind].items()]
-        show(f"{kind}, {cores} workers", rows, kind=kind, **given)
-    rows = [Row(name=name, unit="parent's CPU ms", values=values) for name, values in parents.items()]
-    show("processes", rows, **given)
-    lost = [
-        sum(t) - sum(p) for t, p in zip(*(zip(*seconds[k].values(), strict=True) for k in kinds), strict=True)
-    ]
-    locked = [1e3 * one / asked.samples / (1 - 1 / cores) for one in lost]
-    show("under the interpreter's lock", [Row(name="all stages", unit="ms a sample", values=locked)], **given)
-    print(f"median {median(locked):.1f}")
+        where = [
+            f"data.root={receipts}",
+            f"work_dir={work}/{number}",
+            f"data.splits.val.part=[0, {asked.samples}]",
+        ]
+        config, _ = load_config("receipts", ["canvas=640", *where])
+        pipeline = config.pipeline("val")
+        names = [stage.name for stage in pipeline.stages]
+        with Executor(ExecutorConfig(kind="processes")) as executor:
+            executor.expect(pipeline.stages)
+            executor.prepare(pipeline.stages[0], asked.samples)
+            own, used = time.process_time(), cpu_seconds()
+            for name, result in run_stages(pipeline, names, executor):
+                now, spent = time.process_time(), cpu_seconds()
+                parent.setdefault(name, []).append(1e3 * (now - own) / result.computed)
+                everything.setdefault(name, []).append(1e3 * (spent - used) / result.computed)
+                own, used = now, spent
+    given = {"data": kind_of(asked.receipts), "samples": asked.samples}
+    for unit, found in (("parent's CPU ms", parent), ("CPU ms", everything)):
+        show(
+            "processes", [Row(name=name, unit=unit, values=values) for name, values in found.items()], **given
+        )
+    alone = [sum(values) for values in zip(*parent.values(), strict=True)]
+    together = [sum(values) for values in zip(*everything.values(), strict=True)]
+    for cores in (1, 2, 16, 64):
+        expected = [1e3 / (p + (c - p) / cores) for p, c in zip(alone, together, strict=True)]
+        show(
+            f"expected on {cores} cores",
+            [Row(name="all stages", unit="images/s", values=expected)],
+            cores=cores,
+        )
 
 
 def simulated(kind: Kind, workers: int, work: Path, asked: Any) -> list[Row]:

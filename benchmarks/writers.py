@@ -6,12 +6,17 @@ All sides have as many worker processes and the same receipts. warmstore lists a
 four stages, checked and flushed to the disk. `Pillow, PaddleOCR, npz` is what a project
 writes for itself. FFCV's and LitData's writers are given samples by the functions of warmstore's stages,
 so they differ in writing alone: they store the final arrays, once, and flush and check nothing.
+
+LitData comes with benchmarks/requirements.txt. pip builds FFCV from source, with the headers of OpenCV 4
+and of libturbojpeg (`apt-get install libopencv-dev libturbojpeg0-dev pkg-config`).
 """
 
 from __future__ import annotations
 
 import multiprocessing
+import random
 import shutil
+import time
 import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -23,7 +28,8 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 
-from benchmarks.measure import Side, arguments, compare, note, parse, show
+from benchmarks.cpu_time import cpu_seconds
+from benchmarks.measure import Side, arguments, note, parse, show
 from benchmarks.receipts import RECEIPTS, kind_of, receipts_in
 from benchmarks.record import Row
 from ocr.preprocess import MAP_DTYPES
@@ -69,11 +75,26 @@ def main() -> None:
         sides = {
             name: partial(write, work, out) for name, write in WRITERS.items() if runs(name, write, work, out)
         }
-        compared = compare(sides, asked.rounds, partial(emptied, out), warm_up=False)
+        clock, cpu = in_turns(sides, asked.rounds, out)
         conditions = {"workers": asked.workers, "canvas": SIDE, "data": kind_of(asked.receipts)}
-        rates = [row for row in compared if row.unit == "samples/s"]
-        show(f"{len(work.samples)} receipts, {asked.workers} workers", rates, **conditions)
+        title = f"{len(work.samples)} receipts, {asked.workers} workers"
+        for unit, taken in (("CPU ms", cpu), ("samples/s", clock)):
+            show(title, [Row(name=n, unit=unit, values=values) for n, values in taken.items()], **conditions)
         show("written", [size(name, side, out) for name, side in sides.items()], **conditions)
+
+
+def in_turns(sides: dict[str, Side], rounds: int, out: Path) -> tuple[dict[str, list[float]], ...]:
+    """Let all sides take turns: samples a second by the clock, CPU milliseconds a sample of all processes."""
+    clock: dict[str, list[float]] = {name: [] for name in sides}
+    cpu: dict[str, list[float]] = {name: [] for name in sides}
+    for number in range(rounds):
+        for name in random.Random(number).sample(list(sides), len(sides)):
+            emptied(out)
+            began, used = time.perf_counter(), cpu_seconds()
+            count = sides[name]()
+            clock[name].append(count / (time.perf_counter() - began))
+            cpu[name].append(1e3 * (cpu_seconds() - used) / count)
+    return clock, cpu
 
 
 def runs(name: str, write: Callable[[Work, Path], int], work: Work, out: Path) -> bool:

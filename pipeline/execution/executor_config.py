@@ -17,7 +17,7 @@ Kind = Literal["serial", "threads", "processes", "dask"]
 DIED = "the last run died while it computed"
 
 _START = 500.0  # milliseconds that processes take to start, beyond what threads load as well
-_LOCKED = 7.0  # milliseconds of a sample, all stages together, in which one thread keeps the others waiting
+_LOCKED = 6.0  # milliseconds of a sample, all stages together, in which one thread keeps the others waiting
 
 
 class ExecutorConfig(Parameters):
@@ -128,7 +128,9 @@ def break_even(cores: int) -> float:
         threads:    samples · (_LOCKED + (work - _LOCKED) / cores)
         processes:  _START + samples · work / cores
 
-    The rest cancels out. `python -m benchmarks.scaling` measures both figures; those above are of 209 real
-    receipts at 640 × 640 on two cores. Images of other sizes differ in `work`, and hardly in these.
+    The rest cancels out. `_LOCKED` is 17 % of the 37 ms of CPU that four stages take for a receipt of 5.8
+    megapixels on average at 640 × 640: so often did `py-spy record --gil` find the lock held in a serial
+    run. `_START` is what the server imports beside torch and numba, which threads load as well
+    (`python -m benchmarks.scaling`).
     """
     return math.ceil(_START / (_LOCKED * (1 - 1 / cores))) if cores > 1 else math.inf

@@ -75,8 +75,8 @@ def test_status_has_the_same_keys_and_says_why(built: Shell) -> None:
 def test_plan_and_run_say_what_computes_and_why(built: Shell) -> None:
     asked = ("canvas=64", "executor.workers=2", "work_dir=elsewhere")
     said = "executor: threads, 2 workers (auto: processes pay from "
-    assert said in built("plan", "--split", "val", *asked).stdout
     assert said in built("run", "canonicalize", "--split", "val", *asked).stdout
+    assert said in built("plan", "--split", "val", *asked).stdout
     (run,) = (built.folder / "elsewhere/runs").iterdir()
     told = json.loads((run / "stages.json").read_text())["val"]["canonicalize"]["executor"]
     assert (told["kind"], told["workers"]) == ("threads", 2)
