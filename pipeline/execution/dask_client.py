@@ -31,6 +31,7 @@ def connected(address: str | None, width: int) -> Iterator[Any]:
     with extra("cluster", "executor.kind=dask"):
         from distributed import Client
     with ExitStack() as stack:
+        stack.enter_context(_without_tracebacks())
         if address is None:
             address = stack.enter_context(_cluster_here(width)).scheduler_address
         try:
@@ -44,7 +45,6 @@ def connected(address: str | None, width: int) -> Iterator[Any]:
                 "cluster on this machine"
             ) from None
         stack.callback(client.close, timeout=_FAREWELL)
-        stack.enter_context(_without_tracebacks())
         shown = "dashboard" in client.scheduler_info().get("services", {})
         log.info("dask scheduler at %s%s", address, f", dashboard {client.dashboard_link}" if shown else "")
         yield client

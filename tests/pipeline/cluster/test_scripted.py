@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import re
 import socket
 from collections import Counter, deque
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterable
 from contextlib import closing, nullcontext
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -209,6 +211,24 @@ def test_what_does_not_answer_as_a_scheduler_is_one_error_in_time(
             pytest.raises(ConfigError, match=rf"no dask scheduler answers at executor\.address={address} "),
         ):
             executor.run("dask", double, deque([1]))
+
+
+@pytest.mark.parametrize(("services", "told"), [({"dashboard": 8787}, ", dashboard http://here"), ({}, "")])
+def test_who_is_connected_is_told_where_the_dashboard_is_and_spared_dasks_tracebacks(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, services: dict[str, int], told: str
+) -> None:
+    talkative, levels = logging.getLogger("distributed.client"), list[int]()
+    before = talkative.level
+    client = SimpleNamespace(
+        scheduler_info=lambda: {"services": services},
+        dashboard_link="http://here",
+        close=lambda timeout: levels.append(talkative.level),  # which tells of a scheduler that is gone
+    )
+    monkeypatch.setattr("distributed.Client", lambda *_, **__: client)
+    with caplog.at_level(logging.INFO), dask_client.connected(ADDRESS, 2):
+        pass
+    assert caplog.messages == [f"dask scheduler at {ADDRESS}{told}"]
+    assert levels == [logging.CRITICAL] and talkative.level == before
 
 
 def test_an_address_is_for_dask_alone() -> None:
