@@ -14,9 +14,8 @@ import multiprocessing
 import os
 import random
 import time
-from collections import defaultdict
 from collections.abc import Callable, Generator, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from multiprocessing.pool import Pool
 from pathlib import Path
@@ -125,11 +124,11 @@ def run(pipeline: Pipeline, executor: Timed) -> dict[str, dict[str, float]]:
     watch, began, before = Stopwatch(), time.perf_counter(), used()
     with patch.object(assembly, "sync_all", watch.timed("flush", assembly.sync_all)):
         for name, result in run_stages(pipeline, names, executor):
-            after, flush = used(), watch.clock.pop("flush")
+            cost, flush = since(before), watch.clock.pop("flush")
             taken[name] = {
                 "s": result.seconds,
                 "s inside": result.compute_seconds,
-                **{column: after[column] - before[column] for column in before},
+                **cost,
                 "s to flush": flush,
                 "s alone": result.seconds - executor.under_way - flush,
             }
@@ -150,21 +149,27 @@ class Timed(Executor):
         self.under_way += time.perf_counter() - began
 
 
-def used() -> dict[str, float]:
-    """CPU seconds and page faults so far of this process and all below it."""
-    total: dict[str, float] = defaultdict(float)
-    tick = os.sysconf("SC_CLK_TCK")
+def used() -> dict[int, tuple[float, ...]]:
+    """CPU seconds, those in the kernel, and page faults so far, of this process and each below it."""
+    found, tick = {}, os.sysconf("SC_CLK_TCK")
     me = psutil.Process()
     for process in (me, *me.children(recursive=True)):
-        try:
-            found = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
-        except OSError:  # it has ended
-            continue
-        faults, user, system = (int(found[place]) for place in (7, 11, 12))
-        total["s of CPU"] += (user + system) / tick
-        total["s in the kernel"] += system / tick
-        total["page faults"] += faults
-    return dict(total)
+        with suppress(OSError):  # it has ended
+            told = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+            faults, user, system = (int(told[place]) for place in (7, 11, 12))
+            found[process.pid] = ((user + system) / tick, system / tick, float(faults))
+    return found
+
+
+def since(before: dict[int, tuple[float, ...]]) -> dict[str, float]:
+    """What processes have used since then, those that are still there."""
+    spent = [
+        [now - then for now, then in zip(figures, before.get(pid, (0.0, 0.0, 0.0)), strict=True)]
+        for pid, figures in used().items()
+    ]
+    return dict(
+        zip(("s of CPU", "s in the kernel", "page faults"), map(sum, zip(*spent, strict=True)), strict=True)
+    )
 
 
 def floor(data: Data, pool: Pool) -> dict[str, dict[str, float]]:

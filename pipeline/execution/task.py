@@ -24,6 +24,7 @@ import numpy as np
 from pipeline.digest import digest
 from pipeline.errors import PipelineError, Quarantine, WorkerLost, host
 from pipeline.execution.records import Record, sample_record, verdict_record, write_records
+from pipeline.execution.worker_memory import keep_freed_memory
 from pipeline.files import link_or_copy, refusal, write_aside
 from pipeline.stage import Chunked, Field, File, FileContent, Inputs, Stage
 from pipeline.store import Store, check_field_names, check_values, checksum, encode, open_store, value_digest
@@ -163,6 +164,7 @@ def write_verdict(staging: Path, item: Item, lost: WorkerLost) -> dict[str, str]
 def _prepare_in_worker(stage: Stage) -> None:
     """Prepare a stage once in a process that was started for tasks; in its own the runner has done so."""
     if multiprocessing.parent_process() is not None:
+        keep_freed_memory()
         stage.prepare()
 
 
@@ -177,7 +179,7 @@ def _run_group(
     """Compute a group and write its chunks and files; gives seconds spent in the stage, and its record."""
     stage, seconds = task.stage, 0.0
     samples: list[dict[str, Any]] = []
-    computed: list[dict[str, Any]] = []
+    computed: list[tuple[dict[str, Any], dict[str, bytes]]] = []
     for item in group.items:
         tell()
         inputs, digests = read_inputs(stage, stores, item)
@@ -196,23 +198,24 @@ def _run_group(
         }
         files = _write_files(task, values, checks, f"{group.key}.{len(computed)}")
         samples.append(sample_record(task.fields, item.sample_id, item.fingerprint, values, checks, files))
-        computed.append(values)
+        computed.append((values, checks))
     return seconds, {"samples": samples, "chunks": _write_chunks(task, group, computed) if computed else {}}
 
 
 def _write_chunks(
-    task: Task, group: Group, computed: Sequence[Mapping[str, Any]]
+    task: Task, group: Group, computed: Sequence[tuple[Mapping[str, Any], Mapping[str, bytes]]]
 ) -> dict[str, tuple[int, str]]:
-    """Write the chunks of samples, given their values; gives sizes and checksums of the files."""
+    """Write the chunks of samples, given values and their digests; gives sizes and checksums of the files."""
     chunks = {}
     for field in task.fields:
         if isinstance(field, Chunked):
-            values = [outputs[field.name] for outputs in computed]
-            data = encode(
-                field.codec, np.stack(values) if len(values) > 1 else values[0]
-            )  # one needs no copy
+            arrays = [values[field.name] for values, _ in computed]
+            alone = len(arrays) == 1
+            data = encode(field.codec, arrays[0] if alone else np.stack(arrays))  # one needs no copy
             write_aside(task.staging / f"{group.key}.{field.name}", data)
-            chunks[field.name] = (len(data), digest(data).hex())
+            # One that is stored raw is its value, whose digest is known.
+            check = computed[0][1][field.name] if alone and field.codec == "none" else digest(data)
+            chunks[field.name] = (len(data), check.hex())
     return chunks
 
 
