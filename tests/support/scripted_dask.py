@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.execution import dask_cluster, dask_worker
-from pipeline.execution.process_pool import Ended, Function
+from pipeline.execution import Ended, dask_cluster, dask_worker, process_pool
 
 ADDRESS = "tcp://10.0.0.1:8786"
 
@@ -104,7 +103,7 @@ class Clock:
 
 
 class _Here:
-    def run(self, function: Function, tasks: deque[Any]) -> Generator[Ended]:
+    def run(self, function: process_pool.Function, tasks: deque[Any]) -> Generator[Ended]:
         for task in tasks:
             yield Ended(task, function(task, lambda: None))
 

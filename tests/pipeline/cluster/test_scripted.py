@@ -19,7 +19,6 @@ from pydantic import ValidationError
 
 from pipeline.errors import ConfigError, PipelineError, host
 from pipeline.execution import Executor, ExecutorConfig, dask_client, dask_cluster, dask_worker, handshake
-from pipeline.execution.dask_cluster import DaskWorkers
 from tests.support import toy
 from tests.support.scripted_dask import ADDRESS, Client, Clock, isolate_nothing
 
@@ -39,7 +38,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     isolate_nothing(monkeypatch)
 
     def run_tasks(client: Client, clock: Clock | None = None, tasks: Iterable[Any] = range(6)) -> list[Any]:
-        workers = DaskWorkers(client, 1.0, 1 << 30, wait_workers=5.0, clock=clock or Clock())
+        workers = dask_cluster.DaskWorkers(client, 1.0, 1 << 30, wait_workers=5.0, clock=clock or Clock())
         offered = handshake.offer(toy.Read(), tmp_path, None)
         try:
             with closing(workers.run(double, deque(tasks), offered)) as ended:
@@ -105,7 +104,7 @@ def test_workers_of_this_machine_are_waited_for_while_they_load(
     clock.at = {300: client.wake}
     isolate_nothing(monkeypatch)
     monkeypatch.setattr(dask_client, "connected", lambda *_: nullcontext(client))
-    monkeypatch.setattr(dask_cluster, "DaskWorkers", partial(DaskWorkers, clock=clock))
+    monkeypatch.setattr(dask_cluster, "DaskWorkers", partial(dask_cluster.DaskWorkers, clock=clock))
     config = ExecutorConfig(kind="dask", address=address)
     offered = handshake.offer(toy.Read(), tmp_path, None)
     with (
