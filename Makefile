@@ -25,6 +25,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 DEV_READY := .venv/.ready-dev
 DOCS_READY := .venv/.ready-docs
+LIBRARIES_READY := build/libraries/.ready
 WARMSTORE := $(BIN)/warmstore
 RUN := --config $(CONFIG) $(addprefix --split ,$(SPLIT)) $(SET)
 
@@ -46,6 +47,10 @@ $(DEV_READY): $(READY) tests/referees.txt
 
 $(DOCS_READY): $(READY)
 	@bash scripts/setup.sh docs
+	@touch $@
+
+$(LIBRARIES_READY): $(DEV_READY) $(wildcard benchmarks/requirements*.txt)
+	@bash scripts/setup.sh libraries
 	@touch $@
 
 data: $(READY) ## draw the embedded synthetic receipts (N_TRAIN=48 N_VAL=24)
@@ -100,7 +105,7 @@ docs: $(DOCS_READY) ## build the documentation into build/site
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 	@echo "open build/site/index.html; its search wants a server: $(BIN)/python -m http.server --directory build/site"
 
-bench: $(DEV_READY) ## measure what the documentation says: results, tables, pictures (QUICK=1, ONLY="maps decode", RECEIPTS=<folder>)
+bench: $(DEV_READY) $(LIBRARIES_READY) ## measure what the documentation says: results, tables, pictures (QUICK=1, ONLY="maps decode", RECEIPTS=<folder>)
 	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY)) $(if $(RECEIPTS),--receipts "$(RECEIPTS)")
 
 gpu: $(if $(ENVIRONMENT),,$(DEV_READY)) ## run all that wants a GPU, in eight minutes: build/gpu.json, build/gpu.md (ENVIRONMENT=<one that is there>)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.measure import arguments
-from benchmarks.record import RESULTS
+from benchmarks.record import RESULTS, Result
 
 BUILD = Path("build")
 LIBRARIES = BUILD / "libraries/bin/python"
@@ -38,7 +38,25 @@ class Benchmark(NamedTuple):
     python: Path = Path(sys.executable)
 
 
-BENCHMARKS = (Benchmark("maps", "--rounds 7", "--rounds 2", receipts="--receipts", threads=1),)
+BENCHMARKS = (
+    Benchmark("whole", quick="--train 4 --val 4 --epochs 1 --rounds 1", threads=1),
+    Benchmark("preprocess", quick="--samples 8 --compared 8 --rounds 1", receipts="--receipts"),
+    Benchmark("engine", quick="--samples 12 --many 2000", receipts="--receipts"),
+    Benchmark("decode", quick="--rounds 1 --step 12", receipts="", threads=1),
+    Benchmark("maps", quick="--rounds 2", receipts="--receipts", threads=1),
+    Benchmark("read", quick="--samples 32 --rounds 2 --batch 16 --many 10016", threads=1),
+    Benchmark(
+        "libraries",
+        "--only competitors --competitors all --samples 200 --batch 16 --rounds 3",
+        "--samples 32 --rounds 1",
+        module="read",
+        threads=1,
+        python=LIBRARIES,
+    ),
+    Benchmark("cold", quick="--samples 6 --rounds 1"),
+    Benchmark("postprocess", quick="--rounds 1", receipts="", threads=1),
+    Benchmark("metrics", quick="--rounds 1 --step 12", receipts="", threads=1),
+)
 
 
 def main() -> None:
@@ -68,12 +86,14 @@ def run(one: Benchmark, results: Path, receipts: Path | None, quick: bool) -> bo
     """Run a benchmark; its result replaces the one before only when all of it is there."""
     file = BUILD / "bench" / f"{one.name}.json"
     file.unlink(missing_ok=True)
-    command = [one.python, "-m", f"benchmarks.{one.module or one.name}", "--json", file]
+    python = one.python if one.python.exists() else sys.executable
+    command = [python, "-m", f"benchmarks.{one.module or one.name}", "--json", file]
     if receipts and one.receipts is not None:
         command += [one.receipts, receipts] if one.receipts else [receipts]
     command += [*one.given.split(), *(["--quick", *one.quick.split()] if quick else [])]
     environment = os.environ | ({"OMP_NUM_THREADS": str(one.threads)} if one.threads else {})
-    if subprocess.run(command, env=environment).returncode or not file.exists():
+    failed = subprocess.run(command, env=environment).returncode or not file.exists()
+    if failed or not Result.model_validate_json(file.read_bytes()).rows:
         return False
     results.mkdir(parents=True, exist_ok=True)
     shutil.move(file, results / file.name)

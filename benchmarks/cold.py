@@ -50,7 +50,7 @@ def first_epochs(stores: list[Path], batch: int, rounds: int) -> None:
         for path in stores:
             evict(path.resolve())
 
-    show("the first epoch, cold", compare(sides, rounds, drop, warm_up=False))
+    show("the first epoch, cold", compare(sides, rounds, drop, warm_up=False), batch=batch, order="cold")
 
 
 def read_files(path: Path) -> int:

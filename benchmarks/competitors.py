@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.measure import Side, compare, show
+from benchmarks.measure import Side, compare, note, show
 from benchmarks.read_batches import npy_memmap
 from benchmarks.stores import MODES, TOUCHED, Reading, open_warm, read_epoch, touch
 from benchmarks.streaming_libraries import STREAMING
@@ -42,14 +42,15 @@ def competitors(asked: Reading) -> None:
         try:
             libraries[name] = open_library(name, datasets["mmap"], folder, batch)
         except Exception as error:  # a library that is missing or does not run is a result
-            print(f"{name} does not run here: {type(error).__name__}: {error}")
+            note(f"{name} does not run here: {type(error).__name__}: {error}")
     for order in ("sequential", "shuffled"):
         sides: dict[str, Side] = {
             f"warmstore, {mode}": partial(read_epoch, dataset, batch, order)
             for mode, dataset in datasets.items()
         }
         sides |= {name: partial(read_batches, batches, order) for name, batches in libraries.items()}
-        show(f"{order}, batch {batch}", compare(sides, asked.rounds, partial(time.sleep, 0.5)))
+        found = compare(sides, asked.rounds, partial(time.sleep, 0.5))
+        show(f"{order}, batch {batch}", found, order=order, batch=batch)
 
 
 def open_library(name: str, dataset: TensorDataset, folder: Path, batch: int) -> Batches:
@@ -192,6 +193,76 @@ def hf_datasets(dataset: TensorDataset, folder: Path, batch: int) -> Pick:
     return pick
 
 
+def torch_save(dataset: TensorDataset, folder: Path, batch: int) -> Pick:
+    """One file of `torch.save`, loaded with `mmap=True`: views in order, `index_select(out=)` shuffled."""
+    whole = dataset[:]
+    torch.save({name: whole[name] for name in TOUCHED}, folder / "samples.pt")
+    stored = torch.load(folder / "samples.pt", mmap=True, weights_only=True)
+    outs = {name: torch.empty_like(whole[name][:batch]) for name in TOUCHED}
+
+    def pick(rows: Rows) -> list[Any]:
+        if isinstance(rows, slice):
+            return [stored[name][rows].numpy() for name in TOUCHED]
+        picked = torch.tensor(rows)
+        for name, out in outs.items():
+            torch.index_select(stored[name], 0, picked, out=out[: len(rows)])
+        return [out[: len(rows)].numpy() for out in outs.values()]
+
+    return pick
+
+
+def torch_save_each(dataset: TensorDataset, folder: Path, batch: int) -> Pick:
+    """A file of `torch.save` a sample, as caches of samples often are; copied into reused memory."""
+    for row, sample in enumerate(dataset.batches(1)):
+        torch.save({name: sample[name][0].clone() for name in TOUCHED}, folder / f"{row}.pt")
+    outs = {name: torch.empty_like(dataset[:batch][name]) for name in TOUCHED}
+
+    def pick(rows: Rows) -> list[Any]:
+        for position, row in enumerate(np.r_[rows]):
+            found = torch.load(folder / f"{row}.pt", weights_only=True)
+            for name, out in outs.items():
+                out[position] = found[name]
+        return [out[: position + 1].numpy() for out in outs.values()]
+
+    return pick
+
+
+def lance(dataset: TensorDataset, folder: Path, batch: int) -> Pick:
+    """A column of fixed-size lists an array; batches by a scan of rows in order, by `take` shuffled."""
+    import lance as library
+    import pyarrow as pa
+
+    shapes = {name: dataset[:1][name].numpy() for name in TOUCHED}
+    kinds = {name: pa.list_(pa.from_numpy_dtype(one.dtype), one.size) for name, one in shapes.items()}
+    schema = pa.schema(kinds)
+
+    def written() -> Iterator[Any]:
+        for found in dataset.batches(batch):
+            flat = (pa.array(found[name].numpy().reshape(-1)) for name in TOUCHED)
+            columns = [
+                pa.FixedSizeListArray.from_arrays(values, type=kind)
+                for values, kind in zip(flat, kinds.values(), strict=True)
+            ]
+            yield pa.record_batch(columns, schema=schema)
+
+    stored = library.write_dataset(written(), folder / "samples.lance", schema=schema, mode="overwrite")
+
+    def pick(rows: Rows) -> list[Any]:
+        in_order = isinstance(rows, slice)
+        table = (
+            stored.to_table(offset=rows.start, limit=rows.stop - rows.start)
+            if in_order
+            else stored.take(rows)
+        )
+        columns = (table[name].combine_chunks() for name in TOUCHED)
+        return [
+            column.flatten().to_numpy().reshape(-1, *one.shape[1:])
+            for column, one in zip(columns, shapes.values(), strict=True)
+        ]
+
+    return pick
+
+
 LIBRARIES: dict[str, Callable[[TensorDataset, Path, int], Pick]] = {
     "NumPy memmap": numpy_memmap,
     "TensorDict": tensordict,
@@ -200,4 +271,7 @@ LIBRARIES: dict[str, Callable[[TensorDataset, Path, int], Pick]] = {
     "HF datasets": hf_datasets,
     "tensorstore": tensorstore,
     "zarr-python": zarr_python,
+    "Lance": lance,
+    "torch.save, one file": torch_save,
+    "torch.save, a file each": torch_save_each,
 }

@@ -18,7 +18,8 @@ import turbojpeg
 from PIL import Image
 
 from benchmarks.measure import arguments, compare_cases, parse, show
-from benchmarks.receipts import receipts_in
+from benchmarks.receipts import kind_of, receipts_in
+from benchmarks.record import Row
 from ocr.geometry import letterbox
 from ocr.images import Limits, read_header, resize
 from ocr.preprocess import DecodeParams, decode_upright
@@ -32,11 +33,13 @@ def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("folder", type=Path, nargs="?", help="of JPEGs; drawn receipts otherwise")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--step", type=int, default=1, help="every so many images")
     options = parse(parser)
     torch.set_num_threads(1)
     with receipts_in(options.folder) as folder:
         images = [path.read_bytes() for path in sorted(folder.rglob("*.jpg"))]
-    speed(images, options.rounds)
+    images = images[:: options.step]
+    speed(images, options.rounds, kind_of(options.folder))
     error(images)
     memory(max(images, key=megapixels))
 
@@ -47,7 +50,7 @@ def megapixels(data: bytes) -> float:
     return height * width / 1e6
 
 
-def speed(images: list[bytes], rounds: int) -> None:
+def speed(images: list[bytes], rounds: int, kind: str) -> None:
     """The bare loop, the stage, and the stage with DCT scaling."""
 
     def bare(data: bytes) -> None:
@@ -60,8 +63,9 @@ def speed(images: list[bytes], rounds: int) -> None:
         "stage": lambda data: decode_upright(data, FULL),
         "stage, dct_scaling=safe": lambda data: decode_upright(data, SAFE),
     }
-    title = f"{len(images)} images of {np.mean([megapixels(data) for data in images]):.2f} megapixels"
-    show(title, compare_cases(sides, [(data,) for data in images], rounds))
+    found = compare_cases(sides, [(data,) for data in images], rounds)
+    size = round(float(np.mean([megapixels(data) for data in images])), 2)
+    show(f"{len(images)} images of {size} megapixels", found, images=len(images), megapixels=size, data=kind)
 
 
 def error(images: list[bytes]) -> None:
@@ -69,8 +73,15 @@ def error(images: list[bytes]) -> None:
     pairs = [(decode_upright(data, FULL).image, decode_upright(data, SAFE).image) for data in images]
     touched = [np.abs(full.astype(np.int16) - safe) for full, safe in pairs if (full != safe).any()]
     off = np.concatenate([np.zeros(1, np.int16), *map(np.ravel, touched)])
-    print(f"dct_scaling=safe touches {len(touched)} images, by {off.mean():.3f} levels on average,")
-    print(f"by {off.max():.0f} at most; {(off > 8).mean():.2%} of their values are off by more than 8\n")
+    found = {
+        "images": len(touched),
+        "levels, mean": float(off.mean()),
+        "levels, most": float(off.max()),
+        "% of values off by more than 8": 100 * float((off > 8).mean()),
+    }
+    name = "stage, dct_scaling=safe"
+    rows = [Row(name=name, unit=unit, values=(value,)) for unit, value in found.items()]
+    show("against full decoding", rows, part="error")
 
 
 def memory(image: bytes) -> None:
@@ -84,7 +95,8 @@ def memory(image: bytes) -> None:
             with get_context("spawn").Pool(1) as process:
                 before, after = process.apply(peak), process.apply(peak, (path,))
             table[path.suffix] = {"MiB before decoding": before, "MiB at the peak": after}
-    show(f"memory, {megapixels(image):.1f} megapixels", table)
+    size = round(megapixels(image), 1)
+    show(f"memory, {size} megapixels", table, part="memory", megapixels=size)
 
 
 def peak(path: Path | None = None) -> int:

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.measure import arguments, parse, show
-from benchmarks.receipts import RECEIPTS, receipts_in
+from benchmarks.receipts import RECEIPTS, kind_of, receipts_in
+from benchmarks.record import Row
 from benchmarks.trivial_stage import Trivial
 from pipeline.digest import digest
 from pipeline.execution import Executor, ExecutorConfig
@@ -38,11 +39,11 @@ def main() -> None:
         with receipts_in(asked.receipts, asked.samples) as receipts:
             for part in ("img", "box"):
                 shutil.copytree(receipts / part, Path(folder, part))
-        whole_runs(Path(folder))
+        whole_runs(Path(folder), kind_of(asked.receipts))
         many_samples(Path(folder), asked.many)
 
 
-def whole_runs(folder: Path) -> None:
+def whole_runs(folder: Path, data: str) -> None:
     """Four stages over receipts, one after another on one core."""
     images = sorted(Path(folder, "img").iterdir())
     where = [f"data.root={folder}", f"work_dir={folder}/work", f"data.splits.val.part=[0, {len(images)}]"]
@@ -64,7 +65,7 @@ def whole_runs(folder: Path) -> None:
         "a run with nothing to do": lambda: run(config.pipeline("val")),
         "a run after one edited image": edit,
     }
-    show_times(f"{len(images)} receipts, four stages", steps)
+    show_times(f"{len(images)} receipts, four stages", steps, samples=len(images), data=data)
 
 
 @dataclass
@@ -90,7 +91,7 @@ def many_samples(folder: Path, count: int) -> None:
         "a run with nothing to do": lambda: run(pipeline()),
         "a run after one changed sample": lambda: run(pipeline([count, *range(1, count)])),
     }
-    show_times(f"{count:,} samples, a trivial stage", steps)
+    show_times(f"{count:,} samples, a trivial stage", steps, samples=count, data="a trivial stage")
 
 
 def run(pipeline: Pipeline) -> None:
@@ -99,18 +100,17 @@ def run(pipeline: Pipeline) -> None:
     list(run_stages(pipeline, names, Executor(SERIAL), Progress(None)))
 
 
-def show_times(title: str, steps: Mapping[str, Callable[[], object]]) -> None:
+def show_times(title: str, steps: Mapping[str, Callable[[], object]], **conditions: str | int) -> None:
     """Take one step after another; print what each took."""
-    table = {}
+    rows = []
     for name, step in steps.items():
         began, used = time.perf_counter(), time.process_time()
         step()
-        table[name] = {
-            "seconds": f"{time.perf_counter() - began:.2f}",
-            "of CPU": f"{time.process_time() - used:.2f}",
-            "peak MB so far": f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3:.0f}",
-        }
-    show(title, table)
+        clock, cpu = time.perf_counter() - began, time.process_time() - used
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+        found = {"s": clock, "CPU s": cpu, "MB, peak so far": peak}
+        rows += [Row(name=name, unit=unit, values=(value,)) for unit, value in found.items()]
+    show(title, rows, **conditions)
 
 
 if __name__ == "__main__":

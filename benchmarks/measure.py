@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import math
 import os
 import random
+import resource
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -19,8 +19,12 @@ from typing import Any
 
 import torch
 
+from benchmarks.markdown import spread
 from benchmarks.record import Result, Row, this_machine, typed
 from pipeline.files import write_aside
+
+COMPARED = ("samples/s", "CPU ms")
+"""What sides that take turns are compared by."""
 
 Side = Callable[[], int]
 """Does its work once and gives the number of samples."""
@@ -38,8 +42,8 @@ def compare(
 ) -> list[Row]:
     """Let all sides take turns, in another order each round.
 
-    Gives samples a second by the clock, and CPU milliseconds a sample of all threads. With `warm_up` a
-    first round does not count.
+    Gives samples a second by the clock, and CPU milliseconds a sample of all threads and of processes that
+    a side waits for. With `warm_up` a first round does not count.
     """
     clock: dict[str, list[float]] = {name: [] for name in sides}
     cpu: dict[str, list[float]] = {name: [] for name in sides}
@@ -47,15 +51,21 @@ def compare(
     for number in range(rounds + warm_up):
         for name in random.Random(number).sample(list(sides), len(sides)):
             before()
-            began, used = time.perf_counter(), time.process_time()
+            began, used = time.perf_counter(), cpu_seconds()
             count = counts[name] = sides[name]()
             clock[name].append(count / (time.perf_counter() - began))
-            cpu[name].append(1e3 * (time.process_time() - used) / count)
+            cpu[name].append(1e3 * (cpu_seconds() - used) / count)
     return [
         Row(name=name, unit=unit, values=taken[name][warm_up:], conditions={"samples": counts[name]})
         for name in sides
         for unit, taken in (("samples/s", clock), ("CPU ms", cpu))
     ]
+
+
+def cpu_seconds() -> float:
+    """Seconds of CPU of this process and of those that it started and waited for."""
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + children.ru_utime + children.ru_stime
 
 
 def compare_cases(
@@ -67,7 +77,10 @@ def compare_cases(
     the median over the rounds.
     """
     taken: dict[str, list[list[float]]] = {name: [] for name in sides}  # of each case, the rounds
-    given = {}  # kept until the next round: memory that is freed would go back to the system, and cost again
+    cases = list(cases)
+    # Kept until the next round: memory that is freed would go back to the system, and cost again. The first
+    # call of each side, which may load or compile something, does not count.
+    given = {name: side(*cases[0]) for name, side in sides.items()}
     for case in cases:
         for of_cases in taken.values():
             of_cases.append([])
@@ -84,21 +97,6 @@ def compare_cases(
             ("CPU ms, slowest", (max(map(median, of_cases)),)),
         )
     ]
-
-
-def spread(values: Iterable[float]) -> str:
-    """Median, least and most in words: `1.20 (1.18 – 1.24)`."""
-    found = sorted(values)
-    middle = figure(median(found))
-    return middle if len(found) == 1 else f"{middle} ({figure(found[0])} – {figure(found[-1])})"
-
-
-def figure(value: float) -> str:
-    """Give three digits that count, `71,300`, `7.13`, `0.0713`; all of a whole number below 10,000."""
-    if value == int(value) and abs(value) < 10_000:
-        return f"{value:.0f}"
-    digits = 2 - math.floor(math.log10(abs(value)))
-    return f"{round(value, digits):,.{max(0, digits)}f}"
 
 
 def show(title: str, rows: Iterable[Row] | Table, **conditions: str | float) -> None:
@@ -125,6 +123,7 @@ def note(text: str) -> None:
     """Print a sentence that a reader of the figures has to know, and record it."""
     print(text, flush=True)
     RECORD.notes.append(text)
+    RECORD.add(())
 
 
 class Recording:
@@ -138,7 +137,7 @@ class Recording:
         self.began, self.load = time.perf_counter(), os.getloadavg()[0]
 
     def add(self, rows: Iterable[Row]) -> None:
-        """Keep rows; the file is whole after each table."""
+        """Keep rows; the file, if any, is whole after each table."""
         self.rows += rows
         if self.file is None:
             return
@@ -177,13 +176,13 @@ def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
 
 
 def _table(rows: Sequence[Row]) -> dict[str, dict[str, str]]:
-    """Rows as cells by side and unit; beside times and rates, how many times as fast the first side was."""
+    """Rows as cells by side and unit; compared sides also how many times as fast as the first one."""
     firsts = {row.unit: row for row in reversed(rows)}
     table: dict[str, dict[str, str]] = {row.name: {} for row in rows}
     for row in rows:
         table[row.name][row.unit] = spread(row.values)
         first = firsts[row.unit]
-        if (row.rate or row.time) and len(rows) > len(firsts) and len(row.values) == len(first.values):
+        if row.unit in COMPARED:
             table[row.name][f"× as fast, {row.unit}"] = spread(row.times_as_fast_as(first))
     return table
 

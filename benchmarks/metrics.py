@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.measure import arguments, compare_cases, parse, show
-from benchmarks.receipts import RECEIPTS, receipts_in
+from benchmarks.measure import arguments, compare_cases, note, parse, show
+from benchmarks.receipts import RECEIPTS, kind_of, receipts_in
 from ocr.evaluation import LabelledImage
 from ocr.metrics import CLEval, IouHmean
 from tests.support import polygon_clipper
@@ -31,15 +31,20 @@ def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("receipts", type=Path, nargs="?", help=RECEIPTS)
     rng = np.random.default_rng(0)
-    with receipts_in(parse(parser).receipts) as folder:
-        cases = [(image, found(image, rng)) for image in labelled_receipts(folder, step=3)]
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--step", type=int, default=3, help="every so many receipts")
+    options = parse(parser)
+    data = kind_of(options.receipts)
+    with receipts_in(options.receipts) as folder:
+        cases = [(image, found(image, rng)) for image in labelled_receipts(folder, options.step)]
     regions = np.mean([len(image.polygons) for image, _ in cases])
-    for name, theirs, sides in (("CLEval", cleval_metric(), cleval), ("IoU", iou_evaluator(), iou)):
+    for name, theirs, sides in (("CLEval", cleval_metric(), cleval), ("IoU H-mean", iou_evaluator(), iou)):
         if theirs is None:
-            print(f"{name}: what it is compared with is missing; tests/referees.txt names it")
+            note(f"{name}: what it is compared with is missing; tests/referees.txt names it")
         else:
             title = f"{name}, {len(cases)} images of {regions:.0f} regions"
-            show(title, compare_cases(sides(theirs()), cases, rounds=3))
+            told = {"metric": name, "images": len(cases), "regions": round(regions), "data": data}
+            show(title, compare_cases(sides(theirs()), cases, options.rounds), **told)
 
 
 def found(image: LabelledImage, rng: np.random.Generator) -> Predictions:
@@ -68,7 +73,7 @@ def cleval(metric: Any) -> Sides:
         metric.update(*corners, [""] * len(predictions), image.texts, image.ignore)
 
     clipper = "shapely, Polygon3 is missing" if sys.modules["Polygon"] is polygon_clipper else "Polygon3"
-    return {"ours": our_update, f"the published package (with {clipper})": their_update}
+    return {"warmstore": our_update, f"the published package (with {clipper})": their_update}
 
 
 def iou(evaluator: Any) -> Sides:
@@ -82,7 +87,7 @@ def iou(evaluator: Any) -> Sides:
         true = [{"points": p, "ignore": flag} for p, flag in zip(image.polygons, image.ignore, strict=True)]
         evaluator.evaluate_image(true, [{"points": points} for points in predictions])
 
-    return {"ours": our_update, "a public one": their_update}
+    return {"warmstore": our_update, "a public one": their_update}
 
 
 if __name__ == "__main__":

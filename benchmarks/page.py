@@ -9,14 +9,14 @@ A table follows a comment with its name, `<!-- table: maps -->`; a figure within
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from benchmarks.measure import arguments
-from benchmarks.record import RESULTS, SCHEMA, Result
-from benchmarks.tables import FIGURES, TABLES, AbsentError, Results
+from benchmarks.record import RESULTS, SCHEMA, AbsentError, Result, Results
+from benchmarks.tables import FIGURES, TABLES
 from scripts.plots import MARK, picture
 
 ROOT = Path(__file__).parents[1]
@@ -26,7 +26,7 @@ FIGURE = re.compile(r"(?P<head><!-- figure: (?P<name>[\w-]+) -->)[^<]*(?=<!-- --
 
 
 def main() -> None:
-    parser = arguments(__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--results", type=Path, default=RESULTS)
     folder = parser.parse_args().results
     results = load(folder)
@@ -44,16 +44,23 @@ def load(folder: Path) -> Results:
 
 
 def written(text: str, results: Results) -> str:
-    """Give a page with its tables and figures as the results say. Raises AbsentError where one is missing."""
+    """Give a page with its tables and figures as the results say; those without a result stay as they are."""
 
     def made(makers: Mapping[str, Callable[[Results], str]]) -> Callable[[re.Match[str]], str]:
-        return lambda match: match["head"] + makers[match["name"]](results)
+        def make(match: re.Match[str]) -> str:
+            try:
+                return match["head"] + makers[match["name"]](results)
+            except AbsentError:
+                return match[0]
+
+        return make
 
     return FIGURE.sub(made(FIGURES), TABLE.sub(made(TABLES), text))
 
 
 def draw(results: Results, folder: Path) -> None:
     """Write the tables that there are results for, and the pictures that they ask for, into a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
     told = []
     for match in TABLE.finditer("".join((ROOT / page).read_text() for page in PAGES)):
         name = match["name"]
@@ -67,7 +74,6 @@ def draw(results: Results, folder: Path) -> None:
             (folder / f"{name}.svg").write_text(
                 drawn.removeprefix('<div class="plot">').removesuffix("</div>")
             )
-    folder.mkdir(parents=True, exist_ok=True)
     (folder / "tables.md").write_text("\n".join(told))
 
 

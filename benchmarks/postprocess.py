@@ -13,8 +13,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from benchmarks.measure import arguments, compare_cases, parse, show
-from benchmarks.receipts import RECEIPTS, receipts_in
+from benchmarks.measure import arguments, compare_cases, note, parse, show
+from benchmarks.receipts import RECEIPTS, kind_of, receipts_in
 from ocr.detection import BoxDecoder, BoxParams
 from tests.support.receipt_labels import labelled_receipts, soft_map
 from tests.support.referees import db_post_process
@@ -23,12 +23,14 @@ from tests.support.referees import db_post_process
 def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("receipts", type=Path, nargs="?", help=RECEIPTS)
-    with receipts_in(parse(parser).receipts) as folder:
+    parser.add_argument("--rounds", type=int, default=9)
+    options = parse(parser)
+    with receipts_in(options.receipts) as folder:
         images = labelled_receipts(folder)
     cv2.setNumThreads(1)
     post_process = db_post_process()
     if post_process is None:
-        print("the loop to compare with is missing; tests/referees.txt names it")
+        note("the loop to compare with is missing; tests/referees.txt names it")
         return
     maps = [(soft_map(image),) for image in images if 45 <= len(image.polygons) <= 55]
     for shape, score_mode in (("box", "fast"), ("box", "slow"), ("polygon", "fast")):
@@ -38,10 +40,12 @@ def main() -> None:
         loop.min_size = 1
         find = loop.boxes_from_bitmap if shape == "box" else loop.polygons_from_bitmap
         sides = {
-            "ours": lambda soft, ours=decoder: ours.decode_one(soft, np.eye(3), soft.shape),
+            "warmstore": lambda soft, ours=decoder: ours.decode_one(soft, np.eye(3), soft.shape),
             "the common loop": lambda soft, find=find: find(soft, soft > 0.3, *soft.shape[::-1]),
         }
-        show(f"{shape}, {score_mode} score, {len(maps)} maps", compare_cases(sides, maps, rounds=9))
+        found = compare_cases(sides, maps, options.rounds)
+        told = {"shape": shape, "score": score_mode, "maps": len(maps), "data": kind_of(options.receipts)}
+        show(f"{shape}, {score_mode} score, {len(maps)} maps", found, **told)
 
 
 if __name__ == "__main__":

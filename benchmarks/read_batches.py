@@ -22,7 +22,8 @@ def sequential(asked: Reading) -> None:
         for batch in asked.batches:
             sides: dict[str, Side] = {".npy memmap": partial(read_views, memmaps, batch)}
             sides |= {mode: partial(read_epoch, dataset, batch) for mode, dataset in datasets.items()}
-            show(f"in order, {what}, batch {batch}", compare(sides, asked.rounds))
+            found = compare(sides, asked.rounds)
+            show(f"in order, {what}, batch {batch}", found, order="in order", fields=what, batch=batch)
 
 
 def shuffled(asked: Reading) -> None:
@@ -34,7 +35,10 @@ def shuffled(asked: Reading) -> None:
         outs = [torch.zeros((batch, *tensor.shape[1:]), dtype=tensor.dtype) for tensor in tensors]
         sides: dict[str, Side] = {"index_select(out=)": partial(select, tensors, outs)}
         sides |= {mode: partial(gather, dataset, batch) for mode, dataset in datasets.items()}
-        show(f"shuffled, all fields, batch {batch}", compare(sides, asked.rounds))
+        found = compare(sides, asked.rounds)
+        show(
+            f"shuffled, all fields, batch {batch}", found, order="shuffled", fields="all fields", batch=batch
+        )
 
 
 def npy_memmap(store: Path, field: str, folder: Path) -> np.memmap:

@@ -23,8 +23,8 @@ def memory(asked: Reading) -> None:
             with SPAWN.Pool(count, _wait_for, (together,)) as processes:
                 used = sum(processes.starmap(_grown, [(asked.store, mode)] * count, chunksize=1))
             of_store = round(used / dataset.sample_bytes / len(dataset), 3)
-            table[f"{mode}, {count} at once"] = {"GB": round(used / 1e9, 3), "of the store": of_store}
-    show("memory", table)
+            table[f"{mode}, {count} at once"] = {"GB": round(used / 1e9, 3), "× the store": of_store}
+    show("memory", table, samples=len(dataset))
 
 
 def _wait_for(others: Any) -> None:

@@ -13,7 +13,8 @@ import platform
 import re
 import shutil
 import sys
-from collections.abc import Iterable, Mapping
+from collections import UserDict
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
@@ -23,7 +24,12 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 SCHEMA = "schema.json"
 """The JSON schema of a result, beside the results."""
 RESULTS = Path(__file__).parent / "results"
-LIBRARIES = ("torch", "numpy", "opencv-python-headless", "pillow", "PyTurboJPEG", "zarr", "numba")
+LIBRARIES = (
+    *("torch", "numpy", "opencv-python-headless", "pillow", "PyTurboJPEG", "zarr", "numba", "dask", "cleval"),
+    *("mindocr", "paddleocr", "openocr-python", "datasets", "h5py", "litdata", "lmdb", "mosaicml-streaming"),
+    *("nvidia-dali-cuda120", "pylance", "tensordict", "tensorstore", "webdataset"),
+)
+"""Packages whose versions are told where they are installed."""
 
 
 class Plain(BaseModel):
@@ -56,11 +62,6 @@ class Row(Plain):
     def rate(self) -> bool:
         """Whether more is faster: samples a second, not seconds a sample."""
         return self.unit.endswith("/s")
-
-    @property
-    def time(self) -> bool:
-        """Whether it is a time, by the clock or of CPU."""
-        return self.unit.split(" ")[-1] in ("s", "ms", "µs")
 
     def times_as_fast_as(self, other: Row) -> tuple[float, ...]:
         """How many times as fast this side was, round by round."""
@@ -117,8 +118,19 @@ class Result(Plain):
         return found
 
 
-def this_machine(libraries: Iterable[str] = LIBRARIES) -> Machine:
-    """Describe the machine; `libraries` are packages whose versions count."""
+class AbsentError(LookupError):
+    """There is no result of a benchmark; its name is the message."""
+
+
+class Results(UserDict[str, Result]):
+    """Results by benchmark."""
+
+    def __missing__(self, benchmark: str) -> Result:
+        raise AbsentError(benchmark)
+
+
+def this_machine() -> Machine:
+    """Describe the machine."""
     told = Path("/proc/cpuinfo").read_text()
     model = re.search(r"^model name\s*: (.+)$", told, re.M)
     return Machine(
@@ -128,7 +140,7 @@ def this_machine(libraries: Iterable[str] = LIBRARIES) -> Machine:
         disk=_disk(Path.cwd()),
         system="Linux " + ".".join(platform.release().split(".")[:2]),
         python=platform.python_version(),
-        libraries={name: found for name in libraries if (found := _version(name))},
+        libraries={name: found for name in LIBRARIES if (found := _version(name))},
     )
 
 

@@ -19,13 +19,14 @@ MODES = ("mmap", "ram")
 
 
 class Reading(NamedTuple):
-    """What is to be read and how; `folder` holds what is written on the way."""
+    """What is to be read and how; `folder` holds what is written on the way, `many` is a store to open."""
 
     store: Path
     folder: Path
     batches: list[int]
     rounds: int
     libraries: list[str]
+    many: int
 
 
 def noise_store(folder: Path, count: int = 404, side: int = 640) -> Path:

@@ -6,9 +6,11 @@ of arrays by name, in order or shuffled in the library's own way.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -70,6 +72,7 @@ def litdata(dataset: TensorDataset, folder: Path, batch: int) -> Epoch:
 
 def mosaicml_streaming(dataset: TensorDataset, folder: Path, batch: int) -> Epoch:
     """Local MDS shards of typed arrays, in a DataLoader."""
+    sys.modules.setdefault("streaming.vision", ModuleType("streaming.vision"))  # wants torchvision; not used
     from streaming import MDSWriter, StreamingDataset
 
     sizes = {n: f"{a.dtype}:{','.join(map(str, a.shape))}" for n, a in next(samples(dataset)).items()}

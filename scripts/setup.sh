@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes .venv with pinned dependencies, and installs the system's TurboJPEG library where it is missing
 # and may be installed. `setup.sh dev` adds what the tests and checks need, `setup.sh docs` what the
-# documentation needs. Safe to run again.
+# documentation needs, `setup.sh libraries` makes build/libraries for the benchmarks. Safe to run again.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -54,6 +54,17 @@ install_referees() {
   done
 }
 
+# An environment that sees the packages of .venv below its own, so that torch is not there twice.
+make_libraries() {
+  local home=build/libraries
+  [ -x $home/bin/pip ] || .venv/bin/python -m venv $home
+  .venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
+    >"$($home/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/warmstore.pth"
+  local install=("$home/bin/python" -m pip install --quiet --disable-pip-version-check -c constraints.txt)
+  "${install[@]}" -r benchmarks/requirements.txt || say "some libraries cannot be installed here: benchmarks leave them out"
+  "${install[@]}" --no-deps -r benchmarks/requirements-no-deps.txt || say "MosaicML Streaming cannot be installed here"
+}
+
 [ -x .venv/bin/pip ] || make_venv
 if [ "${1:-}" = docs ]; then
   say "adding what the documentation needs"
@@ -64,6 +75,11 @@ if [ "${1:-}" = dev ]; then
   say "adding what tests and checks need"
   pip_install -e '.[dev]'
   install_referees
+  exit
+fi
+if [ "${1:-}" = libraries ]; then
+  say "making build/libraries for the libraries that benchmarks compare with (a few minutes the first time)"
+  make_libraries
   exit
 fi
 say "installing Python packages into .venv (a few minutes the first time)"
