@@ -39,6 +39,24 @@ def test_no_edit_is_missed(raw: Path, tmp_path: Path, restore_mtime: bool) -> No
         assert bytes(store.value("lines", store.rows["b.txt"])[0]).decode() == text
 
 
+@pytest.mark.parametrize("text", ["1234", "54321", "123456"])
+@pytest.mark.parametrize("age", [-3600, 3600])
+def test_an_edit_long_after_the_last_run_is_seen_whichever_way_it_goes(
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, age: int
+) -> None:
+    """In place, to a shorter or longer text or one as long, with a time before or after."""
+    work = tmp_path / "work"
+    later = time.time_ns() + 60 * 10**9
+    monkeypatch.setattr(time, "time_ns", lambda: later)
+    for _ in range(2):  # the first links files, which alters a time of theirs
+        run(raw, work, ["read"])
+    (raw / "b.txt").write_text(text)
+    os.utime(raw / "b.txt", (time.time() + age, time.time() + age))
+    pipeline = make_pipeline(raw, work)
+    assert outlook(pipeline, "read").plan.stale.tolist() == [1]
+    assert pipeline.hashes.hashed == 1
+
+
 def test_unchanged_files_are_not_hashed_again(
     raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
