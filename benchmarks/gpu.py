@@ -5,9 +5,9 @@
     python -m benchmarks.gpu --only preprocess transfer   # some steps
 
 Device tests; transfers in GB/s and as a share of the link; where an evaluation with a ResNet-50 spends its
-time; the receipts run, trained with all its epochs on its canvas of 960; with what that has learnt, epochs of
-validation on every rung of reading, and the precision meter. The receipts are ../shared/receipts where they
-are there, and drawn otherwise.
+time; the receipts run, trained with all its epochs on its canvas of 960; with what that has learnt, an epoch
+of validation beside the forward pass alone, epochs on every rung of reading, and the precision meter. The
+receipts are ../shared/receipts where they are there, and drawn otherwise.
 
 A step is a process: one that fails or takes too long costs only itself, and what it leaves of its time is
 the next one's. Without a CUDA device each step is rehearsed on the CPU with the tiny run, and reported as
@@ -110,12 +110,12 @@ def steps(receipts: Path | None, device: bool) -> list[Step]:
     def warmstore(*words: str) -> list[str | Path]:
         return [*WARMSTORE, *words, "--json", *asked]
 
-    def benchmark(name: str, *words: str) -> Step:
+    def benchmark(name: str, *words: str | Path) -> Step:
         file = FOLDER / f"{name}.json"
-        store = work / "train" / "tensors.zarr"
-        command = [sys.executable, "-m", f"benchmarks.{name}", "--store", store, "--json", file, *words]
-        return Step(name, 40, command, figures.of_benchmark, file)
+        command = [sys.executable, "-m", f"benchmarks.{name}", "--json", file, *words]
+        return Step(name, 35, command, figures.of_benchmark, file)
 
+    store = ("--store", work / "train" / "tensors.zarr")
     network = ("--backbone", "resnet50") if device else ("--backbone", "tiny", "--batch", "4")
     epochs = () if device else ("--epochs", "1")
     draw = Step("draw", 30, [*WARMSTORE, "data", *asked], figures.of_nothing, device=False)
@@ -123,11 +123,12 @@ def steps(receipts: Path | None, device: bool) -> list[Step]:
         *([] if receipts else [draw]),
         Step("preprocess", 30, warmstore("run"), figures.of_stages, device=False),
         Step("tests", 45, [*PYTEST, *TESTS], figures.of_tests),
-        benchmark("transfer"),
-        benchmark("detector", *network, *epochs),
+        benchmark("transfer", *store),
+        benchmark("detector", *store, *network, *epochs),
         Step("training", 150, [*warmstore("train"), "trainer.max_time=00:00:02:10"], figures.of_training),
-        Step("epochs", 100, [*warmstore("bench", "epoch"), *epochs], figures.of_rungs),
-        Step("precision", 35, warmstore("precision"), figures.of_precisions),
+        benchmark("epoch", *asked),
+        Step("epochs", 85, [*warmstore("bench", "epoch"), *epochs], figures.of_rungs),
+        Step("precision", 30, warmstore("precision"), figures.of_precisions),
     ]
 
 

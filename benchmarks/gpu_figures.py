@@ -9,9 +9,8 @@ from itertools import groupby
 
 import torch
 
-from benchmarks.measure import spread
+from benchmarks.markdown import spread, table
 from benchmarks.record import Result, Row
-from benchmarks.tables import table
 
 GOAL = 8
 """How many times as fast as the online baseline in float32 an epoch from the store shall be, each of them."""

@@ -17,9 +17,11 @@ from .runs import resumable as resumable
 from .runs import run_folder as run_folder
 from .score import ScoredFile as ScoredFile
 from .score import score_file as score_file
+from .train import VAL_FIELDS as VAL_FIELDS
 from .train import TrainingInterrupted as TrainingInterrupted
 from .train import advise_threads as advise_threads
 from .train import lightning_trainer as lightning_trainer
+from .train import normalised_when_read as normalised_when_read
 from .train import quiet as quiet
 from .train import train_detector as train_detector
 from .train import trained_detector as trained_detector
