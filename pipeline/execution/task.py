@@ -3,6 +3,7 @@
     <key>.<field>           the chunk of a Chunked field
     <key>.<slot>.<field>    the file of a File field
     <key>.records           what the task has finished: verdicts, checksums, small values; written last
+    <any>.task              a task on its way to a worker elsewhere (`dask_calls`)
 
 A group whose record is there is complete. Names come from what is computed, so a task that runs
 twice, in a killed run and in its successor or on two workers at once, writes the same files.
