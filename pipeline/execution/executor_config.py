@@ -23,7 +23,7 @@ _LOCKED = 6.0  # milliseconds of a sample, all stages together, in which one thr
 class ExecutorConfig(Parameters):
     """Where and how wide stages run."""
 
-    kind: Kind | Literal["auto"] = "auto"
+    kind: Literal["auto", "serial", "threads", "processes", "dask"] = "auto"
     """`auto` takes threads for a few samples, and processes for many.
 
     `processes` isolates each task from crashes; `dask` uses a cluster, and isolates too.

@@ -24,6 +24,11 @@ from warmstore.commands import PURPOSES
         (("run", "stages.maps.shrink_ratio='0.5'"), 2, "stages.maps.shrink_ratio"),
         (("run", "stages.maps.canvas=64"), 2, "set canvas=…, which all stages share"),
         (("run", "executor.workers=0"), 2, "executor.workers: 0 does not do"),
+        (
+            ("run", "executor.kind=cloud"),
+            2,
+            "executor.kind: \"cloud\" does not do: input should be 'auto', 'serial'",
+        ),
         (("run", "executor=cloud"), 2, "there is no executor named cloud; there are: auto, dask"),
         (("run", "colour"), 2, "there is no stage colour; there are canonicalize"),
         (("run", "--split", "dev"), 2, "there is no split dev; data.splits has train, val"),
