@@ -10,14 +10,14 @@ TurboJPEG, resize it, write as many bytes as `tensors` does for it; and flush th
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import random
 import time
 from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
-from multiprocessing.pool import Pool
+from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -84,7 +84,7 @@ def work_folder(data: Data, count: int) -> Iterator[Pipeline]:
         where = [f"data.root={data.receipts}", f"work_dir={work}", f"data.splits.val.part=[0, {count}]"]
         config, _ = load_config("receipts", [f"canvas={list(CANVAS)}", *where])
         yield config.pipeline("val")
-        flush(data.folder)  # what goes with the folder is not to be written in the next side's time
+        os.sync()  # what goes with the folder is not to be written in the next side's time
 
 
 def stages_in_turns(data: Data, kinds: list[str], workers: list[int], rounds: int) -> None:
@@ -92,9 +92,8 @@ def stages_in_turns(data: Data, kinds: list[str], workers: list[int], rounds: in
     with ExitStack() as stack:
         sides: dict[str, Callable[[], dict[str, dict[str, float]]]] = {}
         for count in workers:
-            pool = stack.enter_context(
-                multiprocessing.get_context("spawn").Pool(count, torch.set_num_threads, (1,))
-            )
+            pool = ProcessPoolExecutor(count, get_context("spawn"), torch.set_num_threads, (1,))
+            stack.enter_context(pool)
             sides[f"floor, {count}"] = partial(floor, data, pool)
         for kind in kinds:
             for count in workers:
@@ -172,7 +171,7 @@ def since(before: dict[int, tuple[float, ...]]) -> dict[str, float]:
     )
 
 
-def floor(data: Data, pool: Pool) -> dict[str, dict[str, float]]:
+def floor(data: Data, pool: ProcessPoolExecutor) -> dict[str, dict[str, float]]:
     """Bare decoding; one write of what `tensors` stores, flushed; and decoding, resizing and that write."""
     files = sorted((data.receipts / "img").iterdir())[: data.count]
     taken = {}
@@ -182,16 +181,15 @@ def floor(data: Data, pool: Pool) -> dict[str, dict[str, float]]:
             "write": partial(written, Path(folder, "alone")),
             "floor": partial(everything, Path(folder, "all")),
         }
-        pool.map(steps["floor"], files[: 4 * pool._processes], chunksize=2)  # type: ignore[attr-defined]
+        list(pool.map(steps["floor"], files[:64]))  # starts them, and loads the libraries
         for name, step in steps.items():
-            flush(data.folder)
+            os.sync()
             began = time.perf_counter()
-            for _ in pool.imap_unordered(step, files, chunksize=4):
-                pass
+            list(pool.map(step, files, chunksize=4))
             if name in ("write", "floor"):
-                flush(data.folder)
+                os.sync()
             taken[name] = {"s": time.perf_counter() - began}
-    flush(data.folder)
+    os.sync()
     return taken
 
 
@@ -214,11 +212,6 @@ def everything(target: Path, path: Path) -> None:
     """Decode, resize and write."""
     decoded(path, resized=True)
     written(target, path)
-
-
-def flush(folder: Path) -> None:
-    """Have everything written that waits to be."""
-    os.sync()
 
 
 def tell(data: Data, found: dict[str, list[dict[str, dict[str, float]]]]) -> None:
