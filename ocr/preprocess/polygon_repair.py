@@ -71,7 +71,8 @@ def repair_polygons(
     kept: list[Polygon] = []
     repairs: list[str] = []
     seen: set[tuple[bytes, bool, str]] = set()
-    sound = _sound(words, height, width, params)
+    words = tuple(words)  # a file's are made one after another, and found by index as slowly
+    sound = _sound([word.points for word in words], height, width, params)
     for index, word in enumerate(words):
         codes: list[str] = []
         try:
@@ -91,18 +92,18 @@ def repair_polygons(
 
 
 def _sound(
-    words: Sequence[Word], height: int, width: int, params: PolygonParams
+    drawn: Sequence[Points], height: int, width: int, params: PolygonParams
 ) -> dict[int, NDArray[np.float32]]:
     """Give by index the polygons that `_repair` would leave as they are: nearly all, judged together."""
-    indices = np.array([index for index, word in enumerate(words) if len(word.points) >= 3], np.int64)
+    indices = np.array([index for index, points in enumerate(drawn) if len(points) >= 3], np.int64)
     if len(indices) == 0:
         return {}
-    points = np.concatenate([words[index].points for index in indices])
+    points = np.concatenate([drawn[index] for index in indices])
     if not (np.abs(points) <= params.max_coordinate).all():  # nor would it with NaN
         return {}
     rounded = points.astype(np.float32)
     points = rounded.astype(np.float64)
-    counts = np.array([len(words[index].points) for index in indices])
+    counts = np.array([len(drawn[index]) for index in indices])
     ends = np.cumsum(counts)
     starts = ends - counts
     following = np.roll(points, -1, axis=0)
