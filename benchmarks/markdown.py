@@ -25,9 +25,9 @@ def spread(values: Iterable[float]) -> str:
 
 
 def span(values: Iterable[float]) -> str:
-    """Least and most: `1.18 – 1.24`."""
+    """Least and most: `1.18 – 1.24`; one figure where they are the same."""
     found = sorted(values)
-    return f"{figure(found[0])} – {figure(found[-1])}"
+    return " – ".join(dict.fromkeys((figure(found[0]), figure(found[-1]))))
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -103,7 +103,7 @@ def decode(results: Results) -> str:
         (
             f"{about['images']} {about['data']} of {about['megapixels']} megapixels",
             "CPU ms an image",
-            "as fast as it",
+            "as fast as the bare loop",
         ),
         ((name, figure(row.median), times(row, first)) for name, row in found.items()),
     )
