@@ -99,6 +99,15 @@ class Forecast:
         }
 
 
+def _listing_bytes(config: RunConfig, split: str) -> int:
+    """Measure what listing a split takes at its peak; it takes some memory itself."""
+    tracemalloc.start()
+    config.pipeline(split).samples()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return peak
+
+
 class Predicted(NamedTuple):
     """What a probe told of a stage that a run has computed: seconds, bytes, peak memory of the process."""
 
@@ -114,10 +123,7 @@ def forecast(config: RunConfig, split: str, samples: int | None, workers: int | 
     Raises PipelineError where none can be computed.
     """
     pipeline = config.pipeline(split)
-    tracemalloc.start()
     listed = pipeline.samples()
-    each = tracemalloc.get_traced_memory()[1] / max(1, len(listed))
-    tracemalloc.stop()
     chosen = spread([sample for sample in listed if sample.verdict is None])
     if not chosen:
         raise PipelineError(f"split {split} lists no sample that can be computed, and so nothing to go by")
@@ -127,7 +133,8 @@ def forecast(config: RunConfig, split: str, samples: int | None, workers: int | 
     local = executor.model_copy(update={"kind": "processes" if kind == "dask" else kind, "address": None})
     stages = measure(pipeline, chosen, local, _there(config.work_dir.parent))
     worker = peak_bytes(workers=True) if local.kind == "processes" else 0
-    found = Probe(len(listed), peak_bytes(), each, worker, stages)
+    memory = peak_bytes()
+    found = Probe(len(listed), memory, _listing_bytes(config, split) / len(listed), worker, stages)
     remember_probe(config.work_dir, split, found)
     return Forecast(config, split, pipeline.stages, count, 1 if kind == "serial" else width, found)
 

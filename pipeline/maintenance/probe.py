@@ -27,8 +27,8 @@ from pipeline.runner import StageResult, run_stages
 from pipeline.stage import Stage
 from pipeline.workspace import Workspace
 
-PROBED = 24
-_FEW = 4
+PROBED = 48
+_FEW = 12  # enough that their files are flushed as those of many are: by one call
 _FILE = ".probe"
 
 
@@ -104,22 +104,24 @@ def measure(
             own = Pipeline(workspace, pipeline.stages, Chosen(chosen), hashes)
             return dict(run_stages(own, [stage.name for stage in own.stages], executor))
 
-        measured("first", samples[:few])  # loads libraries, and compiles what is compiled once
+        cold = measured("first", samples[:few])  # its workers load libraries, as a run's do
         less, more = measured("few", samples[:few]), measured("many", samples)
     return {
-        stage.name: _finding(pipeline, stage, less[stage.name], more[stage.name], width)
+        stage.name: _finding(pipeline, stage, cold[stage.name], less[stage.name], more[stage.name], width)
         for stage in pipeline.stages
     }
 
 
-def _finding(pipeline: Pipeline, stage: Stage, less: StageResult, more: StageResult, width: int) -> Finding:
-    """Tell apart what a run takes and what a sample does, by a run over few and one over many."""
+def _finding(
+    pipeline: Pipeline, stage: Stage, cold: StageResult, less: StageResult, more: StageResult, width: int
+) -> Finding:
+    """Tell apart what a run takes and what a sample does, by two runs over few and one over many."""
     seconds = (more.seconds - less.seconds) / max(1, more.samples - less.samples)
     seconds = min(max(seconds, 0.0), more.seconds / more.samples)
     shared = min(more.compute_seconds / more.samples, seconds * width)
     return Finding(
         recipe=recipe_digest(full_recipe(stage, pipeline.stages)),
-        start=max(0.0, more.seconds - more.samples * seconds),
+        start=max(0.0, cold.seconds - cold.samples * seconds),
         alone=seconds - shared / width,
         shared=shared,
         bytes=more.bytes / max(1, more.accepted),
