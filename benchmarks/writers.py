@@ -1,6 +1,6 @@
 """Preprocessing beside what people write today and the writers of two libraries.
 
-OMP_NUM_THREADS=1 python -m benchmarks.writers [--receipts FOLDER] [--samples 104] [--workers 2]
+OMP_NUM_THREADS=1 python -m benchmarks.writers [--receipts FOLDER] [--samples 209] [--workers 2]
 
 All sides have as many worker processes and the same receipts. warmstore lists and hashes them, and stores
 four stages, checked and flushed to the disk. `Pillow, PaddleOCR, npz` is what a project
@@ -57,7 +57,7 @@ class Work(NamedTuple):
 def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--receipts", type=Path, help=RECEIPTS)
-    parser.add_argument("--samples", type=int, default=104)
+    parser.add_argument("--samples", type=int, default=209)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
     asked = parse(parser)
