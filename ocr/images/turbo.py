@@ -9,11 +9,9 @@ alike, so that PyTurboJPEG 1.8 and 2.x both serve.
 from __future__ import annotations
 
 import ctypes
-import math
 import os
 import platform
 import re
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from ctypes import POINTER, byref, c_char_p, c_int, c_ubyte, c_ulong, c_void_p
@@ -30,7 +28,6 @@ _RGB, _CMYK = 0, 11
 _LIMIT_SCANS = 32768
 _WARNING = 0
 _PERFECT = 1
-_MOST_KEPT = 64 << 20  # bytes that a thread keeps: the pixels of 22 megapixels
 # EXIF orientation → operation (TJXOP) that makes the image upright.
 _OPERATIONS = {1: 0, 2: 1, 3: 6, 4: 2, 5: 3, 6: 5, 7: 4, 8: 7}
 
@@ -48,25 +45,6 @@ class Pixels(NamedTuple):
 
     array: NDArray[np.uint8]
     warning: str | None
-
-
-class _Scratch(threading.local):
-    """Memory of a thread for the pixels of one image after another: fresh pages cost as much as resizing."""
-
-    def __init__(self) -> None:
-        self._memory = np.empty(0, np.uint8)
-
-    def lend(self, shape: tuple[int, ...]) -> NDArray[np.uint8]:
-        """Give an array that shares its memory with the one lent before; fresh memory for large images."""
-        size = math.prod(shape)
-        if size > _MOST_KEPT:
-            return np.empty(shape, np.uint8)
-        if size > len(self._memory):
-            self._memory = np.empty(size, np.uint8)
-        return self._memory[:size].reshape(shape)
-
-
-_scratch = _Scratch()
 
 
 class _Rectangle(ctypes.Structure):
@@ -143,19 +121,15 @@ class Library:
         offered = {8 * factors[i].numerator / factors[i].denominator for i in range(count.value)}
         return tuple(sorted(int(m) for m in offered if m <= 8 and m == int(m)))
 
-    def decode(
-        self, data: bytes, size: tuple[int, int], eighths: int = 8, cmyk: bool = False, lent: bool = False
-    ) -> Pixels:
+    def decode(self, data: bytes, size: tuple[int, int], eighths: int = 8, cmyk: bool = False) -> Pixels:
         """Decode a JPEG of a known (height, width) to RGB (or CMYK as stored), at `eighths`/8 of its size.
 
-        With `lent`, the pixels stay as they are only until this thread has others lent. Raises `TurboError`
-        where the library gives up, or where the stream is not of that size. Damage that it works round is
-        told in `Pixels.warning`.
+        Raises `TurboError` where the library gives up, or where the stream is not of that size.
+        Damage that it works round is told in `Pixels.warning`.
         """
         width, height, subsampling, space = c_int(), c_int(), c_int(), c_int()
         scaled = tuple(-(-side * eighths // 8) for side in size)
-        shape = (*scaled, 4 if cmyk else 3)
-        pixels = _scratch.lend(shape) if lent else np.empty(shape, dtype=np.uint8)
+        pixels = np.empty((*scaled, 4 if cmyk else 3), dtype=np.uint8)
         with self._handle(self._dll.tjInitDecompress) as handle:
             status = self._dll.tjDecompressHeader3(
                 handle, data, len(data), byref(width), byref(height), byref(subsampling), byref(space)

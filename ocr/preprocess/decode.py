@@ -138,11 +138,11 @@ def _decode(data: bytes, header: Header, target: Size, params: DecodeParams) -> 
 def _by_turbojpeg(
     data: bytes, found: Jpeg, target: Size, scaling: Literal["off", "safe"]
 ) -> tuple[NDArray[np.uint8], str | None, tuple[str, ...]]:
-    """Decode to RGB, lent; CMYK as it is and small, only for the warning: Pillow, whose it is, gives none."""
+    """Decode to RGB; CMYK as it is and small, only for the warning: Pillow, whose it is, gives none."""
     if found.components == 4:
-        return libjpeg_warnings.decode(data, found, lent=True)
+        return libjpeg_warnings.decode(data, found)
     eighths = _safe_eighths((found.height, found.width), target, turbo.load().eighths)
-    return libjpeg_warnings.decode(data, found, eighths if scaling == "safe" else 8, lent=True)
+    return libjpeg_warnings.decode(data, found, eighths if scaling == "safe" else 8)
 
 
 def _safe_eighths(size: Size, target: Size, offered: tuple[int, ...]) -> int:
