@@ -42,7 +42,7 @@ class Benchmark(NamedTuple):
 
 BENCHMARKS = (
     Benchmark("whole", quick="--train 4 --val 4 --epochs 1 --rounds 1", threads=1),
-    Benchmark("preprocess", quick="--samples 8 --compared 8 --rounds 1", receipts="--receipts"),
+    Benchmark("preprocess", "--rounds 2", quick="--samples 8 --compared 8 --rounds 1", receipts="--receipts"),
     Benchmark("engine", quick="--samples 12 --many 2000", receipts="--receipts"),
     Benchmark("decode", quick="--rounds 1 --step 12", receipts="", threads=1),
     Benchmark("maps", quick="--rounds 2", receipts="--receipts", threads=1),
