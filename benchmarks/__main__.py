@@ -50,7 +50,7 @@ BENCHMARKS = (
     Benchmark(
         "libraries",
         "--only competitors --competitors all --samples 200 --batch 16 --rounds 3",
-        "--samples 32 --rounds 1",
+        "--samples 32 --rounds 1 --rest 0",
         module="read",
         threads=1,
         python=LIBRARIES,

@@ -49,7 +49,7 @@ def competitors(asked: Reading) -> None:
             for mode, dataset in datasets.items()
         }
         sides |= {name: partial(read_batches, batches, order) for name, batches in libraries.items()}
-        found = compare(sides, asked.rounds, partial(time.sleep, 0.5))
+        found = compare(sides, asked.rounds, partial(time.sleep, asked.rest))
         show(f"{order}, batch {batch}", found, order=order, batch=batch)
 
 

@@ -39,13 +39,16 @@ def main() -> None:
     parser.add_argument("--competitors", nargs="*", default=[], help=f"all, or of: {', '.join(known)}")
     parser.add_argument("--only", nargs="*", choices=PARTS, default=list(PARTS), help="parts to run")
     parser.add_argument("--many", type=int, default=100_000, help="tiny samples of a store to open")
+    parser.add_argument("--rest", type=float, default=0.5, help="seconds before each library")
     options = parse(parser)
     libraries = known if options.competitors == ["all"] else options.competitors
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.folder or Path(temporary)
         store = options.store or noise_store(folder, options.samples)
         for part in options.only:
-            PARTS[part](Reading(store, folder, options.batch, options.rounds, libraries, options.many))
+            PARTS[part](
+                Reading(store, folder, options.batch, options.rounds, libraries, options.many, options.rest)
+            )
 
 
 def opening(asked: Reading) -> None:

@@ -27,6 +27,7 @@ class Reading(NamedTuple):
     rounds: int
     libraries: list[str]
     many: int
+    rest: float
 
 
 def noise_store(folder: Path, count: int = 404, side: int = 640) -> Path:
