@@ -21,7 +21,7 @@ from scripts.plots import MARK, picture
 
 ROOT = Path(__file__).parents[1]
 PAGES = ("README.md", "docs/benchmarks.md")
-TABLE = re.compile(r"(?P<head>^<!-- table: (?P<name>[\w-]+) -->\n(?:<!-- .+ -->\n)?\n)(?:\|.*\n)*", re.M)
+TABLE = re.compile(r"(?P<head>^<!-- table: (?P<name>[\w-]+) -->\n(?:<!-- .+ -->\n)?\n)(?:\|.*\n)*\n?", re.M)
 FIGURE = re.compile(r"(?P<head><!-- figure: (?P<name>[\w-]+) -->)[^<]*(?=<!-- -->)")
 
 
@@ -46,16 +46,16 @@ def load(folder: Path) -> Results:
 def written(text: str, results: Results) -> str:
     """Give a page with its tables and figures as the results say; those without a result stay as they are."""
 
-    def made(makers: Mapping[str, Callable[[Results], str]]) -> Callable[[re.Match[str]], str]:
+    def made(makers: Mapping[str, Callable[[Results], str]], end: str) -> Callable[[re.Match[str]], str]:
         def make(match: re.Match[str]) -> str:
             try:
-                return match["head"] + makers[match["name"]](results)
+                return match["head"] + makers[match["name"]](results) + end
             except AbsentError:
                 return match[0]
 
         return make
 
-    return FIGURE.sub(made(FIGURES), TABLE.sub(made(TABLES), text))
+    return FIGURE.sub(made(FIGURES, ""), TABLE.sub(made(TABLES, "\n"), text))
 
 
 def draw(results: Results, folder: Path) -> None:
