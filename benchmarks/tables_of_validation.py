@@ -84,7 +84,12 @@ def expect(results: Results) -> str:
     about = command.conditions
     one_core = preprocess.find("samples/s", part="one core")
     script = next(iter(one_core))
-    rerun = results["engine"].find("s")["a run with nothing to do"]
+    rerun = next(
+        row
+        for row in results["engine"].rows
+        if (row.name, row.unit) == ("a run with nothing to do", "s")
+        and row.conditions["data"] != "a trivial stage"
+    )
     rungs, waiting = _by_rung(whole.rows, "s"), _by_rung(whole.rows, "% waiting")["the store"]
     pairs = zip(rungs["the store"], rungs["plain online"], strict=True)
     faster = [median(row.times_as_fast_as(other)) for row, other in pairs]

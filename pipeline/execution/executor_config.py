@@ -16,8 +16,8 @@ Kind = Literal["serial", "threads", "processes", "dask"]
 
 DIED = "the last run died while it computed"
 
-_START = 500.0  # milliseconds that processes take to start, beyond what threads load as well
-_LOCKED = 6.0  # milliseconds of a sample, all stages together, in which one thread keeps the others waiting
+_START = 1500.0  # milliseconds that processes take to start, beyond what threads load as well
+_LOCKED = 7.0  # milliseconds of a sample, all stages together, in which one thread keeps the others waiting
 
 
 class ExecutorConfig(Parameters):
@@ -128,9 +128,8 @@ def break_even(cores: int) -> float:
         threads:    samples · (_LOCKED + (work - _LOCKED) / cores)
         processes:  _START + samples · work / cores
 
-    The rest cancels out. `_LOCKED` is 17 % of the 37 ms of CPU that four stages take for a receipt of 5.8
-    megapixels on average at 640 × 640: so often did `py-spy record --gil` find the lock held in a serial
-    run. `_START` is what the server imports beside torch and numba, which threads load as well
-    (`python -m benchmarks.scaling`).
+    The rest cancels out. Both are of 209 receipts of 5.8 megapixels on average at 640 × 640 on two cores with
+    nothing else to do: once workers have started, processes are 0.74 s ahead (`python -m
+    benchmarks.throughput`), and the whole command is 0.8 s behind.
     """
     return math.ceil(_START / (_LOCKED * (1 - 1 / cores))) if cores > 1 else math.inf
