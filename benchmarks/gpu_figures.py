@@ -80,7 +80,7 @@ def of_rungs(text: str) -> Iterator[Row]:
             ("s", (one["wall_s"] for one in of_all)),
             ("% waiting", (100 * one["data_wait_s"] / one["wall_s"] for one in of_all)),
             ("% forward", (100 * one["forward_s"] / one["wall_s"] for one in of_all)),
-            ("H-mean", (one["hmean"] for one in of_all)),
+            ("H-mean", (one["metrics"]["hmean"] for one in of_all)),
         ):
             yield Row(name=rung, unit=unit, values=tuple(values), conditions={"precision": precision})
 

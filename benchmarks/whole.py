@@ -83,13 +83,18 @@ def job(shell: Shell) -> None:
 def epochs(shell: Shell) -> Iterator[Row]:
     """One round of the ladder."""
     for one in shell("bench", "epoch", checked=False)["epochs"]:
-        conditions = {"epoch": one["epoch"], "precision": one["precision"], "samples": one["samples"]}
+        metrics = one["metrics"]
+        conditions = {
+            "epoch": one["epoch"],
+            "precision": one["precision"],
+            "samples": int(metrics["samples"]),
+        }
         found = {
             "s": one["wall_s"],
             "% waiting": 100 * one["data_wait_s"] / one["wall_s"],
             "% forward": 100 * one["forward_s"] / one["wall_s"],
-            "H-mean": one["hmean"],
-            "CLEval": one["cleval_hmean"],
+            "H-mean": metrics["hmean"],
+            "CLEval": metrics["cleval_hmean"],
         }
         for unit, value in found.items():
             yield Row(name=one["rung"], unit=unit, values=(value,), conditions=conditions)

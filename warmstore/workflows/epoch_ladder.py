@@ -82,7 +82,7 @@ class EpochMeasurement:
         """Plain values, for `--json`."""
         row = {name: value for name, value in self.profile.items() if name != "epoch"}
         named = {"rung": self.rung, "precision": self.precision, "epoch": self.epoch}
-        return {**named, "opened_s": self.opened_s, **row, **self.metrics}
+        return {**named, "opened_s": self.opened_s, **row, "metrics": self.metrics}
 
 
 def epoch_job(
