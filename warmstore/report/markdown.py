@@ -32,7 +32,7 @@ def metric_lines(summary: Mapping[str, Any], done: str) -> list[str]:
     found, store = summary["val"], summary["store"]
     used = f"{done} in {summary.get('val_precision', summary['precision'])}"
     ends = [
-        f"  with {summary['checkpoint'] or 'no checkpoint: none was kept'}",
+        f"  checkpoint: {summary['checkpoint'] or 'none was kept'}",
         f"  everything of this run: {summary['folder']}",
     ]
     if not found:
