@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+from benchmarks.child import ended, started
 from benchmarks.measure import arguments
 from benchmarks.record import RESULTS, Result
 
@@ -97,7 +98,7 @@ def run(one: Benchmark, results: Path, receipts: Path | None, quick: bool) -> bo
         command += [one.receipts, receipts] if one.receipts else [receipts]
     command += [*one.given.split(), *(["--quick", *one.quick.split()] if quick else [])]
     environment = os.environ | ({"OMP_NUM_THREADS": str(one.threads)} if one.threads else {})
-    failed = subprocess.run(command, env=environment).returncode or not file.exists()
+    failed = ended(started(command, environment)) or not file.exists()
     if failed or not Result.model_validate_json(file.read_bytes()).rows:
         return False
     results.mkdir(parents=True, exist_ok=True)

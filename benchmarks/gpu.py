@@ -17,18 +17,16 @@ not run.
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 
 from benchmarks import gpu_figures as figures
+from benchmarks.child import TO_STOP, ended, started
 from benchmarks.measure import RECORD, arguments, note, parse
 from benchmarks.record import Result, Row
 
@@ -36,9 +34,6 @@ BUILD = Path("build")
 FOLDER = BUILD / "gpu"
 SHARED = Path("../shared/receipts")
 NO_DEVICE = "not run: no CUDA device"
-TO_STOP = 8
-"""Seconds of a step's time that are kept for stopping: a training writes down where it is."""
-
 WARMSTORE = (sys.executable, "-m", "warmstore")
 # Without the project's settings: other versions warn of other things, and may lack a plugin.
 PYTEST = (sys.executable, "-W", "default", "-m", "pytest", "-c", os.devnull, "--rootdir", ".", "-q", "-ra")
@@ -138,9 +133,8 @@ def run(step: Step, ends: float) -> Outcome:
     found = step.written or out
     found.unlink(missing_ok=True)
     with out.open("w") as stdout, log.open("w") as stderr:
-        # In a session of its own, so that what it has started ends with it.
-        process = subprocess.Popen(step.command, stdout=stdout, stderr=stderr, start_new_session=True)
-        code = ended(process, ends)
+        process = started(step.command, out=stdout, errors=stderr)
+        code = ended(process, max(0.0, ends - TO_STOP - time.monotonic()))
     try:
         rows, unread = tuple(step.read(found.read_text())), ""
     except Exception as error:  # whatever half of a file makes of it
@@ -151,22 +145,6 @@ def run(step: Step, ends: float) -> Outcome:
         return Outcome("ran", rows, True)
     last = next((line for line in reversed(log.read_text().splitlines()) if line.strip()), unread)
     return Outcome(f"exit code {code}: {last.strip() or unread}", rows, bool(rows) and code == 1)
-
-
-def ended(process: subprocess.Popen[bytes], ends: float) -> int | None:
-    """Wait for the exit code; None where the time was over, and the process and all that it started ended."""
-    code = None
-    try:
-        code = process.wait(max(0.0, ends - TO_STOP - time.monotonic()))
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGINT)
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(max(0.0, ends - time.monotonic()))
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-    return code
 
 
 def keep(rows: Iterable[Row]) -> None:
