@@ -66,11 +66,11 @@ def main() -> None:
     options = parse(parser)
     config, _ = load_config(options.config, options.overrides)
     inputs = validation_inputs(config, "val", options.checkpoint)
-    module = trained_detector(config, inputs.settings, inputs.checkpoint)
+    module = trained_detector(config, inputs.checkpoint)
     profile, cpu = EpochProfile(), CpuTime()
     with quiet():
         trainer = pl.Trainer(
-            precision=inputs.settings.trainer.resolved_precision(),
+            precision=config.trainer.resolved_precision(),
             devices=1,
             callbacks=[cpu, profile],
             logger=False,
@@ -80,10 +80,10 @@ def main() -> None:
         )
         data = OcrDataModule(
             val=inputs.store.name,
-            batch_size=inputs.settings.model.batch_size,
+            batch_size=config.model.batch_size,
             fields=VAL_FIELDS,
-            cache=inputs.settings.cache,
-            normalise=normalised_when_read(inputs.settings),
+            cache=config.cache,
+            normalise=normalised_when_read(config),
         )
 
         def epoch() -> None:

@@ -18,7 +18,7 @@ from pytorch_lightning.callbacks import TQDMProgressBar
 from ocr.jit import compiled
 from tests.support.shell import PROJECT
 from warmstore.commands import train
-from warmstore.configuration import TrainingConfig
+from warmstore.configuration import TrainerConfig
 from warmstore.workflows import lightning_trainer
 
 RICH = """
@@ -123,7 +123,6 @@ def test_decode_loads_what_resizes_before_it_is_timed() -> None:
 
 
 def test_the_bar_does_not_name_the_folder_of_the_logs(tmp_path: Path) -> None:
-    settings = TrainingConfig.model_validate({"trainer": {"enable_progress_bar": True, "accelerator": "cpu"}})
-    trainer = lightning_trainer(settings, tmp_path, [])
+    trainer = lightning_trainer(TrainerConfig(enable_progress_bar=True, accelerator="cpu"), tmp_path, [])
     assert "v_num" in TQDMProgressBar().get_metrics(trainer, None)
     assert "v_num" not in trainer.progress_bar_callback.get_metrics(trainer, None)

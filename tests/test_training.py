@@ -156,7 +156,7 @@ def test_a_training_that_keeps_no_checkpoint_says_so(
 def test_a_data_set_without_a_val_split_is_trained_on(shell: Shell, runs: Path) -> None:
     with contextlib.chdir(shell.folder):
         config = load_config("tiny", ["trainer.max_epochs=1"])[0]
-        found = train_detector(config, config.training, {"train": checked_store(config, "train")})
+        found = train_detector(config, {"train": checked_store(config, "train")})
     assert (found["state"], found["val"], found["epochs"]) == ("finished", None, [])
     assert kept(shell.folder / found["folder"], "last")["global_step"] > 0
 

@@ -5,18 +5,15 @@ from __future__ import annotations
 import os
 from contextlib import nullcontext
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
-from ocr.maps import MapParams
-from ocr.preprocess import TensorParams
 from ocr.training import DetectorModule, read_checkpoint
 from pipeline.errors import ConfigError
 from tests.support.pages import LIGHTNING_WARNS, MEAN, TINY, Batch, identity, loader, module, trainer
-from warmstore.configuration import ModelConfig, TrainingConfig
+from warmstore.configuration import RunConfig
 from warmstore.workflows import trained_detector
 
 pytestmark = LIGHTNING_WARNS
@@ -85,13 +82,16 @@ def test_a_checkpoint_belongs_to_its_configuration_to_the_digits_that_a_module_h
     detector, run = module(belongs_to=identity(mean=mean, std=std)), trainer(tmp_path)
     run.strategy.connect(detector)
     run.save_checkpoint(tmp_path / "last.ckpt")
-    stages = SimpleNamespace(
-        tensors=TensorParams(mean=(mean[0] + shift, *mean[1:]), std=std), maps=MapParams()
+    config = RunConfig.model_validate(
+        {
+            "canvas": (96, 96),
+            "data": {"root": tmp_path, "splits": {"val": {"images": tmp_path, "annotations": tmp_path}}},
+            "stages": {"tensors": {"mean": (mean[0] + shift, *mean[1:]), "std": std}},
+            "model": {"params": TINY},
+        }
     )
-    config: Any = SimpleNamespace(canvas=(96, 96), seed=0, stages=stages)
-    asked = TrainingConfig(model=ModelConfig(params=TINY))
     with pytest.raises(ConfigError, match="mean") if shift else nullcontext():
-        trained_detector(config, asked, tmp_path / "last.ckpt")
+        trained_detector(config, tmp_path / "last.ckpt")
 
 
 class Payload:

@@ -45,11 +45,10 @@ def epoch(asked: Invocation, checkpoint: Path | None, epochs: int, samples: int 
     """
     from warmstore.workflows import validation_inputs
 
-    split = asked.one_split()
-    inputs = validation_inputs(asked.config, split, checkpoint)
+    inputs = validation_inputs(asked.config, asked.one_split(), checkpoint)
     from warmstore.workflows import epoch_job, measure_ladder, same_metrics
 
-    job = epoch_job(asked.config, inputs, split, epochs=epochs, limit=samples, workers=workers)
+    job = epoch_job(inputs, epochs=epochs, limit=samples, workers=workers)
     measured = []
     for one in measure_ladder(job):
         measured.append(one)

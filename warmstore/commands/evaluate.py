@@ -47,7 +47,7 @@ def precision(
     from warmstore.workflows import measure_precisions
 
     wanted = ("32-true", *precisions) if precisions else ()
-    measured, made_of = measure_precisions(asked.config, inputs, wanted)
+    measured, made_of = measure_precisions(inputs, wanted)
     reference = measured[0]
     objections = {found.precision: found.objection(reference, tolerance) for found in measured}
     passed = not any(objections.values())
@@ -107,13 +107,12 @@ def ceiling(asked: Invocation, canvases: str) -> int:
     Example:
       warmstore ceiling --canvas 640,800,1024x768 stages.maps.min_text_size=3
     """
-
     sizes = [_canvas(text) for text in canvases.split(",")]
-    split, settings = asked.one_split(), asked.config.training
+    split = asked.one_split()
     store = open_store(asked.config.workspace(split).generations(asked.config.stages.canonicalize).path)
     from warmstore.workflows import find_ceilings
 
-    found = find_ceilings(asked.config, settings, store, sizes)
+    found = find_ceilings(asked.config, store, sizes)
     if asked.json:
         show.as_json({split: [one.as_json() for one in found]})
         return 0

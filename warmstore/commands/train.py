@@ -44,14 +44,13 @@ def train(asked: Invocation, resume: str | None) -> int:
     show_everything()
     from warmstore.workflows import checked_store, resumable
 
-    settings = asked.config.training
     resumed = None if resume is None else resumable(asked.config.runs_dirs, resume)
     splits = ["train", *(["val"] if "val" in asked.config.data.splits else [])]
     stores = {split: checked_store(asked.config, split) for split in splits}
     from warmstore.workflows import TrainingInterrupted, train_detector
 
     try:
-        summary = train_detector(asked.config, settings, stores, resumed)
+        summary = train_detector(asked.config, stores, resumed)
     except TrainingInterrupted as stop:
         again = asked.spell(Remedy("train", (f"--resume={stop.folder.name}",)))
         raise KeyboardInterrupt(f"{stop}; `{again}` goes on") from None
@@ -75,7 +74,7 @@ def validate(asked: Invocation, checkpoint: Path | None) -> int:
     inputs = validation_inputs(asked.config, asked.one_split(), checkpoint)
     from warmstore.workflows import validate_detector
 
-    summary = validate_detector(asked.config, inputs)
+    summary = validate_detector(inputs)
     _print(asked, summary, "validated")
     return 0
 

@@ -4,4 +4,4 @@ from warmstore.configuration.compose import COMMAND_LINE, Composed, config_folde
 from warmstore.configuration.data_config import DataConfig, SplitConfig
 from warmstore.configuration.load import DEFAULT_RUN, known_keys, load_config
 from warmstore.configuration.run_config import RunConfig
-from warmstore.configuration.training_config import ModelConfig, TrainingConfig
+from warmstore.configuration.training_config import ModelConfig, TrainerConfig

@@ -11,6 +11,8 @@ from pydantic import Field, create_model, field_validator
 from ocr.annotations import LabelOptions
 from ocr.datasets.online import OnlineParams
 from ocr.datasets.stored import CacheParams
+from ocr.detectors import DetectorIdentity
+from ocr.params import DetectorSettings
 from ocr.splits import AnnotatedSplit
 from pipeline.errors import ConfigError
 from pipeline.execution import ExecutorConfig
@@ -20,7 +22,7 @@ from pipeline.store import is_url
 from pipeline.workspace import Workspace
 from stages import Canonicalize, Decode, Maps, Tensors, in_order
 from warmstore.configuration.data_config import DataConfig, Folder
-from warmstore.configuration.training_config import ModelConfig, TrainerConfig, TrainingConfig
+from warmstore.configuration.training_config import ModelConfig, TrainerConfig
 
 
 class StagesConfig(OnlineParams):
@@ -131,9 +133,31 @@ class RunConfig(Parameters):
         )
 
     @property
-    def training(self) -> TrainingConfig:
-        """What training and validation read."""
-        return TrainingConfig(cache=self.cache, trainer=self.trainer, model=self.model)
+    def detector_identity(self) -> DetectorIdentity:
+        """What the weights of this run's detector belong to."""
+        model, tensors = self.model, self.stages.tensors
+        return DetectorIdentity(
+            detector=model.detector,
+            params=model.params,
+            canvas=self.canvas,
+            mean=tensors.mean,
+            std=tensors.std,
+        )
+
+    @property
+    def detector_settings(self) -> DetectorSettings:
+        """How this run's detector learns and is validated."""
+        model = self.model
+        return DetectorSettings(
+            loss=model.loss,
+            optimizer=model.optimizer,
+            augment=model.augment,
+            boxes=model.boxes,
+            overlap=model.overlap,
+            maps=self.stages.maps,
+            val_precision=self.trainer.own_val_precision(),
+            seed=self.seed,
+        )
 
     @property
     def runs_dirs(self) -> tuple[Path, ...]:

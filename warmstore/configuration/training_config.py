@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import Field, field_validator
 
-from ocr.datasets.stored import CacheParams
-from ocr.detectors import DetectorChoice, DetectorIdentity
+from ocr.detectors import DetectorChoice
 from ocr.params import (
     AugmentParams,
     BoxParams,
-    DetectorSettings,
     LossParams,
     OptimizerParams,
     OverlapParams,
     Precision,
 )
 from pipeline.stage import Parameters
-
-if TYPE_CHECKING:
-    from warmstore.configuration.run_config import RunConfig
 
 
 class ModelConfig(DetectorChoice):
@@ -96,36 +91,3 @@ class TrainerConfig(Parameters):
     def own_val_precision(self) -> Precision | None:
         """Give validation's precision where it is not the trainer's."""
         return None if self.val_precision == self.resolved_precision() else self.val_precision
-
-
-class TrainingConfig(Parameters):
-    """The parts of a run's configuration that training and validation read."""
-
-    cache: CacheParams = CacheParams()
-    trainer: TrainerConfig = TrainerConfig()
-    model: ModelConfig = ModelConfig()
-
-    def detector_identity(self, run: RunConfig) -> DetectorIdentity:
-        """Give what the weights of this run's detector belong to."""
-        model, tensors = self.model, run.stages.tensors
-        return DetectorIdentity(
-            detector=model.detector,
-            params=model.params,
-            canvas=run.canvas,
-            mean=tensors.mean,
-            std=tensors.std,
-        )
-
-    def detector_settings(self, run: RunConfig) -> DetectorSettings:
-        """Give how this run's detector learns and is validated."""
-        model = self.model
-        return DetectorSettings(
-            loss=model.loss,
-            optimizer=model.optimizer,
-            augment=model.augment,
-            boxes=model.boxes,
-            overlap=model.overlap,
-            maps=run.stages.maps,
-            val_precision=self.trainer.own_val_precision(),
-            seed=run.seed,
-        )

@@ -24,7 +24,7 @@ from ocr.datasets import (
 from ocr.evaluation import Precision
 from ocr.training import EpochProfile
 from pipeline.errors import ConfigError
-from warmstore.configuration import RunConfig, TrainingConfig
+from warmstore.configuration import RunConfig
 from warmstore.workflows.inputs import ValidationInputs
 from warmstore.workflows.train import VAL_FIELDS, normalised_when_read, quiet, trained_detector
 
@@ -49,7 +49,6 @@ class Job:
     """What is the same on every rung; it travels to the process that measures."""
 
     config: RunConfig
-    settings: TrainingConfig
     split: str
     checkpoint: Path | None
     samples: tuple[str, ...]
@@ -86,22 +85,20 @@ class EpochMeasurement:
 
 
 def epoch_job(
-    config: RunConfig,
     inputs: ValidationInputs,
-    split: str,
     *,
     epochs: int = 3,
     limit: int | None = None,
     workers: int = 0,
 ) -> Job:
     """Gather what the rungs share. Raises ConfigError for another detector's checkpoint or an empty store."""
-    trainer = inputs.settings.trainer.model_copy(update={"val_precision": None})  # rungs have theirs
-    settings = inputs.settings.model_copy(update={"trainer": trainer})
-    trained_detector(config, settings, inputs.checkpoint)
+    trainer = inputs.config.trainer.model_copy(update={"val_precision": None})  # rungs have theirs
+    config = inputs.config.model_copy(update={"trainer": trainer})
+    trained_detector(config, inputs.checkpoint)
     samples = tuple(inputs.store.sample_ids[:limit])
     if not samples:
         raise ConfigError(f"{inputs.store.name} has no samples to validate on")
-    return Job(config, settings, split, inputs.checkpoint, samples, epochs, workers)
+    return Job(config, inputs.split, inputs.checkpoint, samples, epochs, workers)
 
 
 def epoch_rungs(config: RunConfig, split: str) -> tuple[Rung, ...]:
@@ -135,12 +132,12 @@ def measure_ladder(job: Job) -> Iterator[EpochMeasurement]:
 
 def measure_rung(rung: Rung, job: Job) -> list[EpochMeasurement]:
     """Run a rung's validation epochs in this process."""
-    module = trained_detector(job.config, job.settings, job.checkpoint)
+    module = trained_detector(job.config, job.checkpoint)
     began = time.perf_counter()
     data = OcrDataModule(
         val=open_rung(rung, job),
-        batch_size=job.settings.model.batch_size,
-        normalise=normalised_when_read(job.settings),
+        batch_size=job.config.model.batch_size,
+        normalise=normalised_when_read(job.config),
     )
     opened, profile, found = time.perf_counter() - began, EpochProfile(), []
     with quiet():
@@ -166,7 +163,7 @@ def open_rung(rung: Rung, job: Job) -> TensorDataset | OnlineDataset:
     stages = job.config.stages
     if rung.online is None:
         path = job.config.workspace(job.split).generations(stages.tensors).path
-        dataset = TensorDataset(path, VAL_FIELDS, samples=job.samples, cache=job.settings.cache)
+        dataset = TensorDataset(path, VAL_FIELDS, samples=job.samples, cache=job.config.cache)
         dataset.warm()
         return dataset
     return OnlineDataset(

@@ -15,7 +15,7 @@ from pipeline.maintenance import preview
 from pipeline.planning import full_recipe
 from pipeline.store import Bucket, BucketStore, Store, open_store
 from pipeline.workspace import Generations, Workspace, exclusive
-from warmstore.configuration import RunConfig, TrainingConfig
+from warmstore.configuration import RunConfig
 from warmstore.workflows.runs import newest_checkpoint
 
 log = logging.getLogger(__name__)
@@ -23,19 +23,20 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ValidationInputs:
-    """A checkpoint, the store that it is validated on, and the settings.
+    """A run's configuration, a checkpoint, and the store of `split` that it is validated on.
 
     There is no checkpoint of a detector whose parameters name its weights, unless one is given.
     """
 
-    settings: TrainingConfig
+    config: RunConfig
+    split: str
     checkpoint: Path | None
     store: Store
 
     @property
     def judged(self) -> str:
         """What is validated, in words."""
-        return str(self.checkpoint or f"detector {self.settings.model.detector}")
+        return str(self.checkpoint or f"detector {self.config.model.detector}")
 
 
 def validation_inputs(config: RunConfig, split: str, checkpoint: Path | None) -> ValidationInputs:
@@ -46,7 +47,7 @@ def validation_inputs(config: RunConfig, split: str, checkpoint: Path | None) ->
     found = existing_checkpoint(checkpoint) if checkpoint else None
     if not found and not find_detector(config.model.detector).ready:
         found = newest_checkpoint(config.runs_dirs)
-    return ValidationInputs(config.training, found, checked_store(config, split))
+    return ValidationInputs(config, split, found, checked_store(config, split))
 
 
 def checked_store(config: RunConfig, split: str) -> Store:

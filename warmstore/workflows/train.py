@@ -33,7 +33,7 @@ from ocr.training import (
 )
 from pipeline.errors import ConfigError
 from pipeline.store import Store
-from warmstore.configuration import RunConfig, TrainingConfig
+from warmstore.configuration import RunConfig, TrainerConfig
 from warmstore.machine import busy
 from warmstore.workflows.inputs import ValidationInputs
 from warmstore.workflows.runs import LAST, first_rank, run_folder
@@ -61,7 +61,7 @@ class TrainingInterrupted(KeyboardInterrupt):
 
 
 def train_detector(
-    config: RunConfig, settings: TrainingConfig, stores: Mapping[str, Store], resumed: Path | None = None
+    config: RunConfig, stores: Mapping[str, Store], resumed: Path | None = None
 ) -> dict[str, Any]:
     """Train on split `train`, validate the best checkpoint on `val`; gives the summary that it writes.
 
@@ -73,11 +73,11 @@ def train_detector(
         data = OcrDataModule(
             train=stores["train"].name,
             val=stores["val"].name if "val" in stores else None,
-            batch_size=settings.model.batch_size,
+            batch_size=config.model.batch_size,
             fields=VAL_FIELDS,
-            train_fields=_TRAIN_FIELDS if settings.model.augment.enabled else DEFAULT_FIELDS,
-            cache=settings.cache,
-            normalise=normalised_when_read(settings),
+            train_fields=_TRAIN_FIELDS if config.model.augment.enabled else DEFAULT_FIELDS,
+            cache=config.cache,
+            normalise=normalised_when_read(config),
             seed=config.seed,
         )
         profile, last = EpochProfile(), LastCheckpoint(run.folder / "checkpoints")
@@ -86,11 +86,11 @@ def train_detector(
             last.dirpath, "best", **watched, save_on_train_epoch_end=False, enable_version_counter=False
         )
         callbacks: list[Any] = [LossLines(), profile, WorstImages(run.folder), RandomStates(), best, last]
-        if patience := settings.model.early_stopping:
+        if patience := config.model.early_stopping:
             callbacks.append(EarlyStopping(**watched, patience=patience, check_on_train_epoch_end=False))
-        trainer = lightning_trainer(settings, run.folder, callbacks)
-        module = DetectorModule(settings.detector_identity(config), settings.detector_settings(config))
-        _keep_settings(run.folder, config, settings, stores)
+        trainer = lightning_trainer(config.trainer, run.folder, callbacks)
+        module = DetectorModule(config.detector_identity, config.detector_settings)
+        _keep_settings(run.folder, config, stores)
         advise_threads(trainer)
         began = time.perf_counter()
         with _interruptible(trainer, run.folder / LAST):
@@ -107,20 +107,20 @@ def train_detector(
     return run.summary
 
 
-def validate_detector(config: RunConfig, inputs: ValidationInputs) -> dict[str, Any]:
+def validate_detector(inputs: ValidationInputs) -> dict[str, Any]:
     """Compute the metric of a checkpoint over a split; gives the summary that it writes."""
-    settings, checkpoint, store = inputs.settings, inputs.checkpoint, inputs.store
+    config, store = inputs.config, inputs.store
     with quiet(), run_folder(config, "validate") as run:
-        module = trained_detector(config, settings, checkpoint)
+        module = trained_detector(config, inputs.checkpoint)
         data = OcrDataModule(
             val=store.name,
-            batch_size=settings.model.batch_size,
+            batch_size=config.model.batch_size,
             fields=VAL_FIELDS,
-            cache=settings.cache,
-            normalise=normalised_when_read(settings),
+            cache=config.cache,
+            normalise=normalised_when_read(config),
         )
         profile = EpochProfile()
-        trainer = lightning_trainer(settings, run.folder, [profile, WorstImages(run.folder)])
+        trainer = lightning_trainer(config.trainer, run.folder, [profile, WorstImages(run.folder)])
         with _interruptible(trainer):
             metrics = trainer.validate(module, datamodule=data, verbose=False)
         run.summary |= _summary(store, metrics, profile.epochs, trainer)
@@ -128,42 +128,42 @@ def validate_detector(config: RunConfig, inputs: ValidationInputs) -> dict[str, 
     return run.summary
 
 
-def trained_detector(config: RunConfig, settings: TrainingConfig, checkpoint: Path | None) -> DetectorModule:
+def trained_detector(config: RunConfig, checkpoint: Path | None) -> DetectorModule:
     """Build the detector of a checkpoint; without one, that which the configuration names.
 
     Raises ConfigError where it is another model, or was trained for another canvas, mean or std, than
     the configuration has.
     """
     if checkpoint is None:
-        built = DetectorModule(settings.detector_identity(config), settings.detector_settings(config))
+        built = DetectorModule(config.detector_identity, config.detector_settings)
         return cast(DetectorModule, built.eval())
-    module = DetectorModule.from_checkpoint(checkpoint, settings.detector_settings(config))
+    module = DetectorModule.from_checkpoint(checkpoint, config.detector_settings)
     canvas = list(module.identity.canvas)
     if canvas != list(config.canvas):
         raise ConfigError(
             f"{checkpoint} was trained for canvas {canvas} and the configuration has "
             f"{list(config.canvas)}; set canvas={canvas} and rerun the stages, or train anew"
         )
-    check_identity(module.identity, settings.detector_identity(config))
+    check_identity(module.identity, config.detector_identity)
     return module
 
 
-def normalised_when_read(settings: TrainingConfig) -> tuple[Literal["val"], ...]:
+def normalised_when_read(config: RunConfig) -> tuple[Literal["val"], ...]:
     """Splits that are normalised in the trainer's precision.
 
     None where validation has a precision of its own, or the detector reads pixels.
     """
-    own = settings.trainer.own_val_precision() or find_detector(settings.model.detector).reads == "pixels"
+    own = config.trainer.own_val_precision() or find_detector(config.model.detector).reads == "pixels"
     return () if own else ("val",)
 
 
-def lightning_trainer(settings: TrainingConfig, folder: Path, callbacks: list[Any]) -> pl.Trainer:
+def lightning_trainer(asked: TrainerConfig, folder: Path, callbacks: list[Any]) -> pl.Trainer:
     """Build Lightning's trainer; its logs go into `folder`. Raises ConfigError where it refuses."""
     import sys
 
     written = len([*folder.glob("csv*")])  # by what is resumed: the logger would begin its file anew
-    arguments = settings.trainer.model_dump(exclude={"val_precision"})
-    arguments["precision"] = settings.trainer.resolved_precision()
+    arguments = asked.model_dump(exclude={"val_precision"})
+    arguments["precision"] = asked.resolved_precision()
     if arguments["enable_progress_bar"] is None:
         arguments["enable_progress_bar"] = sys.stderr.isatty()
     if arguments["enable_progress_bar"]:
@@ -215,12 +215,11 @@ def _interruptible(trainer: pl.Trainer, last: Path | None = None) -> Iterator[No
             signal.signal(signal.SIGINT, handler)
 
 
-def _keep_settings(
-    folder: Path, config: RunConfig, settings: TrainingConfig, stores: Mapping[str, Store]
-) -> None:
+def _keep_settings(folder: Path, config: RunConfig, stores: Mapping[str, Store]) -> None:
     """Write down what a training is made of; where it goes on, say what of that has changed."""
-    made_of = {**config.model_dump(mode="json"), **settings.model_dump(mode="json")}
-    made_of["stores"] = {split: store.digest for split, store in stores.items()}
+    made_of = config.model_dump(mode="json") | {
+        "stores": {split: one.digest for split, one in stores.items()}
+    }
     now, file = dict(_flat(made_of)), folder / "config.json"
     if file.exists():
         before = json.loads(file.read_text())

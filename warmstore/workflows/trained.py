@@ -51,6 +51,6 @@ def loaded_detector(checkpoint: Path, config: RunConfig) -> DetectorModule:
 
     from ocr.training import DetectorModule
 
-    module = DetectorModule.from_checkpoint(checkpoint, config.training.detector_settings(config))
+    module = DetectorModule.from_checkpoint(checkpoint, config.detector_settings)
     module.to("cuda" if torch.cuda.is_available() else "cpu")
     return module
