@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Measures which branches of pipeline/ its tests take, in every process that they start, and fails below 95 %.
 # Files run one by one, so that what a process did is known by the file that started it: scripts/mutants.py
-# needs that. `coverage.sh tests/…` measures some files alone.
+# needs that. What a file has given is kept until it, or pipeline/, changes: a run that was stopped goes on.
+# `coverage.sh tests/…` adds what some files give.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -12,11 +13,28 @@ if [ $# = 0 ]; then
     tests/test_{quick_commands,ram_budget,ram_cache,remedies,show}.py
 fi
 folder=$PWD/build/coverage
-rm -rf "$folder"
-mkdir -p -m 777 "$folder" # some tests become another user
+pipeline=$(find pipeline -name '*.py' -print0 | sort -z | xargs -0 sha256sum | sha256sum)
+if [ "$(cat "$folder/pipeline" 2>/dev/null)" != "$pipeline" ]; then
+  rm -rf "$folder"
+  mkdir -p "$folder"
+  echo "$pipeline" >"$folder/pipeline"
+fi
+failed=()
 for file in "$@"; do
-  .venv/bin/python -m coverage run --context="$file" -m pytest -p tests.support.measured -n 0 -q -k 'not kill_spread' \
-    --junitxml="$folder/$(tr / _ <<<"$file").xml" "$file"
+  part=$folder/$(tr / _ <<<"$file")
+  if [ "$part/passed" -nt "$file" ]; then continue; fi
+  rm -rf "$part"
+  mkdir -m 777 "$part" # some tests become another user
+  if COVERAGE_FILE=$part/data .venv/bin/python -m coverage run --context="$file" \
+    -m pytest -p tests.support.measured -n 0 -q -k 'not kill_spread' --junitxml="$part/tests.xml" "$file"; then
+    touch "$part/passed"
+  else
+    failed+=("$file")
+  fi
 done
-.venv/bin/python -m coverage combine --quiet
+.venv/bin/python -m coverage combine --quiet --keep "$folder"/*/
 .venv/bin/python -m coverage report --fail-under=95
+if [ ${#failed[@]} != 0 ]; then
+  echo "failed, and run again next time: ${failed[*]}"
+  exit 1
+fi
