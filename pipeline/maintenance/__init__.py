@@ -12,7 +12,7 @@ from pipeline.maintenance.probe import (
     remembered_probe,
 )
 from pipeline.maintenance.repair import Repair, repair_stage
-from pipeline.maintenance.status import Preview, explain, preview, remember_rate
+from pipeline.maintenance.status import Preview, explain, preview, preview_stored, remember_rate
 from pipeline.maintenance.verify import (
     DamagedFile,
     Verification,

@@ -6,13 +6,13 @@ import json
 import time
 from collections.abc import Iterator, Sequence, Set
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from pipeline.errors import UnknownSampleError
+from pipeline.errors import StoreError, UnknownSampleError
 from pipeline.execution import finished_samples, predicted_bytes
 from pipeline.files import write_aside
 from pipeline.maintenance.probe import Finding, remembered_probe
@@ -31,6 +31,7 @@ from pipeline.planning import (
 from pipeline.runner import StageResult
 from pipeline.stage import Stage
 from pipeline.store import Counts, Store, serving
+from pipeline.workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class Preview:
 
     `samples` are those that the store was made of, `listed` those that the split has now.
     A store that lacks files is `damaged`, unless it is stale besides: then a run heals it in passing.
+    It is `unknown` whether it is fresh where the data set is not there (see `preview_stored`).
     A run computes at most `compute` samples, and `certain` of them in any case: below a stage that is
     stale, unchanged results stop there. Where none is, `finished` samples of an interrupted run are no
     longer to `compute`.
@@ -53,7 +55,7 @@ class Preview:
     quarantined: int
     bytes: int
     age_seconds: float | None
-    state: State
+    state: State | Literal["unknown"]
     why: list[str]
     listed: int
     compute: int
@@ -82,6 +84,20 @@ def preview(pipeline: Pipeline) -> Iterator[tuple[str, Preview]]:
         name = outlook.stage.name
         probed = found.stages.get(name) if found is not None else None
         yield name, _preview(outlook, listed, rates.get(name), probed)
+
+
+def preview_stored(workspace: Workspace, stages: Sequence[Stage], why: str) -> Iterator[tuple[str, Preview]]:
+    """Give what is stored where it cannot be told whether that is fresh, and `why`; writes nothing."""
+    for stage in stages:
+        generations, store, problem = workspace.generations(stage), None, ""
+        try:
+            store = generations.open()
+        except StoreError as error:
+            problem = error.problem
+        reasons = {problem or (why if store is not None else "never built"): 0}
+        outlook = Outlook(generations, store, problem, None, {}, frozenset(), (), reasons, "")
+        found = _preview(outlook, 0, None, None)
+        yield stage.name, found if store is None else replace(found, state="unknown")
 
 
 def _preview(outlook: Outlook, listed: int, rate: float | None, probed: Finding | None) -> Preview:

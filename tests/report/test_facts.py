@@ -29,6 +29,28 @@ def test_what_was_quarantined_and_changed_is_listed(facts: Any) -> None:
     assert "clipped@0" in changed["receipt-00003.jpg"]
 
 
+@pytest.mark.parametrize("command", ["report", "status"])
+def test_without_the_data_set_what_is_stored_is_told_and_nothing_is_called_fresh(
+    reported: Shell, command: str
+) -> None:
+    found, without = reported.json(command), reported.json(command, "data.root=gone")
+    stores = [told["stores"] if command == "report" else told for told in (found, without)]
+    for split, stages in stores[1].items():
+        for name, stage in stages.items():
+            why = ["there is no data set at gone"]
+            assert (stage["state"], stage["fresh"], stage["why"]) == ("unknown", False, why)
+            same = ("generation", "digest", "samples", "accepted", "quarantined", "bytes", "tallies")
+            assert {key: stage[key] for key in same} == {key: stores[0][split][name][key] for key in same}
+    if command == "report":
+        facts = ("text", "quarantined", "changed", "duplicates", "distributions")
+        assert {key: without[key] for key in facts} == {key: found[key] for key in facts}
+    written = ("--output", "gone.html") if command == "report" else ()
+    done = reported(command, "data.root=gone", *written)
+    assert done.returncode == 0, done.stderr
+    nothing = reported(command, "data.root=gone", "work_dir=data")
+    assert (nothing.returncode, "run `warmstore data" in nothing.stderr) == (2, True)
+
+
 def test_an_image_of_two_splits_is_a_duplicate(facts: Any) -> None:
     assert facts["duplicates"] == [[["train", "receipt-00004.jpg"], ["val", "copy.jpg"]]]
 

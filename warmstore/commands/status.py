@@ -10,7 +10,7 @@ import click
 
 from pipeline.errors import REPAIR, ConfigError, UnknownSampleError
 from pipeline.execution import Choice, Executor
-from pipeline.maintenance import Preview, preview
+from pipeline.maintenance import Preview, preview, preview_stored
 from pipeline.planning import Pipeline
 from warmstore import show
 from warmstore.forecast import forecast
@@ -38,7 +38,7 @@ def plan(asked: Invocation, rehash: bool, samples: int | None, workers: int | No
     if samples is not None or workers is not None:
         return _predict(asked, samples, workers)
     refuse_mistyped(asked)
-    found = _previews(asked, _pipelines(asked, rehash))
+    found = {split: _preview(asked, asked.config.pipeline(split, rehash=rehash)) for split in asked.splits}
     choices = _choices(asked, found)
     if asked.json:
         show.as_json(
@@ -104,12 +104,13 @@ def _predict(asked: Invocation, samples: int | None, workers: int | None) -> int
 def status(asked: Invocation, rehash: bool) -> int:
     """Show every store: generation, samples, size, age, whether it is fresh, and why not.
 
+    Without the data set it shows what is stored, and cannot tell whether that is fresh.
+
     \b
     Example:
       warmstore status --json
     """
-    pipelines = _pipelines(asked, rehash)
-    found = _previews(asked, pipelines)
+    found, told = looked_at(asked, rehash)
     if asked.json:
         show.as_json({s: {n: p.to_json() for n, p in stages.items()} for s, stages in found.items()})
         return 0
@@ -144,7 +145,7 @@ def status(asked: Invocation, rehash: bool) -> int:
     for split in found:
         for verdict in [v for store in asked.stores(split, told=True)[-1:] for v in store.info.quarantined]:
             click.echo(f"{split}: quarantined {show.verdict(verdict)}")
-        for remark in remarks(asked.config, split, pipelines[split].source):
+        for remark in told[split]:
             click.echo(f"{split}: {remark}")
     least = ("counts", "generation", "age", "size", "samples", "accepted")
     show.table(f"{asked.composed.name} in {asked.config.work_dir}", columns, rows, least)
@@ -227,22 +228,32 @@ def doctor(as_json: bool, debug: bool) -> int:
     return 0
 
 
-def looked_at(asked: Invocation) -> tuple[dict[str, dict[str, Preview]], dict[str, list[str]]]:
-    """Look at all splits for the report: previews by split and stage, and remarks by split."""
-    pipelines = _pipelines(asked, rehash=False)
-    told = {split: remarks(asked.config, split, pipeline.source) for split, pipeline in pipelines.items()}
-    return _previews(asked, pipelines), told
+def looked_at(
+    asked: Invocation, rehash: bool = False
+) -> tuple[dict[str, dict[str, Preview]], dict[str, list[str]]]:
+    """Look at all splits: previews by split and stage, and remarks by split.
+
+    Where the data set is not there, at what is stored of them. Raises ConfigError where nothing is.
+    """
+    config, found, told = asked.config, dict[str, dict[str, Preview]](), dict[str, list[str]]()
+    for split in asked.splits:
+        try:
+            pipeline = config.pipeline(split, rehash=rehash)
+        except ConfigError as error:
+            stages, workspace = config.stages.in_order(), config.workspace(split)
+            if config.data.root.is_dir() or not any(
+                workspace.generations(one).path.exists() for one in stages
+            ):
+                raise
+            found[split], told[split] = dict(preview_stored(workspace, stages, error.problem)), []
+        else:
+            found[split] = _preview(asked, pipeline)
+            told[split] = remarks(config, split, pipeline.source)
+    return found, told
 
 
-def _pipelines(asked: Invocation, rehash: bool) -> dict[str, Pipeline]:
-    return {split: asked.config.pipeline(split, rehash=rehash) for split in asked.splits}
-
-
-def _previews(asked: Invocation, pipelines: Mapping[str, Pipeline]) -> dict[str, dict[str, Preview]]:
-    return {
-        split: {name: _with_remedy(asked, found) for name, found in preview(pipeline)}
-        for split, pipeline in pipelines.items()
-    }
+def _preview(asked: Invocation, pipeline: Pipeline) -> dict[str, Preview]:
+    return {name: _with_remedy(asked, found) for name, found in preview(pipeline)}
 
 
 def _choices(

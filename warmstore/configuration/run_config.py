@@ -14,7 +14,7 @@ from ocr.datasets.stored import CacheParams
 from ocr.detectors import DetectorIdentity
 from ocr.params import DetectorSettings
 from ocr.splits import AnnotatedSplit
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, Remedy
 from pipeline.execution import ExecutorConfig
 from pipeline.planning import FileHashes, Pipeline
 from pipeline.stage import Parameters, Stage
@@ -112,8 +112,10 @@ class RunConfig(Parameters):
             raise ConfigError(f"there is no split {split}; data.splits has {', '.join(self.data.splits)}")
         chosen, root = self.data.splits[split], self.data.root
         if not root.is_dir():
-            how = "run `make data`" if self.data.generate else "set data.root=… to the folder of the data set"
-            raise ConfigError(f"there is no data set at {root}; {how}")
+            problem = f"there is no data set at {root}"
+            if self.data.generate:
+                raise ConfigError(problem, Remedy("data", otherwise=", which draws it"))
+            raise ConfigError(f"{problem}; set data.root=… to the folder of the data set")
         for path in (chosen.images, chosen.annotations):
             if not chosen.follow_links and not (root / path).resolve().is_relative_to(root.resolve()):
                 raise ConfigError(
