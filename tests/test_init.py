@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from ocr.splits import AnnotatedSplit, look_over
 from tests.support.mutated_labels import encode
 from tests.support.shell import Done, Shell
 from tests.support.written_labels import HEIGHT, IMAGES, IMPORTERS, WIDTH, draw
@@ -76,6 +77,16 @@ def test_what_is_split_off_is_counted_without_refused_images(shell: Shell, broke
     assert told in done.stdout
 
 
+def test_a_share_of_refused_images_alone_is_wrong_usage(shell: Shell) -> None:
+    images, labels = write_set(shell.folder / "set")
+    (taken,) = look_over(AnnotatedSplit(Path(images), Path(labels))).ranked[:1]
+    (Path(images) / taken).write_bytes(b"")
+    done = init(shell, (images, labels), "--split-off", "0.34")
+    told = f"none of the 1 images that --split-off 0.34 leaves to val can be used: {taken} is empty: the file"
+    assert (done.returncode, told in done.stderr, "give another share" in done.stderr) == (2, True, True)
+    assert not (shell.folder / "configs/mine.yaml").exists()
+
+
 def test_what_is_written_runs_as_the_next_command_says(shell: Shell) -> None:
     done = init(shell, write_set(shell.folder / "set"))
     command = next(line for line in done.stdout.splitlines() if line.startswith("next:"))
@@ -104,7 +115,7 @@ def test_what_a_run_will_refuse_is_told_with_the_reason(shell: Shell) -> None:
     (Path(images) / "a.png").write_bytes(b"no picture")
     (Path(images) / "b.png").unlink()
     Image.new("RGB", (8, 8)).save(Path(images) / "d.png")
-    done = init(shell, (images, labels))
+    done = init(shell, (images, labels), "--val", *write_set(shell.folder / "other"))
     assert done.returncode == 0, done.stderr
     assert "2 images will be quarantined" in done.stdout
     assert "a.png: unsupported_format: neither JPEG" in done.stdout

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,11 +44,10 @@ class Overview:
     @property
     def usable(self) -> int:
         """How many images are left, as far as was looked."""
-        return self.usable_of(None)
+        return self.usable_of(self.ranked)
 
-    def usable_of(self, part: tuple[int, int | None] | None) -> int:
-        """How many are left of those with these ranks, or of all, as far as was looked."""
-        names = self.ranked if part is None else self.ranked[slice(*part)]
+    def usable_of(self, names: Iterable[str]) -> int:
+        """How many are left of these, as far as was looked."""
         return sum(name not in self.refused for name in names)
 
 

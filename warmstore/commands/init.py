@@ -90,9 +90,14 @@ def init(
     usable = {split: seen.usable for split, seen in found.items()}
     parts: dict[str, tuple[int, int | None] | None] = {"train": None, "val": None}
     if split_off is not None:
-        taken = _taken(split_off, found["train"].listed)
+        seen = found["train"]
+        taken = _taken(split_off, seen.listed)
         parts = {"train": (taken, None), "val": (0, taken)}
-        usable = {split: found["train"].usable_of(part) for split, part in parts.items()}
+        names = {"train": seen.ranked[taken:], "val": seen.ranked[:taken]}
+        usable = {split: seen.usable_of(names[split]) for split in names}
+        for split in (split for split, count in usable.items() if not count):
+            whose = f"that --split-off {split_off:g} leaves to {split}"
+            raise _none_usable(whose, seen, names[split], "; give another share, or mend these")
     heights = np.concatenate([seen.heights for seen in found.values()])
     if not len(heights):
         raise ConfigError(f"no word in {train[1]} has a place and counts, so there is nothing to learn from")
@@ -191,12 +196,14 @@ def _looked_over(run: RunConfig, split: str) -> Overview:
     """Look at a split. Raises ConfigError where none of its images can be used."""
     seen = look_over(run.source(split))
     if not seen.usable:
-        folder = run.data.splits[split]
-        raise ConfigError(
-            f"none of the {seen.listed} images in {run.data.root / folder.annotations} can be used: "
-            f"{next(iter(seen.refused.values()))}"
-        )
+        raise _none_usable(f"in {run.data.root / run.data.splits[split].annotations}", seen, seen.ranked)
     return seen
+
+
+def _none_usable(whose: str, seen: Overview, names: Sequence[str], otherwise: str = "") -> ConfigError:
+    refused = "; ".join(f"{name} is {seen.refused[name]}" for name in names[:_SHOWN])
+    more = f"; and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ConfigError(f"none of the {len(names)} images {whose} can be used: {refused}{more}{otherwise}")
 
 
 def _taken(share: float, listed: int) -> int:
