@@ -58,7 +58,7 @@ class AnnotatedSplit:
     labels state is compared with the image's; `scale_labels` scales those that were drawn on a larger or
     smaller copy, which are refused otherwise. Nothing is read before it is asked for.
 
-    With `ranks` the split is a part of the folder: the samples whose ranks lie in [start, stop), to the
+    With `part` the split is a part of the folder: the samples whose ranks lie in [start, stop), to the
     last one where stop is None. A sample's rank is its place when all are sorted by the digest of their
     ids: the same on every machine, spread over the set, and hardly moved by adding or removing an image.
     """
@@ -70,7 +70,7 @@ class AnnotatedSplit:
         format: str = "auto",
         label_frame: LabelFrame = "auto",
         header_cache: Path | None = None,
-        ranks: tuple[int, int | None] | None = None,
+        part: tuple[int, int | None] | None = None,
         options: LabelOptions = PLAIN,
         scale_labels: bool = False,
         label_memory: Path | None = None,
@@ -83,7 +83,7 @@ class AnnotatedSplit:
         self.scale_labels = scale_labels
         self._header_cache = header_cache
         self._label_memory = label_memory
-        self._ranks = ranks
+        self._part = part
         self._placed = Remarks()
 
     def samples(self, hashes: HashFile) -> list[SourceSample]:
@@ -166,9 +166,9 @@ class AnnotatedSplit:
 
     def _chosen(self, listed: Mapping[str, object]) -> Collection[str]:
         """Name the samples of the split: all, or those of its ranks."""
-        if self._ranks is None:
+        if self._part is None:
             return listed
-        return set(by_rank(listed)[slice(*self._ranks)])
+        return set(by_rank(listed)[slice(*self._part)])
 
     def _bad_labels(self, labels: AnnotatedImage) -> Quarantine | None:
         """Refuse labels with problems; files are named relative to the annotations, wherever these lie."""

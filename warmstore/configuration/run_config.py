@@ -127,11 +127,13 @@ class RunConfig(Parameters):
             root / chosen.annotations,
             chosen.format,
             chosen.label_frame,
-            self.work_dir / split / ".headers",
-            chosen.part,
-            LabelOptions(chosen.encoding, chosen.follow_links, chosen.subset, chosen.categories, split),
-            chosen.scale_labels,
-            self.work_dir / split / ".labels",
+            header_cache=self.work_dir / split / ".headers",
+            part=chosen.part,
+            options=LabelOptions(
+                chosen.encoding, chosen.follow_links, chosen.subset, chosen.categories, split
+            ),
+            scale_labels=chosen.scale_labels,
+            label_memory=self.work_dir / split / ".labels",
         )
 
     @property
