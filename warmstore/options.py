@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 
+from pipeline.collector import collector_paused
 from pipeline.errors import ConfigError, PipelineError, Remedy, StoreError
 from pipeline.store import MANIFEST, Store
 from warmstore import completion
@@ -152,6 +153,7 @@ def typed_store(path: Path) -> Path:
     return path
 
 
+@collector_paused()
 def _invocation(
     name: str, splits: Sequence[str], as_json: bool, arguments: Sequence[str], takes_words: bool
 ) -> Invocation:

@@ -1,6 +1,5 @@
 """Annotation files of many formats, read into one shape: images with words."""
 
-from ocr.annotations.documents import collector_paused
 from ocr.annotations.folders import image_files, walk_files
 from ocr.annotations.formats import FORMATS, Annotations, read_annotations
 from ocr.annotations.labels import PLAIN, LabelOptions, Remarks

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import codecs
-import gc
 import json
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from ocr.annotations.labels import Labels
 from ocr.annotations.problems import failure
 
-MAX_BYTES = 2 << 30  # a JSON file takes about ten times its size in memory while it is read
+MAX_BYTES = 2 << 30  # a JSON file that is read at once takes about ten times its size in memory
 
 
 class RepeatedKeys(dict[str, Any]):
@@ -41,7 +38,7 @@ def read_lines(path: Path, labels: Labels) -> list[str]:
 
     Lines end at LF, CR LF or CR only: `str.splitlines` would cut transcripts at U+2028 and others.
     """
-    text = _decode(path, labels, fallback="latin-1").replace("\r\n", "\n").replace("\r", "\n")
+    text = file_text(path, labels, fallback="latin-1").replace("\r\n", "\n").replace("\r", "\n")
     if "\n\ufeff" in text:
         labels.remarks.add(
             path.name, "has byte order marks in its middle, as joined files do; they were dropped"
@@ -52,11 +49,11 @@ def read_lines(path: Path, labels: Labels) -> list[str]:
 
 def read_json(path: Path, labels: Labels) -> Any:
     """Read a JSON file in UTF-8 or the split's encoding, or raise `AnnotationError`."""
-    return parse_json(_decode(path, labels), path, "")
+    return parse_json(file_text(path, labels), path, "")
 
 
-def _decode(path: Path, labels: Labels, fallback: str | None = None) -> str:
-    """Decode a file without its byte order mark."""
+def file_text(path: Path, labels: Labels, fallback: str | None = None) -> str:
+    """Read a file as text, without its byte order mark, or raise `AnnotationError`."""
     data = read_bytes(path)
     encoding = labels.options.encoding
     if encoding is None and data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
@@ -78,7 +75,7 @@ def parse_json(text: str, path: Path, start: str) -> Any:
     `start` (`line 3: `) begins the place that an error names.
     """
     try:
-        return json.loads(text, object_pairs_hook=_object)
+        return json.loads(text, object_pairs_hook=unique_keys)
     except json.JSONDecodeError as error:
         line = "" if start else f"line {error.lineno} "
         mark = (
@@ -93,19 +90,8 @@ def parse_json(text: str, path: Path, start: str) -> Any:
         raise failure(path, f"{start}the file", "numbers of a sensible length", str(error)) from error
 
 
-@contextmanager
-def collector_paused() -> Iterator[None]:
-    """Look for no cycles meanwhile: among a million objects without any that is half of the time."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make a JSON object of its members: a `RepeatedKeys` where a key comes more than once."""
     value = dict(pairs)
     if len(value) == len(pairs):
         return value

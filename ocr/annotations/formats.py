@@ -15,10 +15,12 @@ from ocr.annotations import coco, icdar, labelme, mmocr, native, paddleocr
 from ocr.annotations.corner_order import as_meant
 from ocr.annotations.detect import detect
 from ocr.annotations.dialects import DIALECTS
-from ocr.annotations.documents import collector_paused
+from ocr.annotations.documents import read_bytes
+from ocr.annotations.entries import Pieces
 from ocr.annotations.labels import PLAIN, LabelOptions, Labels, Remarks
 from ocr.annotations.problems import Problem
 from ocr.annotations.words import AnnotatedImage
+from pipeline.collector import collector_paused
 from pipeline.errors import ConfigError
 
 Reader = Callable[[Labels], Iterable[AnnotatedImage]]
@@ -47,12 +49,14 @@ _MARKS = {mark: name for name, format in FORMATS.items() for mark in format.mark
 class Annotations:
     """What an annotation file (or folder) says: the format it was read as, and its images in order.
 
-    `notes`: remarks for a person on what refuses no image.
+    `notes`: remarks for a person on what refuses no image. `pieces`: where the entry of each image stands in
+    the file, if they were read one by one.
     """
 
     format: str
     images: tuple[AnnotatedImage, ...]
     notes: tuple[str, ...]
+    pieces: Pieces | None = None
 
     @property
     def problems(self) -> tuple[Problem, ...]:
@@ -77,4 +81,27 @@ def read_annotations(
     reader = detect(replace(labels, remarks=Remarks()), _MARKS) if format == "auto" else format
     with collector_paused():
         read = tuple(as_meant(FORMATS[reader].read(labels), labels))
-    return Annotations(reader if labels.format == "auto" else labels.format, read, labels.remarks.told())
+    told, named = labels.remarks.told(), reader if labels.format == "auto" else labels.format
+    return Annotations(named, read, told, labels.pieces)
+
+
+def read_edited(
+    before: Annotations, path: Path, images: Path, options: LabelOptions = PLAIN
+) -> Annotations | None:
+    """Read annotations whose file was edited, by reading what of it differs.
+
+    None where that does not tell: they must be read whole. What decides them besides must be as it was.
+    """
+    if before.pieces is None or before.notes:
+        return None
+    data = read_bytes(path)
+    change = before.pieces.change(data)
+    labels = Labels(path, images, before.format, options)
+    found = change and native.read_changed(labels, data, change)
+    if not change or not found:
+        return None
+    new, pieces = tuple(as_meant(found[0], labels)), found[1]
+    listed = (*before.images[: change.first], *new, *before.images[change.last :])
+    if labels.remarks.told() or len({image.file for image in listed}) != len(listed):
+        return None
+    return Annotations(before.format, listed, (), before.pieces.replaced(change, pieces))

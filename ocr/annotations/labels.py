@@ -6,7 +6,10 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ocr.annotations.entries import Pieces
 
 
 def keys(names: str) -> frozenset[str]:
@@ -45,6 +48,11 @@ class Remarks:
         self._first.setdefault(what, where)
         self._counts[what] += times
 
+    def add_all(self, others: Remarks) -> None:
+        """Count what others have counted."""
+        for what, times in others._counts.items():
+            self.add(others._first[what], what, times)
+
     def told(self) -> tuple[str, ...]:
         """Give a sentence for each."""
         return tuple(
@@ -57,7 +65,8 @@ class Remarks:
 class Labels:
     """The annotations at `path` of the images below `images`.
 
-    A reader of a format with dialects writes into `format` the one that it found.
+    A reader of a format with dialects writes into `format` the one that it found, and one that reads entry
+    by entry into `pieces` where they stand.
     """
 
     path: Path
@@ -65,6 +74,7 @@ class Labels:
     format: str = "auto"
     options: LabelOptions = PLAIN
     remarks: Remarks = field(default_factory=Remarks)
+    pieces: Pieces | None = None
 
     def remark(self, what: str, times: int = 1) -> None:
         """Tell something of the whole file or folder."""

@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
-from ocr.annotations.documents import RepeatedKeys, read_json
-from ocr.annotations.labels import Labels, keys
+from ocr.annotations.documents import RepeatedKeys, file_text, parse_json
+from ocr.annotations.entries import Change, JsonCursor, Pieces
+from ocr.annotations.labels import Labels, Remarks, keys
 from ocr.annotations.primitives import (
     NO_POINTS,
     in_order,
@@ -36,7 +38,13 @@ WORD = keys("points text transcription").union(FLAGS) | keys("language orientati
 
 def read(labels: Labels) -> Iterator[AnnotatedImage]:
     """Read a native JSON file; images come in the order of the file."""
-    path, document = labels.path, read_json(labels.path, labels)
+    path, text = labels.path, file_text(labels.path, labels)
+    try:
+        yield from _read_one_by_one(labels, text)
+        return
+    except (ValueError, RecursionError):
+        pass  # no object of images, each once: what it is instead tells who reads all of it
+    document = parse_json(text, path, "")
     listed = document.get("images") if isinstance(document, dict) else None
     if not isinstance(listed, dict):
         raise failure(path, "$.images", "an object of image names", show(listed))
@@ -45,6 +53,64 @@ def read(labels: Labels) -> Iterator[AnnotatedImage]:
         yield _image(labels, file, listed.pop(file))  # what was read is freed: JSON takes far more than words
     for file in getattr(listed, "repeated", ()):
         yield AnnotatedImage(file, ())
+
+
+def read_changed(labels: Labels, data: bytes, change: Change) -> tuple[list[AnnotatedImage], Pieces] | None:
+    """Read the entries of a file that a change put there; None where that does not tell all of the change."""
+    try:
+        cursor = JsonCursor(data[change.start : change.stop].decode())
+        images, edges, more = _read_images(labels, cursor)
+    except (ValueError, RecursionError):
+        return None
+    follows = not change.to_end
+    whole = more == follows if images else follows or change.first == change.last
+    if edges[0] or not (cursor.at_end and whole) or labels.remarks.told():  # what is told is counted over all
+        return None
+    return list(images.values()), Pieces.of(cursor.text, edges)
+
+
+def _read_one_by_one(labels: Labels, text: str) -> Iterable[AnnotatedImage]:
+    """Read a file entry by entry, which takes little memory, and remember where they stand.
+
+    Raises ValueError or RecursionError where it is no such file, and has told nothing then.
+    """
+    aside, document = replace(labels, remarks=Remarks()), dict[str, Any]()
+    images, edges, cursor, more = dict[str, AnnotatedImage](), list[int](), JsonCursor(text), True
+    cursor.expect("{")
+    while more:
+        key = cursor.key()
+        if key in document:
+            raise ValueError(f"{key} comes again")
+        document[key] = None
+        if key == "images" and cursor.passes("{"):
+            images, edges, _ = _read_images(aside, cursor)
+            cursor.expect("}")
+        else:
+            document[key] = cursor.value()
+        more = cursor.passes(",")
+    cursor.expect("}")
+    if not images or not cursor.at_end:
+        raise ValueError("there is no image, or something behind them")
+    labels.unread("", document, keys("images"))
+    labels.remarks.add_all(aside.remarks)
+    labels.pieces = Pieces.of(text, edges)
+    return images.values()
+
+
+def _read_images(labels: Labels, cursor: JsonCursor) -> tuple[dict[str, AnnotatedImage], list[int], bool]:
+    """Read entries to the last; gives also where each begins and the last ends, and whether a comma is last.
+
+    Raises ValueError where one comes twice.
+    """
+    images, edges, more = dict[str, AnnotatedImage](), [cursor.at], True
+    while more and not cursor.at_end:
+        file = cursor.key()
+        if file in images:
+            raise ValueError(f"{file} comes again")
+        images[file] = _image(labels, file, cursor.value())
+        more = cursor.passes(",")
+        edges.append(cursor.at)
+    return images, edges, more
 
 
 def dump(images: Iterable[AnnotatedImage]) -> str:

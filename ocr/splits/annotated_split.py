@@ -17,7 +17,6 @@ from ocr.annotations import (
     LabelOptions,
     Remarks,
     Word,
-    collector_paused,
     describe,
     image_files,
     read_remembered,
@@ -28,6 +27,7 @@ from ocr.preprocess import RawSample
 from ocr.splits.header_cache import HeaderCache
 from ocr.splits.image_names import ImageRoot, check_names, sample_id, with_separators
 from ocr.splits.label_frames import FrameDecision, FrameEvidence, LabelFrame, compare_stated, decide_frames
+from pipeline.collector import collector_paused
 from pipeline.digest import digest
 from pipeline.errors import ConfigError, Quarantine
 from pipeline.planning import SourceSample

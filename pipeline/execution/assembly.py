@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.collector import collector_paused
 from pipeline.errors import PipelineError
 from pipeline.execution.columns import Column, gather
 from pipeline.execution.records import read_records
@@ -75,6 +76,7 @@ def locate(
     return staged, verdicts
 
 
+@collector_paused()
 def assemble(plan: StagePlan, records: Mapping[str, str], staging: Path, target: Path) -> Manifest:
     """Build a complete, synced generation in the empty folder `target`; gives its manifest.
 

@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
+from pipeline.collector import collector_paused
 from pipeline.errors import StoreError
 from pipeline.planning.plan import StagePlan, from_source, from_stores, plan_stage
 from pipeline.planning.reuse import without_damage
@@ -125,6 +126,7 @@ def survey(pipeline: Pipeline) -> Iterator[Outlook]:
         yield found[stage.name]
 
 
+@collector_paused()
 def _look(pipeline: Pipeline, stage: Stage, above: Mapping[str, Outlook]) -> Outlook:
     generations = pipeline.workspace.generations(stage)
     store, problem = _published(generations)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ocr.annotations import Annotations, LabelOptions, read_annotations, read_remembered
+from ocr.annotations import (
+    FORMATS,
+    AnnotatedImage,
+    Annotations,
+    LabelOptions,
+    read_annotations,
+    read_remembered,
+)
+from pipeline.digest import digest
+from pipeline.errors import PipelineError
 from tests.support.mutated_labels import encode
 from tests.support.written_labels import IMAGES, IMPORTERS, draw
 
@@ -133,6 +143,13 @@ def test_damage_of_the_memory_is_never_read(tmp_path_factory: pytest.TempPathFac
     assert memory.read_bytes() == whole
 
 
+def test_a_memory_of_another_version_is_not_read(folder: Path) -> None:
+    path = write(folder, "native")
+    wanted, memory = plain(read(folder, path)[0]), folder / "work" / ".labels"
+    memory.write_bytes(digest(b"PK\x03\x04 a zip") + b"PK\x03\x04 a zip")
+    assert plain(read(folder, path)[0]) == wanted
+
+
 def test_runs_at_once_read_the_same(folder: Path) -> None:
     path = write(folder, "native")
     wanted = plain(read_annotations(path, folder / "images"))
@@ -154,3 +171,68 @@ def test_words_that_are_no_numbers_and_problems_are_remembered(folder: Path) -> 
     assert repr(plain(first)) == repr(plain(second))
     assert [len(image.problems) for image in second.images] == [0, 1, 0]
     assert second.notes == ("labels.json holds 'further', a key that is not read",)
+
+
+EDITS: dict[str, tuple[str, str]] = {
+    "a text": ('"c.png": {"words": [{"text": "c"', '"c.png": {"words": [{"text": "other"'),
+    "the first": ('{"a.png": ', '{"0.png": {"words": []}, "a.png": '),
+    "the last": ('"e.png": {"words": [{"text": "e"', '"e.png": {"words": [{"text": "end"'),
+    "one more": ("}]}}}", '}]}, "f.png": {"words": null}}}'),
+    "one less": ('"c.png": {"words": [{"text": "c"}]}, ', ""),
+    "a name": ('"c.png": ', '"é.png": '),
+    "nothing": ("", ""),
+}
+
+
+def entries() -> str:
+    listed = {f"{name}.png": {"words": [{"text": name}]} for name in "abcde"}
+    return json.dumps({"images": listed})
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_of_an_edited_file_only_what_differs_is_read(
+    folder: Path, edit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, (old, new) = folder / "labels.json", EDITS[edit]
+    path.write_text(entries())
+    read(folder, path)
+    assert old in entries()
+    path.write_text(entries().replace(old, new, 1))
+    (folder / "images" / "another.png").write_bytes(b"")
+    wanted = plain(read_annotations(path, folder / "images"))
+
+    def refuse(labels: Any) -> Iterable[AnnotatedImage]:
+        raise AssertionError("the file is read whole")
+
+    monkeypatch.setitem(FORMATS, "native", replace(FORMATS["native"], read=refuse))
+    assert [plain(read(folder, path)[0]) for _ in range(2)] == [wanted, wanted]
+
+
+PARTS = ['"a.png": ', '{"words": []}', '{"words": [{"text": "x"}]}', ",", "}", '"further": 1', " ", "{", '"']
+
+
+@settings(max_examples=300)
+@given(st.data())
+def test_an_edited_file_gives_what_reading_all_of_it_gives(
+    tmp_path_factory: pytest.TempPathFactory, data: Any
+) -> None:
+    folder = prepared(tmp_path_factory.mktemp("edited"))
+    path, text = folder / "labels.json", entries()
+    path.write_text(text)
+    read(folder, path)
+    for _ in range(data.draw(st.integers(1, 3))):
+        start = data.draw(st.integers(0, len(text)))
+        stop = data.draw(st.integers(start, min(len(text), start + 60)))
+        text = text[:start] + data.draw(st.sampled_from(["", *PARTS, text[start:stop] * 2])) + text[stop:]
+        path.write_text(text)
+        assert outcome(lambda: read(folder, path)[0]) == outcome(
+            lambda: read_annotations(path, folder / "images")
+        )
+
+
+def outcome(attempt: Callable[[], Annotations]) -> object:
+    """What is read, or the error in words."""
+    try:
+        return plain(attempt())
+    except PipelineError as error:
+        return str(error)

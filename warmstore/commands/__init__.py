@@ -5,9 +5,12 @@ A command's module is imported when it is called; help and completion of names n
 
 from __future__ import annotations
 
+import gc
 from importlib import import_module
 
 import click
+
+from pipeline.collector import collector_paused
 
 PURPOSES = {
     "Start": {
@@ -65,7 +68,10 @@ class Commands(click.Group):
         """Import a command; None where there is none of that name."""
         if cmd_name not in _KNOWN:
             return None
-        command = getattr(import_module(f"{__name__}.{_KNOWN[cmd_name][0]}"), cmd_name)
+        with collector_paused():
+            module = import_module(f"{__name__}.{_KNOWN[cmd_name][0]}")
+        gc.freeze()  # what is imported stays
+        command = getattr(module, cmd_name)
         assert isinstance(command, click.Command)
         return command
 

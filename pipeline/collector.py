@@ -1,0 +1,19 @@
+"""Python's collector of cycles: among a million objects without any it takes a third of the time."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def collector_paused() -> Iterator[None]:
+    """Look for no cycles meanwhile, in the whole process. Serves as a decorator, too."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
