@@ -96,9 +96,8 @@ class _Crew:
             present: dict[str, int] = self.calls.client.nthreads(callback_timeout=PATIENCE)
         except (OSError, TimeoutError) as error:
             self.calls.check_connection()
-            log.warning(
-                "the dask scheduler %s does not answer (%s)", self.calls.scheduler, error or "timeout"
-            )
+            why = str(error) or "timeout"
+            log.warning("the dask scheduler %s does not answer (%s)", self.calls.scheduler, why)
             return
         for address in self.workers.keys() - present.keys():
             self._lose(address, tasks)

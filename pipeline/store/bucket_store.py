@@ -16,7 +16,7 @@ import weakref
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.errors import Remedy, StoreError
+from pipeline.errors import StoreError
 from pipeline.files import write_aside
 from pipeline.store.bucket import Bucket, ObjectMissing
 from pipeline.store.manifest import MANIFEST, Manifest, parse_manifest
@@ -53,7 +53,7 @@ class BucketStore:
         except (ValueError, LookupError, TypeError):
             digest = ""
         if not _DIGEST.fullmatch(digest):
-            raise StoreError(f"{self.bucket.url}/{pointer} is damaged", Remedy("push", (self.bucket.url,)))
+            raise StoreError(f"{self.bucket.url}/{pointer} is damaged; push the store there again")
         return digest
 
     def point(self, digest: str) -> None:

@@ -284,12 +284,3 @@ def test_wrong_credentials_are_told(server: str, there: BucketStore) -> None:
             there.current()
     finally:
         ask_for_credentials(b"inf")
-
-
-def test_a_folder_serves_as_a_bucket(raw: Path, tmp_path: Path) -> None:
-    run(raw, tmp_path / "work")
-    (tmp_path / "mounted").mkdir()
-    there = BucketStore(Bucket(f"file://{tmp_path}/mounted"), "val/pack.zarr")
-    send(tmp_path / "work", there)
-    fetch(there, tmp_path / "other")
-    assert tree(tmp_path / "other/val/pack.zarr") == tree(tmp_path / "work/val/pack.zarr")

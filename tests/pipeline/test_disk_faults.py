@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -82,16 +83,28 @@ def test_finished_chunks_are_kept(
     assert_published_is_whole(tmp_path / "work")
 
 
+def empty(path: Path) -> None:
+    """Leave of a file what a power cut may leave."""
+    path.write_bytes(b"")
+
+
+def spell_otherwise(path: Path) -> None:
+    """Make a record one of another version."""
+    path.write_text(path.read_text().replace('"chunks"', '"pieces"'))
+
+
 @pytest.mark.parametrize(
-    ("script", "place"),
+    ("script", "place", "harm"),
     [
-        ("chunk.write:4:eio", ".staging/paint/*.picture"),
-        ("chunk.write:4:eio", ".staging/paint/*.records"),
-        ("manifest.write:1:eio", ".generations/paint/.building/picture/c.*"),
+        ("chunk.write:4:eio", ".staging/paint/*.picture", empty),
+        ("chunk.write:4:eio", ".staging/paint/*.picture", Path.unlink),
+        ("chunk.write:4:eio", ".staging/paint/*.records", empty),
+        ("chunk.write:4:eio", ".staging/paint/*.records", spell_otherwise),
+        ("manifest.write:1:eio", ".generations/paint/.building/picture/c.*", empty),
     ],
 )
-def test_a_finished_chunk_that_a_power_cut_emptied_is_computed_again(
-    raw: Path, tmp_path: Path, script: str, place: str
+def test_a_finished_chunk_that_is_not_whole_is_computed_again(
+    raw: Path, tmp_path: Path, script: str, place: str, harm: Callable[[Path], None]
 ) -> None:
     work = tmp_path / "work"
     run(raw, work, ["read"])
@@ -99,7 +112,7 @@ def test_a_finished_chunk_that_a_power_cut_emptied_is_computed_again(
     with pytest.raises(PipelineError):
         run(raw, work, ["paint"])
     failpoints.arm("")
-    next((work / "val").glob(place)).write_bytes(b"")
+    harm(next((work / "val").glob(place)))
     rerun = run(raw, work, ["paint"])["paint"]
     assert rerun.digest == clean_digests(raw, tmp_path / "clean")["paint"]
     assert_published_is_whole(work)

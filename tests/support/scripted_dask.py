@@ -34,7 +34,7 @@ class Future:
             tell(self)
 
     def result(self, timeout: float) -> Any:
-        if isinstance(self.given, Exception):
+        if isinstance(self.given, BaseException):
             raise self.given
         return self.given
 
@@ -46,6 +46,7 @@ class Client:
     """Workers by address. Those in `silent` do not answer; of those in `failing` dask fails so many calls."""
 
     status = "running"
+    failure: BaseException = RuntimeError("dask could not carry it")
 
     def __init__(self, *workers: str) -> None:
         self.workers = dict.fromkeys(workers, 1)
@@ -74,7 +75,7 @@ class Client:
             self.calls.append((address, lambda: function(data), future))
         elif self.failing.get(address, 0) and self.done:
             self.failing[address] -= 1
-            future.end(RuntimeError("dask could not carry it"))
+            future.end(self.failure)
         else:
             self.done.append(address)
             future.end(function(data))

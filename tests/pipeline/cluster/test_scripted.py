@@ -15,6 +15,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from distributed import CancelledError
 from pydantic import ValidationError
 
 from pipeline.errors import ConfigError, PipelineError, host
@@ -141,17 +142,46 @@ def test_a_scheduler_that_is_lost_is_an_error(run: Run) -> None:
         run(client, clock)
 
 
+@pytest.mark.parametrize(
+    ("failure", "told"),
+    [
+        (RuntimeError("could not carry it"), "RuntimeError: could not carry it"),
+        (CancelledError("key"), "cancelled: key"),
+    ],
+)
 @pytest.mark.parametrize("failures", [4, 5])
-def test_a_task_that_dask_cannot_carry_is_tried_five_times(run: Run, failures: int) -> None:
+def test_a_task_that_dask_cannot_carry_is_tried_five_times(
+    run: Run, failures: int, failure: BaseException, told: str
+) -> None:
     client = Client(A)
-    client.failing[A] = failures
+    client.failing[A], client.failure = failures, failure
     if failures == 5:
         with pytest.raises(
-            PipelineError, match=r"failed one task of read 5 times, .*could not carry it.*no verdict"
+            PipelineError, match=rf"failed one task of read 5 times, last on {A} \({told}\).*no verdict"
         ):
             run(client, tasks=range(1))
     else:
         assert run(client, tasks=range(1)) == [0]
+
+
+def test_a_scheduler_that_does_not_answer_for_a_while_is_told_and_waited_for(
+    run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    def answer_nobody(callback_timeout: float) -> dict[str, int]:
+        raise TimeoutError
+
+    client, clock = Client(A), Clock()
+    clock.at = {
+        6: lambda: setattr(client, "nthreads", answer_nobody),
+        12: lambda: delattr(client, "nthreads"),
+    }
+    assert run(client, clock, range(20)) == list(range(0, 40, 2))
+    assert set(caplog.messages) == {f"the dask scheduler {ADDRESS} does not answer (timeout)"}
+    clock.at = {clock.now + 6: lambda: setattr(client, "nthreads", answer_nobody)}
+    client.silent.add(A)
+    client.status = "closed"
+    with pytest.raises(PipelineError, match=rf"scheduler at {ADDRESS} is gone"):
+        run(client, clock)
 
 
 def test_what_a_lost_worker_had_goes_to_one_that_joins(run: Run, caplog: pytest.LogCaptureFixture) -> None:
