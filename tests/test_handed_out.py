@@ -25,7 +25,7 @@ CANVAS = (64, 64)
 MEAN, STD = (0.5, 0.25, 0.125), (0.5, 0.25, 0.2)  # of the stores that tests write
 BGR = MEAN[::-1], STD[::-1]
 
-pytestmark = [*LIGHTNING_WARNS, pytest.mark.filterwarnings("ignore:You have overridden:UserWarning")]
+pytestmark = LIGHTNING_WARNS
 
 
 @pytest.fixture(scope="module")

@@ -27,15 +27,10 @@ from ocr.evaluation import (
     draw_worst,
 )
 from ocr.training import ScoredSample
-from tests.support.pages import identity, module, trainer
+from tests.support.pages import LIGHTNING_WARNS, identity, module, trainer
 from tests.support.stores import tensors_store
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::lightning_fabric.utilities.warnings.PossibleUserWarning"),
-    pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning"),
-    # The module's hooks are the ones that count, as Lightning says.
-    pytest.mark.filterwarnings("ignore:You have overridden:UserWarning"),
-]
+pytestmark = LIGHTNING_WARNS
 
 
 def box(x: float, y: float, width: float = 20, height: float = 10) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import warnings
 from collections.abc import Mapping
 from typing import Any, cast, get_args
 
@@ -237,6 +238,8 @@ class DetectorModule(pl.LightningModule):  # type: ignore[misc]  # Lightning is 
                 f"a trainer's precision of {self.trainer.precision} changes the type of weights and matrices,"
                 f" and boxes would be misplaced; use one of {', '.join(get_args(Precision))}"
             )
+        # Lightning tells everyone who has hooks of transfer here and a data module: they belong here.
+        warnings.filterwarnings("ignore", "You have overridden .* in `LightningModule` but", UserWarning)
         leave_steps_alone(self)
         if stage != "predict":
             self.scoring.prepare(self.judges)
