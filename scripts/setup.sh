@@ -83,6 +83,7 @@ if [ "${1:-}" = libraries ]; then
   exit
 fi
 say "installing Python packages into .venv (a few minutes the first time)"
+rm -rf warmstore.egg-info # of an older version: Python reads it here before what is installed, and finds no detectors
 pip_install -e .
 .venv/bin/python scripts/compile_loops.py
 if ! has_turbojpeg; then
