@@ -112,6 +112,11 @@ def test_quarantined_images_are_shown_as_far_as_they_go(parsed: Parsed, page: Pa
     assert "truncated" in text and "missing_image" in text
 
 
+def test_commands_work_for_the_run_that_is_reported_on(page: Path) -> None:
+    commands = re.findall(r"<code>(\S*warmstore [^<]*|\S+ -m warmstore [^<]*)</code>", page.read_text())
+    assert len(commands) == 2 and all("--config tiny" in command for command in commands)
+
+
 def test_the_gallery_has_every_sample_with_its_maps(parsed: Parsed, reported: Shell) -> None:
     samples = sum(len(open_store(reported.folder / f"work/tiny/{s}/tensors.zarr")) for s in ("train", "val"))
     cards = [figure for figure in parsed.all("figure") if figure.get("class") == "card"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
-from pipeline.errors import StoreError
+from pipeline.errors import Remedy, StoreError
 from pipeline.files import bytes_freed, free_bytes
 from pipeline.maintenance import Preview
 from pipeline.store import Store
@@ -55,6 +55,8 @@ def collect(
         twins=twins(canonical),
         runs=runs_with_metric(config),
         storage=_storage(asked, stores),
+        frees=asked.spell(Remedy("gc")),
+        shows_frames=asked.spell(Remedy("inspect", ("--frames", "--output", "frames.png"))),
     )
 
 

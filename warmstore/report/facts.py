@@ -121,7 +121,7 @@ class Report:
     """All facts but the pictures. `runs` are those with a metric, the newest first.
 
     `stages`: previews by split and stage. `quarantined`, `remarks`, `text` by split, and `lossy`: samples of
-    which the maps lose a region.
+    which the maps lose a region. `frees` and `shows_frames` are commands that work for this run as pasted.
     """
 
     name: str
@@ -138,6 +138,8 @@ class Report:
     twins: Sequence[Twins]
     runs: Sequence[RunFacts]
     storage: Storage
+    frees: str
+    shows_frames: str
 
     @property
     def last(self) -> RunFacts | None:
