@@ -72,7 +72,7 @@ def test_parts_of_a_folder_are_disjoint_and_keep_their_samples_in_any_order_of_t
 
     def part(start: int, stop: int) -> list[str]:
         data.split()
-        split = AnnotatedSplit(data.images, data.annotations, "native", "upright", ranks=(start, stop))
+        split = AnnotatedSplit(data.images, data.annotations, "native", "upright", part=(start, stop))
         return [sample.sample_id for sample in split.samples(hash_file)]
 
     train, val = part(0, 9), part(9, 12)
