@@ -40,7 +40,7 @@ def test_a_split_says_what_a_format_and_a_frame_do_not(raw: Path, tmp_path: Path
     options = LabelOptions(encoding="gbk")
     whole = AnnotatedSplit(folder / "img", folder / "box", options=options)
     assert OnlineDataset(config(folder), PARAMS, fields=("text",), split=whole)[0]["text"] == ["收据"]
-    part = AnnotatedSplit(folder / "img", folder / "box", ranks=(1, 4), options=options)
+    part = AnnotatedSplit(folder / "img", folder / "box", part=(1, 4), options=options)
     assert len(OnlineDataset(config(folder), PARAMS, split=part)) == 3
 
 
@@ -111,7 +111,7 @@ def test_maps_that_do_not_exist_are_refused(raw: Path, tmp_path: Path) -> None:
         (
             MAP_DTYPES,
             {"parameters": {"canvas": [64, 64]}},
-            r"canvas \[64, 64\] → \[96, 64\]; run the stage maps",
+            r"canvas \[64, 64\] → \[96, 64\]; run `warmstore run maps`",
         ),
         (["prob_map"], {}, "there is no prob_mask"),
         (MAP_DTYPES, {"parameters": {"shrink_ratio": 0.5}}, r"stages.maps.shrink_ratio 0\.5 → 0\.4"),

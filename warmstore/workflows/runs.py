@@ -122,8 +122,12 @@ def newest_checkpoint(runs_dirs: Sequence[Path]) -> Path:
     told = ", ".join(f"{one.folder.name} is {one.state}" for one in newer[:3])
     raise ConfigError(
         f"there is no checkpoint below {' or '.join(map(str, runs_dirs))}"
-        f"{f' of a finished training ({told})' if told else ''}; train first, or name the "
-        "run that was trained with --config, or a checkpoint with --checkpoint"
+        f"{f' of a finished training ({told})' if told else ''}",
+        Remedy(
+            "train",
+            otherwise=" first, or name the run that was trained with --config, or a checkpoint with "
+            "--checkpoint",
+        ),
     )
 
 

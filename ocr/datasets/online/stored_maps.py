@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ocr.geometry import Size
 from ocr.maps import MapParams
-from pipeline.errors import ConfigError, StoreError
+from pipeline.errors import ConfigError, Remedy, StoreError
 from pipeline.store import Store, open_store
 
 
@@ -34,12 +34,12 @@ class StoredMaps:
         problems = list(self._problems(canvas, params))
         if problems:
             raise ConfigError(
-                f"the maps in {path} are not those that drawing gives: {'; '.join(problems)}; "
-                "run the stage maps, or set the configuration back"
+                f"the maps in {path} are not those that drawing gives: {'; '.join(problems)}",
+                Remedy("run", ("maps",), ", or set the configuration back"),
             )
         if missing:
             raise ConfigError(
-                f"{path} has no maps of {missing[0]}; {len(missing)} are missing: run the stage maps"
+                f"{path} has no maps of {missing[0]}; {len(missing)} are missing", Remedy("run", ("maps",))
             )
 
     def read(self, sample_id: str) -> dict[str, NDArray[Any]]:
