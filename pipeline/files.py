@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 TEMPORARY = ".tmp"
 _FEW = 64
-_PIECE = 1 << 18  # stays in the cache between reading and hashing
+_PIECE = 1 << 16  # stays in the cache between reading and hashing, and is no mapping of its own each time
 _NO_LINK = (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EACCES, errno.ENOSYS)
 
 
@@ -51,7 +51,7 @@ def refusal(error: OSError, folder: Path) -> str:
     return error.strerror or str(error)
 
 
-def write_new(path: Path, data: Buffer, point: str = "chunk") -> None:
+def write_new(path: Path | str, data: Buffer, point: str = "chunk") -> None:
     """Write a file that is not there yet. Raises FileExistsError where it is."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
     try:
@@ -95,20 +95,20 @@ def append(descriptor: int, data: Buffer, point: str) -> None:
         view = view[os.write(descriptor, part) :]
 
 
-def link_or_copy(source: Path, target: Path) -> bool:
+def link_or_copy(source: Path | str, target: Path | str) -> bool:
     """Hard-link `source` as `target`; copy where the file system cannot link. Tells whether it linked.
 
     A copy is not synced.
     """
     reach("assemble.link")
     try:
-        target.hardlink_to(source)
+        os.link(source, target)
     except FileExistsError:
         raise
     except OSError as error:
         if error.errno not in _NO_LINK:
             raise
-        temporary = _beside(target)
+        temporary = _beside(Path(target))
         shutil.copyfile(source, temporary)
         temporary.replace(target)
         return False

@@ -31,7 +31,8 @@ def remarks(config: RunConfig, split: str, source: Source) -> list[str]:
 def _in_both(config: RunConfig, split: str, other: str) -> list[str]:
     """Name the images of a split that another holds too: by content where both are stored, else by path."""
     try:
-        own, others = _stored(config, split), _stored(config, other)
+        others = _stored(config, other)
+        own = _stored(config, split) if others else {}
         if own and others:
             return sorted(own[image] for image in own.keys() & others.keys())
         first, second = config.data.splits[split], config.data.splits[other]

@@ -35,6 +35,7 @@ from pipeline.store import (
     encode_text,
     group_metadata,
     item_bytes,
+    read_rows,
     samples_per_chunk,
 )
 
@@ -139,7 +140,7 @@ def _write_chunked(build: UnfinishedGeneration, declared: Chunked, checksums: ND
         name = f"{declared.name}/{chunk_key(number, 1 + len(declared.shape))}"
         old = old_chunks.get(checksums[rows.start : rows.stop].tobytes()) if old_chunks else None
         if old:
-            build.link(name, build.old.path / old, build.old.manifest.files[old])
+            build.link(name, old, build.old.manifest.files[old])
         elif group:
             size, check = group.chunks[declared.name]
             build.take(name, f"{group.key}.{declared.name}", (size, check))
@@ -162,20 +163,23 @@ def _chunks_by_content(build: UnfinishedGeneration, declared: Chunked, count: in
 
 
 def _pack(build: UnfinishedGeneration, declared: Chunked, rows: range, count: int) -> Any:
-    """Gather a chunk sample by sample; a last chunk that is not full ends in zeros, as Zarr has it."""
+    """Gather a chunk from others; a last chunk that is not full ends in zeros, as Zarr has it."""
     chunk = np.zeros((count, *declared.shape), dtype=declared.dtype)
-    key, group = "", chunk
-    for slot, row in enumerate(rows):
-        index = build.indices[row]
-        if index in build.staged:
-            staged = build.staged[index]
+    key, group, sources, row = "", chunk, build.sources, rows.start
+    while row < rows.stop:
+        first, slot, old = row, row - rows.start, sources[row]
+        row += 1
+        if old < 0:
+            staged = build.staged[build.indices[first]]
             if staged.group.key != key:  # neighbours share a group: each is read and decoded once
                 key, size = staged.group.key, staged.group.size
                 data = (build.staging / f"{key}.{declared.name}").read_bytes()
                 group = decode(declared.codec, data, declared.dtype, (size, *declared.shape))
             chunk[slot] = group[staged.slot]
         else:
-            chunk[slot] = build.old.value(declared.name, int(build.plan.reuse[index]))
+            while row < rows.stop and sources[row] == old + row - first:  # neighbours there as well
+                row += 1
+            chunk[slot : row - rows.start] = read_rows(build.old, declared.name, old, old + row - first)
     return encode(declared.codec, chunk)
 
 
@@ -191,7 +195,7 @@ def _write_files(
             staged = build.staged[index]
             build.take(name, f"{staged.group.key}.{staged.slot}.{declared.name}", entry)
         else:
-            build.link(name, build.old.path / name, entry)
+            build.link(name, name, entry)
     _write_text(build, declared.name, [path for path, _ in entries])
 
 

@@ -114,7 +114,7 @@ def _runs(build: UnfinishedGeneration) -> Iterator[tuple[int, int, int]]:
 
     A row that this run computed is alone, and none of the old generation's.
     """
-    sources = build.plan.reuse[np.array(build.indices, dtype=np.int64)]
+    sources = np.array(build.sources, dtype=np.int64)
     breaks = 1 + np.flatnonzero((np.diff(sources) != 1) | (sources[:-1] < 0))
     for first, last in pairwise([0, *breaks.tolist(), len(sources)]):
         yield first, int(sources[first]), last - first
@@ -129,7 +129,7 @@ def _old_checksums(build: UnfinishedGeneration) -> NDArray[np.uint8]:
     """Digests of the values of rows that come from the old generation; of others zeros."""
     fields = build.plan.stage.fields()
     checksums = np.zeros((len(build), len(fields), DIGEST_BYTES), dtype=np.uint8)
-    sources = build.plan.reuse[np.array(build.indices, dtype=np.int64)]
+    sources = np.array(build.sources, dtype=np.int64)
     rows = np.flatnonzero(sources >= 0)
     if len(rows):
         for position, declared in enumerate(fields):

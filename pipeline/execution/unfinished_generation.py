@@ -10,6 +10,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from pipeline.digest import digest
 from pipeline.files import link_or_copy, write_new
 from pipeline.planning import StagePlan, Verdict
@@ -53,6 +55,12 @@ class UnfinishedGeneration:
     folders: set[str] = field(default_factory=lambda: {""})
     arrays: dict[str, Any] = field(default_factory=dict)
 
+    @cached_property
+    def sources(self) -> list[int]:
+        """Where each row comes from: a row of the old generation, or COMPUTE."""
+        sources: list[int] = self.plan.reuse[np.array(self.indices, dtype=np.int64)].tolist()
+        return sources
+
     def __len__(self) -> int:
         return len(self.indices)
 
@@ -71,35 +79,34 @@ class UnfinishedGeneration:
 
     def write(self, name: str, data: Any) -> None:
         """Write a new file of the generation, which nobody else sees before it is whole."""
-        self._place(name)
-        write_new(self.target / name, data)
+        write_new(self._place(name), data)
         self.files[name] = (memoryview(data).nbytes, digest(data).hex())
         self.fresh.append(name)
 
-    def link(self, name: str, source: Path, entry: tuple[int, str]) -> None:
-        """Take over a file of the old generation."""
-        self._place(name)
-        if not link_or_copy(source, self.target / name):
+    def link(self, name: str, old: str, entry: tuple[int, str]) -> None:
+        """Take over a file of the old generation, which is named `old` there."""
+        if not link_or_copy(f"{self.old.path}/{old}", self._place(name)):
             self.fresh.append(name)
         self.files[name] = entry
 
     def take(self, name: str, staged: str, entry: tuple[int, str]) -> None:
         """Take a file of the staging folder, which keeps it until the generation is published."""
-        self._place(name)
-        link_or_copy(self.staging / staged, self.target / name)
+        link_or_copy(f"{self.staging}/{staged}", self._place(name))
         self.fresh.append(name)
         self.files[name] = entry
 
-    def _place(self, name: str) -> None:
-        """Make the folder that a new file will lie in, the only one of its name."""
+    def _place(self, name: str) -> str:
+        """Give the path of a new file, the only one of its name, in a folder that is there then."""
+        path = f"{self.target}/{name}"  # text: pathlib would take longer than the system's calls
         if name in self.files:
-            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(self.target / name))
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)
         folder = name.rpartition("/")[0]
         if folder not in self.folders:
             (self.target / folder).mkdir(parents=True, exist_ok=True)
             while folder:
                 self.folders.add(folder)
                 folder = folder.rpartition("/")[0]
+        return path
 
 
 def _whole_group(build: UnfinishedGeneration, rows: range, count: int) -> StagedGroup | None:

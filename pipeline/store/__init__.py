@@ -10,6 +10,7 @@ from pipeline.store.locks import unused
 from pipeline.store.manifest import MANIFEST, Manifest, read_manifest, scan
 from pipeline.store.notebook import show, thumbnails
 from pipeline.store.reader import Store, open_store
+from pipeline.store.rows import read_rows
 from pipeline.store.values import (
     Bytes,
     Parts,

@@ -6,6 +6,8 @@ mapped. `lz4` is Zarr's `blosc` codec with LZ4 inside, since plain LZ4 has no Za
 
 from __future__ import annotations
 
+import math
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -52,7 +54,7 @@ def decode(codec: Codec, data: bytes, dtype: str, shape: tuple[int, ...]) -> NDA
             data = _numcodec(codec).decode(data)
         except (RuntimeError, ValueError) as error:
             raise ValueError(f"the bytes are no {codec} chunk ({error})") from error
-    expected = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+    expected = math.prod(shape) * np.dtype(dtype).itemsize
     if len(data) != expected:
         raise ValueError(f"the chunk holds {len(data)} bytes where {expected} belong")
     array = np.frombuffer(data, dtype=dtype).reshape(shape)
@@ -73,6 +75,7 @@ def codec_versions() -> dict[str, str]:
     return {name: str(version) for name, version in versions.items()}
 
 
+@cache
 def _numcodec(codec: Codec) -> Any:
     import numcodecs
 

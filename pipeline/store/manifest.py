@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from pipeline.collector import collector_paused
 from pipeline.digest import canonical_json, digest
 from pipeline.errors import REPAIR, StoreError
 
@@ -59,6 +60,7 @@ def read_manifest(generation: Path) -> Manifest:
     return parse_manifest(data, path)
 
 
+@collector_paused()
 def parse_manifest(data: bytes, where: object) -> Manifest:
     """Read a manifest that was found `where`. Raises StoreError where it is not the one that was written."""
     # What the digest is of stands in the file as it was spelled, so nothing has to be spelled again.

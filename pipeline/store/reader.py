@@ -267,7 +267,8 @@ class Store:
         """Checksums of all fields, uint8 (N, F, 16), in the order of `declared`."""
         return self.index.array("checksum")
 
-    def _chunk(self, field: Chunked, index: int) -> NDArray[Any]:
+    def chunk(self, field: Chunked, index: int) -> NDArray[Any]:
+        """Read a chunk, not held against its checksum; the last one of each field is kept."""
         last = self._last_chunk.get(field.name)
         if last and last[0] == index:
             return last[1]
@@ -280,7 +281,7 @@ class Store:
     def stored(self, field: Field, row: int) -> Any:
         """Read one sample's value, not held against its checksum."""
         if isinstance(field, Chunked):
-            return self._chunk(field, row // self.samples_per_chunk)[row % self.samples_per_chunk]
+            return self.chunk(field, row // self.samples_per_chunk)[row % self.samples_per_chunk]
         if isinstance(field, File):
             path = self.index.text(field.name)[row]
             file = self.file(f"{field.directory}/{path}")

@@ -123,15 +123,15 @@ def test_what_is_copied_for_want_of_links_is_synced(
 ) -> None:
     """Files of the old generation are on the disk, and copies of them are not."""
 
-    def refuse(self: Path, target: Path) -> None:
-        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS), str(self))
+    def refuse(source: Path, target: Path) -> None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS), str(target))
 
     def sync_and_tell(path: Path) -> None:
         synced.append(path.as_posix())
         files.sync(path)
 
     synced: list[str] = []
-    monkeypatch.setattr(Path, "hardlink_to", refuse)
+    monkeypatch.setattr(os, "link", refuse)
     monkeypatch.setattr(
         assembly, "sync_all", lambda folder, names: [sync_and_tell(folder / name) for name in names]
     )

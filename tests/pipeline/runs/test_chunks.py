@@ -82,6 +82,24 @@ def test_larger_sets_share_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         same_as_clean(raw, tmp_path)
 
 
+def test_a_damaged_sample_is_told_when_its_chunk_is_packed_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(zarr_metadata, "MAX_CHUNKS", 3)
+    raw, work = tmp_path / "raw", tmp_path / "work"
+    write(raw, **{f"n{i:02}": "line\n" * (i + 1) for i in range(10)})
+    run(raw, work)
+    store = open_store(work / "val/pack.zarr")
+    chunk = store.chunk_file("picture", 1)
+    data = bytearray(chunk.read_bytes())
+    data[len(data) // 2] ^= 1  # in the third of four samples
+    chunk.write_bytes(data)
+    write(raw, n="in front")
+    with pytest.raises(StoreError, match=r"pack of n06.txt .* picture does not match its checksum"):
+        run(raw, work)
+    assert store.path == open_store(work / "val/pack.zarr").path
+
+
 def test_samples_of_a_chunk_are_computed_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(zarr_metadata, "MAX_CHUNKS", 3)
     write(tmp_path / "raw", **{f"n{i}": f"sample {i}" for i in range(10)})
