@@ -51,7 +51,8 @@ def collect_in_bucket(source: BucketStore, keep: int, dry_run: bool) -> tuple[li
     """
     current = source.current()
     complete = {
-        name: source.bucket.modified(source.key(name, GROUP))
+        # The manifest is never a copy, which may have the time of what it was copied from.
+        name: source.bucket.modified(source.key(name, MANIFEST))
         for name in source.digests()
         if name != current and GROUP in source.bucket.sizes(source.key(name))
     }

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
 import pytest
 
 from pipeline.errors import StoreError
-from pipeline.remote import pull, push, verify_in_bucket
+from pipeline.remote import collect_in_bucket, pull, push, verify_in_bucket
 from pipeline.store import MANIFEST, Bucket, BucketStore, ObjectMissing, open_store
 from pipeline.workspace import Workspace
 from tests.support.toy import Pack, run, tree, write
@@ -114,3 +115,18 @@ def test_what_was_half_fetched_is_fetched_again(tmp_path: Path, there: BucketSto
     (aside / "words/c.0").write_bytes(b"half")
     assert fetch(tmp_path, there) == (1, 0)
     assert tree(tmp_path / "other/val/pack.zarr") == tree(tmp_path / "work/val/pack.zarr")
+
+
+def test_the_newest_generations_are_kept_whatever_they_are_called(
+    raw: Path, tmp_path: Path, there: BucketStore, sent: Path
+) -> None:
+    digests = there.digests()
+    for number, text in enumerate(("x", "xx", "xxx")):
+        write(raw, a=text)
+        digests.append(run(raw, tmp_path / "work")["pack"].digest)
+        send(tmp_path, there)
+        os.utime(sent / digests[-2] / MANIFEST, (0, [30, 10, 20][number]))
+    first, second, third, current = digests
+    assert collect_in_bucket(there, keep=1, dry_run=True)[0] == [second, third]
+    collect_in_bucket(there, keep=2, dry_run=False)
+    assert {path.parent.name for path in sent.glob(f"*/{MANIFEST}")} == {first, third, current}

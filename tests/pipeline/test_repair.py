@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -184,6 +185,14 @@ def test_repair_says_when_the_source_has_changed(raw: Path, tmp_path: Path) -> N
     write(raw, a="other")
     with pytest.raises(PipelineError, match=r"has changed since then; run `warmstore run` "):
         repair(raw, tmp_path / "work", "read")
+
+
+def test_repair_says_what_is_not_there_to_build_from(raw: Path, tmp_path: Path) -> None:
+    run(raw, tmp_path / "work")
+    open_store(tmp_path / "work/val/paint.zarr").chunk_file("picture", 0).unlink()
+    shutil.rmtree(tmp_path / "work/val/.generations/read")
+    with pytest.raises(PipelineError, match=r"paint of split val cannot be repaired: read is not built; run"):
+        repair(raw, tmp_path / "work", "paint")
 
 
 def test_damage_and_an_edit_at_once_are_healed_by_a_run(raw: Path, tmp_path: Path) -> None:

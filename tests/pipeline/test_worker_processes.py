@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from pipeline.errors import PipelineError, WorkerLost
-from pipeline.execution import WorkerProcesses
+from pipeline.execution import WorkerProcesses, process_pool
 
 pytestmark = pytest.mark.slow
 
@@ -66,6 +66,11 @@ def loaded(module: str, tell: Callable[[], object]) -> tuple[str, bool, str, str
     return module, module in sys.modules, multiprocessing.current_process().name, os.environ["SAID"]
 
 
+def process_id(task: Any, tell: Callable[[], object]) -> int:
+    tell()
+    return os.getpid()
+
+
 @pytest.fixture
 def processes() -> Iterator[WorkerProcesses]:
     pool = WorkerProcesses(width=2, timeout=0.5, memory=1 << 30)
@@ -104,6 +109,17 @@ def test_the_limit_is_a_samples_and_whoever_is_lost_says_at_which(processes: Wor
     assert slow == "done"  # in more than one limit, and each sample in less
     assert isinstance(third, WorkerLost) and (third.code, third.at) == ("timed_out", 2)
     assert isinstance(first, WorkerLost) and (first.code, first.at) == ("crashed", 0)
+
+
+def test_a_process_that_has_waited_long_is_replaced_before_it_ends_by_itself(
+    processes: WorkerProcesses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def who() -> set[int]:
+        return {ended.value for ended in processes.run(process_id, deque([1]))}
+
+    assert who() == (first := who())
+    monkeypatch.setattr(process_pool, "_IDLE", 0.0)
+    assert who().isdisjoint(first)
 
 
 def test_tasks_that_are_added_while_others_run_are_run(processes: WorkerProcesses) -> None:
