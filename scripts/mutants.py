@@ -36,7 +36,7 @@ MEASURED = ROOT / "build/coverage"
 OUT = ROOT / "build/mutants"
 COPIED = ("pipeline", "ocr", "stages", "warmstore", "configs", "tests", "pyproject.toml", "README.md")
 FIRST = 8.0  # seconds of tests, as they take without a mutant, that are run at first
-MORE = 100.0  # and where it survives those, of all others
+MORE = 60.0  # and where it survives those, of all others
 
 
 class Place(NamedTuple):
@@ -218,10 +218,19 @@ def _chosen(place: Place, covered: dict[tuple[str, int], set[str]]) -> set[str]:
     """
     lines = (covered.get((place.file, line)) for line in range(place.line, place.line - 8, -1))
     chosen = next(filter(None, lines), set[str]())
-    if any("::" in test for test in chosen):
+    if any("::" in test for test in chosen) and _in_function(place):
         return chosen
     whole = set[str]().union(*(tests for (file, _), tests in covered.items() if file == place.file))
     return {test for test in whole if "::" in test} or chosen
+
+
+def _in_function(place: Place) -> bool:
+    """Tell whether a place is in the body of a function, and not in what defines it."""
+    functions = (ast.FunctionDef, ast.AsyncFunctionDef)
+    found = (
+        node for node in ast.walk(ast.parse((ROOT / place.file).read_text())) if isinstance(node, functions)
+    )
+    return any(node.body[0].lineno <= place.line <= (node.end_lineno or 0) for node in found)
 
 
 def _is_of(test: str, chosen: str) -> bool:
@@ -310,12 +319,18 @@ def _report(found: Sequence[dict[str, str]]) -> None:
 
 if __name__ == "__main__":
     # What tests load besides the project, once for all mutants.
+    import boto3  # noqa: F401
+    import cv2  # noqa: F401
+    import distributed  # noqa: F401
     import hypothesis  # noqa: F401
     import numcodecs  # noqa: F401
     import numpy  # noqa: F401
     import psutil  # noqa: F401
+    import pyclipper  # noqa: F401
     import pydantic  # noqa: F401
     import pytest
+    import shapely  # noqa: F401
+    import torch  # noqa: F401
     import xarray  # noqa: F401
     import zarr  # noqa: F401
 
