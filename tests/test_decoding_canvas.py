@@ -8,7 +8,9 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -75,9 +77,9 @@ def test_safe_scaling_decodes_small_and_leaves_twice_the_target(
     asked: list[int] = []
     decode: Callable[..., turbo.Pixels] = turbo.Library.decode
 
-    def spy(self: turbo.Library, data: bytes, size: tuple[int, int], eighths: int = 8, cmyk: bool = False):  # type: ignore[no-untyped-def]
+    def spy(self: turbo.Library, data: bytes, size: tuple[int, int], eighths: int = 8, *given: Any):  # type: ignore[no-untyped-def]
         asked.append(eighths)
-        return decode(self, data, size, eighths, cmyk)
+        return decode(self, data, size, eighths, *given)
 
     monkeypatch.setattr(turbo.Library, "decode", spy)
     small, large = (receipts / "img" / name for name in ("000.jpg", "531.jpg"))
@@ -90,6 +92,17 @@ def test_safe_scaling_decodes_small_and_leaves_twice_the_target(
         difference = np.abs(full.image.astype(np.int16) - safe.image)
         assert difference.mean() < 0.5
         assert (difference.max() == 0) == (expected == 8)
+
+
+def test_an_image_keeps_nothing_of_the_one_that_its_thread_decoded_before() -> None:
+    params = DecodeParams(canvas=(64, 64))
+    images = [
+        made.jpeg(made.picture(*size, seed)) for seed, size in enumerate(((96, 64), (24, 40), (64, 64)))
+    ]
+    together = [decode_upright(data, params).image for data in images]
+    for data, image in zip(images, together, strict=True):
+        with ThreadPoolExecutor(1) as another:
+            np.testing.assert_array_equal(image, another.submit(decode_upright, data, params).result().image)
 
 
 def test_threads_and_processes_and_processors_give_the_same_bytes(receipts: Path) -> None:

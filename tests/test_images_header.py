@@ -88,6 +88,20 @@ def test_what_cannot_be_an_image_is_refused_with_a_code(data: bytes, code: str) 
     assert refused(data) == code
 
 
+@pytest.mark.parametrize("length", [0, 1, 2**16 - 2, 2**16 - 1, 2**16, 3 * 2**16 - 1, 200_000])
+def test_a_scan_ends_at_the_first_marker_that_is_no_restart(length: int) -> None:
+    whole = made.jpeg()
+    start = whole.index(b"\xff\xda") + 2
+    start += int.from_bytes(whole[start : start + 2])
+    codes = (b"\xff\0\xff\xd0a\xff\xff\xff\xd7" * 30_000)[:length].rstrip(b"\xff")
+    codes += bytes(length - len(codes))
+    found = jpeg.parse(whole[:start] + codes + b"\xff\xd9\xff\xd9")
+    assert found.scan_ends == (start + length,)
+    assert found.end == start + length + 2
+    assert found.damage is None
+    assert jpeg.parse(whole[:start] + codes + b"\xff").damage is not None
+
+
 BOMBS = [
     (made.with_size(made.jpeg(), 65500, 65500), "too_many_pixels"),
     (made.png_bomb(30_000, 30_000), "too_many_pixels"),

@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import numpy as np
+
 from ocr.images.exif import is_harmless, set_upright
 from pipeline.errors import Quarantine
 
@@ -18,9 +20,8 @@ _METADATA = frozenset({*range(0xE0, 0xF0), 0xFE})
 _SEQUENTIAL = frozenset({0xC0, 0xC1, 0xC9})
 _ALONE = frozenset({0x01, *range(0xD0, 0xD8)})
 
-# One 0xff and no `+` after it: that searches with memchr, eight times as fast.
-_MARKER = re.compile(rb"\xff([^\x00\xff])")
-_AFTER_SCAN = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])")
+_MARKER = re.compile(rb"\xff[^\x00\xff]")
+_PIECE = 1 << 16  # bytes of a scan that are searched at once
 _MAX_MARKERS = 20_000
 
 EXIF = b"Exif\0\0"
@@ -115,20 +116,20 @@ def parse(data: bytes, max_scans: int = 1000) -> Jpeg:
 def _walk(data: bytes, max_scans: int) -> _Walk:
     """Walk up to the end of the image, or to where that cannot go on."""
     walk = _Walk(end=len(data))
-    position, pattern = 2, _MARKER
+    position, find = 2, _find_marker
     for _ in range(_MAX_MARKERS):
-        found = pattern.search(data, position)
-        if found is None:
+        start = find(data, position)
+        if start < 0:
             return _damaged(walk, "truncated", f"no EOI marker in {len(data)} bytes")
-        if pattern is _AFTER_SCAN:
-            walk.scan_ends.append(found.start())
-        elif data[position : found.start()].strip(b"\xff"):
-            stray = f"{found.start() - position} stray bytes at byte {position}, where a marker belongs"
+        if find is _find_end_of_scan:
+            walk.scan_ends.append(start)
+        elif data[position:start].strip(b"\xff"):
+            stray = f"{start - position} stray bytes at byte {position}, where a marker belongs"
             if walk.scan_ends:  # perhaps what is left of a scan
                 _damaged(walk, "corrupt", stray)
             else:
-                walk.stray.append(Oddity(position, found.start(), b"", stray))
-        marker, position, pattern = found[1][0], found.end(), _MARKER
+                walk.stray.append(Oddity(position, start, b"", stray))
+        marker, position, find = data[start + 1], start + 2, _find_marker
         if marker == _EOI:
             walk.end = position
             return walk
@@ -136,16 +137,39 @@ def _walk(data: bytes, max_scans: int) -> _Walk:
             continue
         if marker == _SOI or marker < 0xC0:
             return _damaged(walk, "corrupt", f"unexpected marker {marker:#04x}")
-        segment = Segment(marker, found.start(), position + 2, position + _length(data, position))
+        segment = Segment(marker, start, position + 2, position + _length(data, position))
         if segment.end > len(data):
             return _damaged(walk, "truncated", f"ends inside the marker {marker:#04x}")
         walk.segments.append(segment)
         position = segment.end
         if marker == _SOS:
-            pattern = _AFTER_SCAN
+            find = _find_end_of_scan
             if len(walk.scan_ends) >= max_scans:
                 raise Quarantine("too_many_scans", f"more than {max_scans} scans; the limit is max_scans")
     return _damaged(walk, "corrupt", f"more than {_MAX_MARKERS} markers")
+
+
+def _find_marker(data: bytes, position: int) -> int:
+    """Find a marker from a position on; -1 where there is none."""
+    found = _MARKER.search(data, position)
+    return found.start() if found else -1
+
+
+def _find_end_of_scan(data: bytes, position: int) -> int:
+    """Find a marker that ends a scan: neither a stuffed zero, a fill byte nor a restart (0xd0 to 0xd7).
+
+    By NumPy, which takes half as long as `re`, and lets other threads work meanwhile.
+    """
+    codes = np.frombuffer(data, np.uint8)
+    for first in range(position, len(data) - 1, _PIECE):
+        following = codes[first + 1 : first + 1 + _PIECE]
+        ends = codes[first : first + len(following)] == 0xFF
+        ends &= following - np.uint8(0xD0) > 7  # modulo 256, as all of this
+        ends &= following + np.uint8(1) > 1
+        at = int(ends.argmax())
+        if ends[at]:
+            return first + at
+    return -1
 
 
 def _damaged(walk: _Walk, code: str, reason: str) -> _Walk:

@@ -28,16 +28,19 @@ _EOI = b"\xff\xd9"
 
 
 def decode(
-    data: bytes, found: Jpeg, eighths: int | None = None
+    data: bytes,
+    found: Jpeg,
+    eighths: int | None = None,
+    memory: Callable[[tuple[int, ...]], NDArray[np.uint8]] = turbo.fresh,
 ) -> tuple[NDArray[np.uint8], str | None, Words]:
     """Decode a JPEG file to RGB, or CMYK as it is, at a size of so many eighths or as small as can be.
 
-    Gives the pixels, libjpeg's warning if it costs pixels, and a word for each that does not. Raises
-    `TurboError` and `TurboUnavailableError`.
+    Gives the pixels (in what `memory` gives), libjpeg's warning if it costs pixels, and a word for each that
+    does not. Raises `TurboError` and `TurboUnavailableError`.
     """
     library = turbo.load()
     size, at, cmyk = (found.height, found.width), eighths or min(library.eighths), found.components == 4
-    return _attempt(lambda plain: library.decode(plain, size, at, cmyk), data, found)
+    return _attempt(lambda plain: library.decode(plain, size, at, cmyk, memory), data, found)
 
 
 def turn(data: bytes, found: Jpeg, orientation: int) -> tuple[bytes | None, str | None, Words]:

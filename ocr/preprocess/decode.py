@@ -142,7 +142,7 @@ def _by_turbojpeg(
     if found.components == 4:
         return libjpeg_warnings.decode(data, found)
     eighths = _safe_eighths((found.height, found.width), target, turbo.load().eighths)
-    return libjpeg_warnings.decode(data, found, eighths if scaling == "safe" else 8)
+    return libjpeg_warnings.decode(data, found, eighths if scaling == "safe" else 8, turbo.kept)
 
 
 def _safe_eighths(size: Size, target: Size, offered: tuple[int, ...]) -> int:
