@@ -114,7 +114,7 @@ def test_vanishing_when_shrunk_is_masked() -> None:
     # D = 1770 · 0.84 / 417.7 = 3.56; rows 10 to 18 shrink to 13.56 and 14.44: both round to 14.
     polygon = box(20, 10.1, 220, 18.95)
     assert_only_masked(draw(polygon), pixels(20, 10, 220, 18))
-    assert shape_polygons([polygon], [0], HEIGHT, WIDTH).verdicts == (PolygonFate.VANISHED,)
+    assert shape_polygons([polygon], [0], HEIGHT, WIDTH).fates == (PolygonFate.VANISHED,)
 
 
 @pytest.mark.parametrize(

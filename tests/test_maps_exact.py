@@ -107,12 +107,10 @@ def test_equals_public_implementations_on_receipts(
 ) -> None:
     for polygons in list(receipt_polygons(receipts, (side, side)).values())[::50]:
         ignore = [False] * len(polygons)
-        verdicts = shape_polygons(polygons, ignore, side, side).verdicts
+        fates = shape_polygons(polygons, ignore, side, side).fates
         # PaddleOCR shrinks what vanished once more, by less.
         polygons = [
-            polygon
-            for polygon, verdict in zip(polygons, verdicts, strict=True)
-            if verdict != PolygonFate.VANISHED
+            polygon for polygon, fate in zip(polygons, fates, strict=True) if fate != PolygonFate.VANISHED
         ]
         maps = build_maps(polygons, ignore[: len(polygons)], side, side)
         with warnings.catch_warnings():

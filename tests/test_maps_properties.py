@@ -127,7 +127,7 @@ def test_kernel_within_polygon_within_threshold_mask_to_one_pixel(polygon: Point
     inside = np.zeros((HEIGHT, WIDTH), np.uint8)
     cv2.fillPoly(inside, [np.clip(polygon, 0, (WIDTH - 1, HEIGHT - 1)).astype(np.int32)], 1)
     assert (maps.prob_map <= widen(inside[None])).all()
-    if shapes.verdicts == (PolygonFate.KEPT,):
+    if shapes.fates == (PolygonFate.KEPT,):
         assert shapes.distance[0] < 2 or (inside <= widen(maps.thresh_mask)).all()
     else:
         assert not maps.thresh_mask.any()

@@ -20,11 +20,9 @@ from ocr.detection import BoxDecoder, BoxParams
 from ocr.geometry import Padding, Points, Size, letterbox, transform_points
 from ocr.maps import MapParams, PolygonFate, build_maps, shape_polygons
 from ocr.metrics import CLEval, IouHmean, PackedPolygons, points_inside
+from ocr.preprocess import BYTES_PER_PIXEL
 from pipeline.errors import PipelineError
 from pipeline.store import Store
-
-BYTES_PER_PIXEL = 8
-"""Of the tensors store: a uint8 image of 3 planes, 3 uint8 maps, and a float16 map."""
 
 
 class MissReason(Enum):
@@ -81,7 +79,7 @@ class Ceiling:
             "regions": self.regions,
             "iou": {name: self.iou[name] for name in self.iou if name in rates or name.startswith("hmean@")},
             "cleval": {name: self.cleval[name] for name in rates},
-            "lost": {loss.value: count for loss, count in self.lost.items()},
+            "lost": {reason.value: count for reason, count in self.lost.items()},
             "bytes_per_image": self.bytes_per_image,
             "maps_ms": self.maps_ms,
             "boxes_ms": self.boxes_ms,
@@ -129,8 +127,8 @@ def find_ceiling(
         truth = (image.polygons, image.texts, image.ignore)
         iou.add(iou.measure(detections.polygons, truth[0], ignore=truth[2]))
         cleval.add(cleval.measure(detections.polygons, truth[0], texts=truth[1], ignore=truth[2]))
-        verdicts = shape_polygons(on_canvas, image.ignore, *canvas, maps).verdicts
-        lost.update(_losses(iou, detections.polygons, image, verdicts))
+        fates = shape_polygons(on_canvas, image.ignore, *canvas, maps).fates
+        lost.update(_missed(iou, detections.polygons, image, fates))
 
     counts: dict[str, float] = iou.compute() if iou.update_called else {"targets": 0}
     if not counts["targets"]:
@@ -148,8 +146,8 @@ def find_ceiling(
     )
 
 
-def _losses(
-    iou: IouHmean, found: Sequence[Points], image: LabelledImage, verdicts: Sequence[PolygonFate]
+def _missed(
+    iou: IouHmean, found: Sequence[Points], image: LabelledImage, fates: Sequence[PolygonFate]
 ) -> Iterator[MissReason]:
     """Say of each region in use that nothing matches why that is."""
     match = iou.match(found, image.polygons, image.ignore)
@@ -158,7 +156,7 @@ def _losses(
     held = points_inside(middles.reshape(-1, 2), PackedPolygons.of(found))
     held &= match.targets_in_use[:, None]
     shared_by_many = held.sum(axis=0) > 1
-    by_verdict = {
+    by_fate = {
         PolygonFate.INVALID: MissReason.OUTSIDE,
         PolygonFate.TOO_SMALL: MissReason.TOO_SMALL,
         PolygonFate.VANISHED: MissReason.VANISHED,
@@ -166,8 +164,8 @@ def _losses(
     for target in np.flatnonzero(match.targets_in_use).tolist():
         if target in matched:
             continue
-        if verdicts[target] in by_verdict:
-            yield by_verdict[verdicts[target]]
+        if fates[target] in by_fate:
+            yield by_fate[fates[target]]
         elif not held[target].any():
             yield MissReason.BELOW_MINIMUM
         else:

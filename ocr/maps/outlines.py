@@ -36,13 +36,13 @@ class PolygonFate(Enum):
 class Shapes:
     """The N polygons of one sample as the maps draw them.
 
-    `verdicts` has an entry per polygon. `rings` float64 (M, 2) are the polygons cleaned and clamped, end to
+    `fates` has an entry per polygon. `rings` float64 (M, 2) are the polygons cleaned and clamped, end to
     end: the i-th is `rings[bounds[i]:bounds[i + 1]]`, empty where it has no interior. `distance` float64 (N,)
     is D in pixels. `masked` are the outlines that the probability mask loses. `kernels` are the shrunk parts
     of the polygons that are kept, and `grown` their grown outlines, by the polygon's index.
     """
 
-    verdicts: tuple[PolygonFate, ...]
+    fates: tuple[PolygonFate, ...]
     rings: npt.NDArray[np.float64]
     bounds: npt.NDArray[np.int64]
     distance: npt.NDArray[np.float64]
@@ -76,7 +76,7 @@ def shape_polygons(
     whole = rings.astype(np.int32)  # the original truncates as well, for Clipper and for what is masked
     shrunk, is_shrunk = shrink_upright(whole, bounds, distance)
     grown_points, grown_bounds = grow_convex(whole, bounds, distance)
-    verdicts: list[PolygonFate] = []
+    fates: list[PolygonFate] = []
     masked: list[Outline] = []
     kernels: list[Outline] = []
     grown: dict[int, Outline] = {}
@@ -84,22 +84,22 @@ def shape_polygons(
         outline = whole[start:stop]
         parts: list[Outline] = []
         if ignored[index]:
-            verdict = PolygonFate.IGNORED
+            fate = PolygonFate.IGNORED
         elif area[index] < 1:
-            verdict = PolygonFate.INVALID
+            fate = PolygonFate.INVALID
         elif not drawn[index]:
-            verdict = PolygonFate.TOO_SMALL
+            fate = PolygonFate.TOO_SMALL
         else:
             parts = [shrunk[index]] if is_shrunk[index] else _offset(outline, -distance[index])
-            verdict = PolygonFate.KEPT if parts else PolygonFate.VANISHED
-        verdicts.append(verdict)
-        if verdict is PolygonFate.KEPT:
+            fate = PolygonFate.KEPT if parts else PolygonFate.VANISHED
+        fates.append(fate)
+        if fate is PolygonFate.KEPT:
             kernels += parts[:1] if params.parts == "first" else parts
             around = grown_points[grown_bounds[index] : grown_bounds[index + 1]]
             grown[index] = around if len(around) else next(iter(_offset(outline, distance[index])), outline)
         elif len(outline):
             masked.append(outline)
-    return Shapes(tuple(verdicts), rings, bounds, distance, masked, kernels, grown)
+    return Shapes(tuple(fates), rings, bounds, distance, masked, kernels, grown)
 
 
 def _gather(polygons: Sequence[npt.ArrayLike]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:

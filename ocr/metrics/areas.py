@@ -24,7 +24,7 @@ Indices = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class PackedPolygons:
-    """PackedPolygons end to end: `points` float64 (P, 2), polygon i from `offsets[i]` to `offsets[i + 1]`."""
+    """Polygons end to end: `points` float64 (P, 2), polygon i from `offsets[i]` to `offsets[i + 1]`."""
 
     points: Floats
     offsets: Indices

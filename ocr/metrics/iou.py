@@ -113,7 +113,7 @@ class IouHmean(ImageMetric[IouCounts]):
 
         A prediction with more than `ignore_threshold` of its area in one don't-care target is out of
         use. The rest are matched greedily in the order given, target by target, where intersection
-        over union exceeds `iou_threshold`; either side is used once. PackedPolygons that cross themselves
+        over union exceeds `iou_threshold`; either side is used once. Polygons that cross themselves
         or have no area are out of use on both sides, as in the protocol, and counted.
         """
         return self._match(as_points(predictions), as_points(targets), ignore)

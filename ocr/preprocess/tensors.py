@@ -32,6 +32,9 @@ MAP_DTYPES = {
     "thresh_mask": "uint8",
 }
 
+BYTES_PER_PIXEL = 3 + sum(np.dtype(dtype).itemsize for dtype in MAP_DTYPES.values())
+"""Of the canvas, in a store of uint8 images that is not compressed."""
+
 
 class TensorParams(Parameters):
     """How images are stored for training."""

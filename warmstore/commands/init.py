@@ -15,6 +15,7 @@ import yaml
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from ocr.preprocess import BYTES_PER_PIXEL
 from ocr.splits import Overview, look_over
 from pipeline.errors import ConfigError, Remedy
 from pipeline.files import write_aside
@@ -24,8 +25,6 @@ from warmstore.options import spelled
 from warmstore.starter import CANVASES, READABLE, Suggestion, histogram, starter_yaml, suggest
 
 _SHOWN = 5
-_BYTES_PER_PIXEL = 8
-"""Of the tensors store: an image of three planes, three maps of a byte and one of two."""
 
 
 @click.command()
@@ -247,7 +246,7 @@ def _tell_heights(heights: NDArray[np.float64], chosen: Suggestion) -> None:
             side,
             f"{np.median(heights * side):.1f} px",
             f"{np.mean(heights * side < READABLE):.1%}",
-            f"{_BYTES_PER_PIXEL * side * side / 1e6:.1f}",
+            f"{BYTES_PER_PIXEL * side * side / 1e6:.1f}",
             "suggested" if side == chosen.canvas else "",
         )
         for side in CANVASES

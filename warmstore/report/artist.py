@@ -96,17 +96,17 @@ class Artist:
         names = {"kept": "kept", "ignored": "ignored"}
         placed = [transform_points(self.matrices[row], points) for points in store.value("points", row)]
         ignore, texts = store.value("ignore", row), store.value("text", row)
-        verdicts = shape_polygons(placed, ignore, *self.maps.canvas, self.maps).verdicts
+        fates = shape_polygons(placed, ignore, *self.maps.canvas, self.maps).fates
         found = list(scored["found"]) if scored else []
         missed = [not hit for hit in found] if len(found) == len(placed) else [False] * len(placed)
         regions = [
             Region(
                 content.spell(points),
-                names.get(verdict.value, "lost"),
+                names.get(fate.value, "lost"),
                 text.tobytes().decode(),
-                lacks and verdict.value != "ignored",
+                lacks and fate.value != "ignored",
             )
-            for points, verdict, text, lacks in zip(placed, verdicts, texts, missed, strict=True)
+            for points, fate, text, lacks in zip(placed, fates, texts, missed, strict=True)
         ]
         predictions = [
             Region(content.spell(transform_points(self.matrices[row], points)), "right" if hit else "false")

@@ -48,14 +48,14 @@ def read_labels(store: Store, config: RunConfig) -> SplitLabels:
         height, width = map(int, size)
         matrix = letterbox((height, width), canvas, stages.decode.padding).matrix
         placed = [transform_points(matrix, points) for points in polygons]
-        verdicts = shape_polygons(placed, ignore, *canvas, stages.maps).verdicts
+        fates = shape_polygons(placed, ignore, *canvas, stages.maps).fates
         found.sides.append(max(height, width))
         found.aspects.append(height / width)
         found.words.append(len(placed))
         counted = [points for points, out in zip(placed, ignore, strict=True) if not out]
         found.heights += [float(np.ptp(points, axis=0).min()) for points in counted]
-        found.fates.update(verdict.value for verdict in verdicts)
-        if not {PolygonFate.KEPT, PolygonFate.IGNORED}.issuperset(verdicts):
+        found.fates.update(fate.value for fate in fates)
+        if not {PolygonFate.KEPT, PolygonFate.IGNORED}.issuperset(fates):
             found.lossy.add(sample_id)
     return found
 
