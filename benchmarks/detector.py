@@ -22,7 +22,7 @@ from ocr.datasets import TensorDataset
 from ocr.datasets.batches import Batch
 from ocr.detectors import DetectorIdentity, DetectorOutput
 from ocr.evaluation import READ_FIELDS, evaluate_detector
-from ocr.params import DetectorParams, OverlapParams
+from ocr.params import DBNetParams, OverlapParams
 from ocr.training import PARTS, DetectorModule, computing_in
 
 
@@ -54,7 +54,7 @@ def detector(dataset: TensorDataset, checkpoint: Path | None, backbone: str) -> 
         module = DetectorModule.from_checkpoint(checkpoint)
     else:
         canvas, (mean, std) = dataset[0]["image"].shape[1:], dataset.mean_std
-        params = DetectorParams(backbone=backbone)  # type: ignore[arg-type]  # argparse checks it
+        params = DBNetParams(backbone=backbone)  # type: ignore[arg-type]  # argparse checks it
         module = DetectorModule(DetectorIdentity(params=params, canvas=canvas, mean=mean, std=std)).eval()
     return module.to("cuda" if torch.cuda.is_available() else "cpu")
 

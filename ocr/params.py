@@ -41,7 +41,7 @@ class MapParams(Parameters):
         return self
 
 
-class DetectorParams(Parameters):
+class DBNetParams(Parameters):
     """DBNet's network: `model.params` where `model.detector` is `dbnet`."""
 
     backbone: BackboneName = "resnet18"

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ocr.model import AdaptiveScaleFusion, Backbone, BackboneName, DBNet, DetectorParams, FeaturePyramid
+from ocr.model import AdaptiveScaleFusion, Backbone, BackboneName, DBNet, DBNetParams, FeaturePyramid
 from ocr.training import LossParams, detector_loss
 
-TINY = DetectorParams(backbone="tiny", neck_channels=32)
+TINY = DBNetParams(backbone="tiny", neck_channels=32)
 
 
-def network(params: DetectorParams = TINY, seed: int = 0) -> DBNet:
+def network(params: DBNetParams = TINY, seed: int = 0) -> DBNet:
     torch.manual_seed(seed)
     return DBNet(params)
 

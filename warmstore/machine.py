@@ -32,7 +32,7 @@ def examine() -> dict[str, Any]:
     found |= {name: _version(name) for name in _PACKAGES}
     found |= libraries.describe()
     found["processors"] = str(_processors())
-    found["load"] = busy() or f"{os.getloadavg()[0]:.1f}"
+    found["load"] = advice_on_load() or f"{os.getloadavg()[0]:.1f}"
     found["memory"] = _memory()
     found["disk free here"] = show.size(shutil.disk_usage(Path.cwd()).free)
     shm = Path("/dev/shm")
@@ -43,7 +43,7 @@ def examine() -> dict[str, Any]:
     return found
 
 
-def busy() -> str | None:
+def advice_on_load() -> str | None:
     """Advise on threads where the processors have more to do than they can, and nobody has set threads."""
     load = os.getloadavg()[0]
     if load <= _processors() or "OMP_NUM_THREADS" in os.environ:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from ocr.detectors import DetectorOutput as DetectorOutput
 from ocr.model.backbone import Backbone
 from ocr.model.neck import FeaturePyramid
-from ocr.params import DetectorParams as DetectorParams
+from ocr.params import DBNetParams as DBNetParams
 
 STRIDE = 32
 
@@ -16,7 +16,7 @@ STRIDE = 32
 class DBNet(nn.Module):
     """Normalised images, floating (B, 3, H, W) with H and W multiples of 32, to `DetectorOutput`."""
 
-    def __init__(self, params: DetectorParams) -> None:
+    def __init__(self, params: DBNetParams) -> None:
         super().__init__()
         width = params.neck_channels
         self.backbone = Backbone(params.backbone, params.pretrained)

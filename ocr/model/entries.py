@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from ocr.detectors import Detector
-from ocr.params import DetectorParams, OnnxParams
+from ocr.params import DBNetParams, OnnxParams
 
 
-def _dbnet(params: DetectorParams) -> Any:
+def _dbnet(params: DBNetParams) -> Any:
     """Build DBNet in the memory layout that its convolutions are fastest in."""
     import torch
 
@@ -23,5 +23,5 @@ def _onnx(params: OnnxParams) -> Any:
     return OnnxNetwork(params)
 
 
-DBNET = Detector(DetectorParams, _dbnet, starts_from=("pretrained",))
+DBNET = Detector(DBNetParams, _dbnet, starts_from=("pretrained",))
 ONNX = Detector(OnnxParams, _onnx, reads="pixels", ready=True)

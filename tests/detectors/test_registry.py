@@ -147,5 +147,5 @@ def test_an_identity_is_told_apart_value_by_value() -> None:
     assert one.differences(start) == []  # where a training started is nothing that weights belong to
     wide = start.model_copy(update={"canvas": (96, 128)})
     assert one.differences(wide) == ["canvas [96, 96] → [96, 128]"]
-    with pytest.raises(ValidationError, match="detector dbnet has DetectorParams, not Sizes"):
+    with pytest.raises(ValidationError, match="detector dbnet has DBNetParams, not Sizes"):
         DetectorIdentity(params=Sizes(), canvas=(96, 96), mean=MEAN, std=STD)

@@ -15,14 +15,14 @@ from torch.utils.data import DataLoader
 from ocr.detectors import DetectorIdentity, DetectorOutput
 from ocr.geometry import letterbox, transform_points
 from ocr.maps import MapParams, build_maps
-from ocr.params import DetectorParams, DetectorSettings
+from ocr.params import DBNetParams, DetectorSettings
 from ocr.training import DetectorModule
 
 SIDE = 128
 ENLARGED = 3  # how much larger the upright image is than the canvas
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 WORDS = ("TOTAL", "4.20", "MILK", "BREAD", "CASH")
-TINY = DetectorParams(backbone="tiny", neck_channels=64)
+TINY = DBNetParams(backbone="tiny", neck_channels=64)
 Batch = dict[str, Any]
 LIGHTNING_WARNS = [
     # Lightning's advice: few workers, a training without validation.

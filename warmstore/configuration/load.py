@@ -14,7 +14,7 @@ from typing import Any, Union, get_args, get_origin
 from pydantic import ValidationError
 
 from ocr.detectors import find_detector
-from ocr.params import DetectorParams
+from ocr.params import DBNetParams
 from pipeline.errors import ConfigError
 from pipeline.stage import Parameters, Stage
 from stages import find_stage, installed_stages
@@ -90,7 +90,7 @@ def _with_detector_params(composed: Composed) -> Composed:
     named = (composed.in_files.get("model") or {}).get("detector", "dbnet")
     if model.get("detector", "dbnet") != named:
         params = {key: params[key] for key in params if _typed(composed, f"model.params.{key}")}
-    old = DetectorParams.model_fields.keys() & model.keys()
+    old = DBNetParams.model_fields.keys() & model.keys()
     for key in old:
         here, there = f"model.{key}", f"model.params.{key}"
         if key not in params or _typed(composed, here) or not _typed(composed, there):
@@ -119,8 +119,8 @@ def _declared(keys: Iterable[object], model: type[RunConfig] = RunConfig) -> tup
     kinds: tuple[Any, ...] = (model,)
     for key in keys:
         fields = getattr(kinds[0], "model_fields", {})
-        if kinds[0] is ModelConfig and key in DetectorParams.model_fields:
-            fields = DetectorParams.model_fields
+        if kinds[0] is ModelConfig and key in DBNetParams.model_fields:
+            fields = DBNetParams.model_fields
         if get_origin(kinds[0]) is dict:
             found = get_args(kinds[0])[1]
         elif key in fields:
@@ -130,7 +130,7 @@ def _declared(keys: Iterable[object], model: type[RunConfig] = RunConfig) -> tup
         several = get_origin(found) in (Union, UnionType)
         kinds = tuple(kind for kind in get_args(found) if kind is not NoneType) if several else (found,)
         if kinds == (Parameters,):
-            kinds = (DetectorParams,)
+            kinds = (DBNetParams,)
     return kinds
 
 

@@ -34,7 +34,7 @@ from ocr.training import (
 from pipeline.errors import ConfigError
 from pipeline.store import Store
 from warmstore.configuration import RunConfig, TrainerConfig
-from warmstore.machine import busy
+from warmstore.machine import advice_on_load
 from warmstore.workflows.inputs import ValidationInputs
 from warmstore.workflows.runs import LAST, first_rank, run_folder
 
@@ -191,7 +191,7 @@ def lightning_trainer(asked: TrainerConfig, folder: Path, callbacks: list[Any]) 
 
 def advise_threads(trainer: pl.Trainer) -> None:
     """Log what helps a training on a processor that has other work to do."""
-    advice = busy()
+    advice = advice_on_load()
     if advice and trainer.strategy.root_device.type == "cpu":
         log.info("this machine's load is %s", advice)
 
