@@ -15,7 +15,8 @@ import numpy as np
 
 from benchmarks.measure import arguments, compare_cases, note, parse, show
 from benchmarks.receipts import RECEIPTS, kind_of, receipts_in
-from ocr.detection import BoxDecoder, BoxParams
+from ocr.detection import BoxDecoder
+from ocr.params import BoxParams
 from tests.support.receipt_labels import labelled_receipts, soft_map
 from tests.support.referees import db_post_process
 

@@ -23,10 +23,10 @@ from benchmarks.receipts import RECEIPTS, receipts_in
 from ocr.datasets import DatasetConfig, OnlineDataset
 from ocr.datasets.batches import Batch
 from ocr.datasets.online import OnlineParams
-from ocr.detection import BoxDecoder, BoxParams
+from ocr.detection import BoxDecoder
 from ocr.evaluation import DetectorScore, evaluate_detector
 from ocr.model import OnnxNetwork
-from ocr.params import OnnxParams, OverlapParams
+from ocr.params import BoxParams, OnnxParams, OverlapParams
 from ocr.preprocess import DecodeParams
 
 MODELS = {

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from ocr.geometry import letterbox, transform_points
 from ocr.maps import MapParams, build_maps
-from ocr.training import AugmentParams, augment, draw, recolour, warp
+from ocr.params import AugmentParams
+from ocr.training import augment, draw, recolour, warp
 
 CANVAS = (128, 128)
 SIZE = (256, 192)

@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from ocr.detection import BoxParams
 from ocr.evaluation import LabelledImage, MissReason, find_ceiling, labelled_images
 from ocr.maps import MapParams
+from ocr.params import BoxParams
 from pipeline.errors import PipelineError
 from tests.support.receipt_labels import labelled_receipts
 

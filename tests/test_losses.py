@@ -9,8 +9,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from ocr.model import DetectorOutput
-from ocr.training import LossParams, approximate_binary_map, balanced_bce, detector_loss, dice_loss, masked_l1
+from ocr.detectors import DetectorOutput
+from ocr.params import LossParams
+from ocr.training import approximate_binary_map, balanced_bce, detector_loss, dice_loss, masked_l1
 
 LARGEST = 65504.0
 EVERY_HALF = np.arange(2**16, dtype=np.uint16).view(np.float16)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ocr.model import AdaptiveScaleFusion, Backbone, BackboneName, DBNet, DBNetParams, FeaturePyramid
-from ocr.training import LossParams, detector_loss
+from ocr.model import AdaptiveScaleFusion, Backbone, DBNet, FeaturePyramid
+from ocr.params import BackboneName, DBNetParams, LossParams
+from ocr.training import detector_loss
 
 TINY = DBNetParams(backbone="tiny", neck_channels=32)
 

@@ -7,7 +7,8 @@ from contextlib import closing
 
 import pytest
 
-from ocr.training import OrderedPool, OverlapParams
+from ocr.params import OverlapParams
+from ocr.training import OrderedPool
 from pipeline.errors import PipelineError
 
 POOLS = {

@@ -14,9 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocr.detection import BoxDecoder, BoxParams
+from ocr.detection import BoxDecoder
 from ocr.geometry import letterbox, transform_points
 from ocr.maps import MapParams, build_maps
+from ocr.params import BoxParams
 
 SIDE = 256
 RECTANGLES = 400

@@ -10,9 +10,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ocr.detection import BoxDecoder, BoxParams, means_inside
+from ocr.detection import BoxDecoder, means_inside
 from ocr.geometry import clockwise, letterbox
 from ocr.maps import build_maps
+from ocr.params import BoxParams
 from pipeline.errors import PipelineError
 from tests.support.receipt_labels import labelled_receipts, soft_map
 from tests.support.referees import db_post_process

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from ocr.detection import BoxDecoder
+from ocr.detectors import DetectorOutput
 from ocr.evaluation import Measured, compare_precisions
 from ocr.metrics import IouHmean
-from ocr.model import DetectorOutput
 from ocr.training import computing_in
 from tests.support.pages import MEAN, SIDE, STD, Batch, collate, module, sample_of
 

@@ -13,8 +13,8 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
-from ocr.model import DetectorOutput
-from ocr.training import OverlapParams
+from ocr.detectors import DetectorOutput
+from ocr.params import OverlapParams
 from tests.support.pages import LIGHTNING_WARNS, MEAN, SIDE, STD, Batch, loader, module, sample_of, trainer
 
 pytestmark = LIGHTNING_WARNS

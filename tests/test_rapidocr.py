@@ -12,7 +12,8 @@ import pytest
 import shapely
 from numpy.typing import NDArray
 
-from ocr.detection import BoxDecoder, BoxParams
+from ocr.detection import BoxDecoder
+from ocr.params import BoxParams
 from ocr.preprocess import DecodeParams, decode_upright
 from tests.support.referees import rapid_post_process
 

@@ -25,7 +25,7 @@ from numpy.typing import ArrayLike, NDArray
 from ocr.detection.region_scores import means_inside
 from ocr.detection.unclip import grown
 from ocr.geometry import clockwise, transform_points
-from ocr.params import BoxParams as BoxParams
+from ocr.params import BoxParams
 from pipeline.errors import PipelineError
 
 Floats = NDArray[np.float32]

@@ -18,7 +18,6 @@ from .overlays import describe_worst as describe_worst
 from .overlays import draw_overlay as draw_overlay
 from .overlays import draw_worst as draw_worst
 from .precision import Measured as Measured
-from .precision import Precision as Precision
 from .precision import compare_precisions as compare_precisions
 from .predicted_labels import labelme as labelme
 from .predicted_labels import native as native

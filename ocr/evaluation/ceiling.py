@@ -16,10 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from ocr.detection import BoxDecoder, BoxParams
+from ocr.detection import BoxDecoder
 from ocr.geometry import Padding, Points, Size, letterbox, transform_points
 from ocr.maps import MapParams, PolygonFate, build_maps, shape_polygons
 from ocr.metrics import CLEval, IouHmean, PackedPolygons, points_inside
+from ocr.params import BoxParams
 from ocr.preprocess import BYTES_PER_PIXEL
 from pipeline.errors import PipelineError
 from pipeline.store import Store

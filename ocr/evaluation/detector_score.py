@@ -18,7 +18,8 @@ from ocr.detection import BoxDecoder, Decoder, Detections, as_detections
 from ocr.detectors import DetectorOutput
 from ocr.evaluation.ceiling import LabelledImage
 from ocr.metrics import CLEval, IouHmean
-from ocr.training import Evaluation, Judges, OverlapParams, ScoredSample, Scoring, ran, time_parts
+from ocr.params import OverlapParams
+from ocr.training import Evaluation, Judges, ScoredSample, Scoring, ran, time_parts
 from pipeline.errors import ConfigError, PipelineError
 
 READ_FIELDS = ("image", "inverse_matrix", "size", "polygons", "ignore", "text", "sample_id")

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ocr.detection import Detections, as_float32, decode_batch
 from ocr.metrics import CLEval, IouHmean
-from ocr.params import Precision as Precision
+from ocr.params import Precision
 from ocr.training import DetectorModule, computing_in
 
 UNCHANGED = 0.9

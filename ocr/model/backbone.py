@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from transformers import ResNetBackbone, ResNetConfig
 
 from ocr.model.pretrained import load_pretrained
-from ocr.params import BackboneName as BackboneName
+from ocr.params import BackboneName
 
 _STAGES = ("stage1", "stage2", "stage3", "stage4")
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ocr.detectors import DetectorOutput as DetectorOutput
+from ocr.detectors import DetectorOutput
 from ocr.model.backbone import Backbone
 from ocr.model.neck import FeaturePyramid
-from ocr.params import DBNetParams as DBNetParams
+from ocr.params import DBNetParams
 
 STRIDE = 32
 

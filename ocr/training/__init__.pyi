@@ -1,4 +1,3 @@
-from .augmentation import AugmentParams as AugmentParams
 from .augmentation import augment as augment
 from .augmentation import draw as draw
 from .augmentation import recolour as recolour
@@ -16,7 +15,6 @@ from .epoch_profile import draw_profile as draw_profile
 from .epoch_profile import time_parts as time_parts
 from .judges import Evaluation as Evaluation
 from .judges import Judges as Judges
-from .losses import LossParams as LossParams
 from .losses import approximate_binary_map as approximate_binary_map
 from .losses import balanced_bce as balanced_bce
 from .losses import dbnet_loss as dbnet_loss
@@ -25,10 +23,8 @@ from .losses import dice_loss as dice_loss
 from .losses import masked_l1 as masked_l1
 from .module import DetectorModule as DetectorModule
 from .onnx_export import Exported as Exported
-from .optimizer import OptimizerParams as OptimizerParams
 from .optimizer import one_cycle as one_cycle
 from .ordered_pool import OrderedPool as OrderedPool
-from .ordered_pool import OverlapParams as OverlapParams
 from .output_contract import check_output as check_output
 from .output_contract import ran as ran
 from .progress_log import LossLines as LossLines

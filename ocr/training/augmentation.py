@@ -22,7 +22,7 @@ from torch import Tensor
 
 from ocr.geometry import Size, transform_points
 from ocr.maps import MapParams, build_maps
-from ocr.params import AugmentParams as AugmentParams
+from ocr.params import AugmentParams
 
 Matrix = NDArray[np.float64]
 

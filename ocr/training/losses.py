@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ocr.detectors import DetectorOutput, Loss
-from ocr.params import LossParams as LossParams
+from ocr.params import LossParams
 
 _MAPS = ("prob_maps", "prob_masks", "thresh_maps", "thresh_masks")
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ocr.params import OptimizerParams as OptimizerParams
+from ocr.params import OptimizerParams
 from pipeline.errors import ConfigError, Remedy
 
 

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import Any, Generic, TypeVar
 
-from ocr.params import OverlapParams as OverlapParams
+from ocr.params import OverlapParams
 from pipeline.errors import PipelineError
 
 R = TypeVar("R")

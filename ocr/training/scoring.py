@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from ocr.datasets.batches import BufferPool
 from ocr.detection import Detections, as_float32, decoded
 from ocr.detectors import DetectorOutput
+from ocr.params import OverlapParams
 from ocr.training.judges import Evaluation, Judges, MeasuredLoss
-from ocr.training.ordered_pool import OrderedPool, OverlapParams
+from ocr.training.ordered_pool import OrderedPool
 from ocr.training.stopwatch import Stopwatch
 
 log = logging.getLogger(__name__)

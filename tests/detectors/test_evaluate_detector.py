@@ -13,7 +13,7 @@ from ocr.datasets import TensorDataset
 from ocr.detection import BoxDecoder, Detections
 from ocr.detectors import DetectorOutput
 from ocr.evaluation import draw_worst, evaluate_detector
-from ocr.training import OverlapParams
+from ocr.params import OverlapParams
 from pipeline.errors import ConfigError, PipelineError
 from tests.support.pages import LIGHTNING_WARNS, Batch, loader, module, seeing, trainer
 

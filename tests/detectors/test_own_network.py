@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from ocr.detection import BoxDecoder, Detections
 from ocr.detectors import DetectorOutput
 from ocr.metrics import CLEval, IouHmean
-from ocr.params import DetectorSettings, OverlapParams
-from ocr.training import DetectorModule, LossParams, detector_loss
+from ocr.params import DetectorSettings, LossParams, OverlapParams
+from ocr.training import DetectorModule, detector_loss
 from pipeline.errors import ConfigError, PipelineError
 from tests.support.pages import LIGHTNING_WARNS, MEAN, SIDE, STD, Batch, collate, loader, seeing, trainer
 

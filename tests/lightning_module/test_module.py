@@ -10,8 +10,9 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
-from ocr.model import DetectorOutput
-from ocr.training import AugmentParams, OptimizerParams, one_cycle
+from ocr.detectors import DetectorOutput
+from ocr.params import AugmentParams, OptimizerParams
+from ocr.training import one_cycle
 from pipeline.errors import ConfigError, PipelineError
 from tests.support.pages import (
     LIGHTNING_WARNS,

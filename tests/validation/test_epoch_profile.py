@@ -12,7 +12,8 @@ import torch
 
 from ocr.detection import BoxDecoder
 from ocr.metrics import IouHmean
-from ocr.training import PARTS, EpochProfile, OverlapParams, describe, draw_profile
+from ocr.params import OverlapParams
+from ocr.training import PARTS, EpochProfile, describe, draw_profile
 from tests.support.pages import LIGHTNING_WARNS, SIDE, Batch, loader, module, seeing, trainer
 
 pytestmark = LIGHTNING_WARNS

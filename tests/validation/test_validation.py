@@ -13,9 +13,10 @@ import pytest
 import torch
 
 from ocr.detection import BoxDecoder
+from ocr.detectors import DetectorOutput
 from ocr.metrics import CLEval, IouHmean
-from ocr.model import DetectorOutput
-from ocr.training import LossParams, OverlapParams, dbnet_loss, detector_loss, scoring
+from ocr.params import LossParams, OverlapParams
+from ocr.training import dbnet_loss, detector_loss, scoring
 from pipeline.errors import PipelineError
 from tests.support.pages import (
     LIGHTNING_WARNS,

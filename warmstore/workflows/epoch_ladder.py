@@ -21,7 +21,7 @@ from ocr.datasets import (
     OnlineDataset,
     TensorDataset,
 )
-from ocr.evaluation import Precision
+from ocr.params import Precision
 from ocr.training import EpochProfile
 from pipeline.errors import ConfigError
 from warmstore.configuration import RunConfig

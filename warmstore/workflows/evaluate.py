@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import torch
 
 from ocr.datasets import TensorDataset
-from ocr.evaluation import Ceiling, Measured, Precision, compare_precisions, find_ceiling, labelled_images
+from ocr.evaluation import Ceiling, Measured, compare_precisions, find_ceiling, labelled_images
 from ocr.geometry import Size
+from ocr.params import Precision
 from pipeline.store import Store
 from warmstore.configuration import RunConfig
 from warmstore.workflows.inputs import ValidationInputs
