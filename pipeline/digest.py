@@ -19,6 +19,8 @@ DIGEST_BYTES = 16
 
 def digest(*parts: Buffer) -> bytes:
     """Digest of the concatenation of `parts`: 16 bytes."""
+    if len(parts) == 1:
+        return xxhash.xxh3_128_digest(parts[0])
     state = xxhash.xxh3_128()
     for part in parts:
         state.update(part)

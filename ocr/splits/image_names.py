@@ -72,18 +72,22 @@ class ImageRoot:
         self._follow = follow_links
         self._alike: dict[str, str] | None = None
         self._real = os.path.realpath(root)
-        self._inside: dict[str, bool] = {}
+        self._within: dict[str, tuple[Path, frozenset[str]] | None] = {}
         self._folders = {self._given: _identity(self._given)}
 
     def locate(self, name: str) -> Path:
         """Give the path of an image whose name `check_names` let pass. Raises `Quarantine`."""
         path = f"{self._given}/{name}"  # text: pathlib would take ten times as long as the system calls
-        folder = path.rpartition("/")[0]
-        if folder not in self._inside:
-            self._inside[folder] = self._is_inside(folder)
+        folder, _, file = path.rpartition("/")
+        if folder not in self._within:
+            inside = self._is_inside(folder)
+            self._within[folder] = (Path(folder), _regular_files(folder)) if inside else None
             self._folders[folder] = _identity(folder)
-        if not self._inside[folder]:
+        within = self._within[folder]
+        if within is None:
             raise _outside(name)
+        if file in within[1]:  # a look at the folder tells that of all its files
+            return within[0] / file
         try:
             status = os.lstat(path)
             if stat.S_ISLNK(status.st_mode):
@@ -132,6 +136,15 @@ class ImageRoot:
             return True
         real = os.path.realpath(path)
         return real == self._real or real.startswith(self._real.rstrip(os.sep) + os.sep)
+
+
+def _regular_files(folder: str) -> frozenset[str]:
+    """Name the files in a folder, but no links or devices; none where it cannot be listed."""
+    try:
+        with os.scandir(folder) as entries:
+            return frozenset(entry.name for entry in entries if entry.is_file(follow_symlinks=False))
+    except OSError:
+        return frozenset()
 
 
 def _identity(folder: str) -> tuple[int, int] | None:

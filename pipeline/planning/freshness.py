@@ -167,7 +167,7 @@ def _published(generations: Generations) -> tuple[Store | None, str]:
     return store, ""
 
 
-def _expected(plan: StagePlan | None, above: Mapping[str, Outlook], pending: frozenset[str]) -> list[str]:
+def _expected(plan: StagePlan | None, above: Mapping[str, Outlook], pending: frozenset[str]) -> Sequence[str]:
     listed: Sequence[str] = ()
     rejected: set[str] = set()
     if plan is not None:
@@ -175,5 +175,6 @@ def _expected(plan: StagePlan | None, above: Mapping[str, Outlook], pending: fro
         rejected = {listed[index] for index in plan.known_verdicts} - pending
     if above:
         listed, *others = (outlook.expected for outlook in above.values())
-        rejected |= set(listed) - set(listed).intersection(*others)
-    return [i for i in listed if i not in rejected]
+        if any(other != listed for other in others):
+            rejected |= set(listed) - set(listed).intersection(*others)
+    return [i for i in listed if i not in rejected] if rejected else listed

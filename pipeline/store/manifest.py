@@ -10,7 +10,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -24,14 +24,18 @@ _SPELLING = re.compile(rb'\{"digest":"(?P<digest>[0-9a-f]{32})","files":(?P<file
 
 @dataclass(frozen=True)
 class Manifest:
-    """`files` maps a path relative to the generation (POSIX) to its size in bytes and hex checksum."""
+    """`files` maps a path relative to the generation (POSIX) to its size in bytes and hex checksum.
+
+    `read_digest` is the digest that was read and checked with them, if they were read.
+    """
 
     files: Mapping[str, tuple[int, str]]
+    read_digest: str = field(default="", compare=False)
 
     @cached_property
     def digest(self) -> str:
         """The store's digest: 32 hexadecimal digits."""
-        return digest(self._spelled).hex()
+        return self.read_digest or digest(self._spelled).hex()
 
     @property
     def size(self) -> int:
@@ -67,7 +71,8 @@ def parse_manifest(data: bytes, where: object) -> Manifest:
     spelled = _SPELLING.fullmatch(data)
     if not spelled or digest(spelled["files"]).hex() != spelled["digest"].decode():
         raise StoreError(f"{where} is damaged: it does not match its own digest", REPAIR)
-    return Manifest({name: (size, check) for name, (size, check) in json.loads(spelled["files"]).items()})
+    files = {name: (size, check) for name, (size, check) in json.loads(spelled["files"]).items()}
+    return Manifest(files, spelled["digest"].decode())
 
 
 def scan(generation: Path) -> dict[str, int]:
@@ -76,11 +81,15 @@ def scan(generation: Path) -> dict[str, int]:
     pending = [""]
     while pending:
         folder = pending.pop()
-        with os.scandir(generation / folder) as entries:
-            for entry in entries:
-                name = f"{folder}{entry.name}"
-                if entry.is_dir(follow_symlinks=False):
-                    pending.append(f"{name}/")
-                elif name != MANIFEST:
-                    found[name] = entry.stat().st_size
+        descriptor = os.open(generation / folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            with os.scandir(descriptor) as entries:  # each is looked at from here, not from the root
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        pending.append(f"{folder}{entry.name}/")
+                    else:
+                        found[f"{folder}{entry.name}"] = entry.stat().st_size
+        finally:
+            os.close(descriptor)
+    found.pop(MANIFEST, None)
     return found
