@@ -125,8 +125,10 @@ def epoch_rungs(config: RunConfig, split: str) -> tuple[Rung, ...]:
 
 def measure_ladder(job: Job) -> Iterator[EpochMeasurement]:
     """Validate on rung after rung, each in a process of its own, so that none finds another's caches."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])  # libraries are loaded once for all rungs
     for rung in epoch_rungs(job.config, job.split):
-        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        with ProcessPoolExecutor(1, mp_context=context) as pool:
             yield from pool.submit(measure_rung, rung, job).result()
 
 
