@@ -185,9 +185,9 @@ def _sync_file_system(path: Path) -> bool:
     return True
 
 
-def sweep(folder: Path) -> None:
-    """Remove the temporary files that a killed run left in `folder`."""
-    for path in folder.glob(f"*{TEMPORARY}"):
+def sweep(folder: Path, suffix: str = TEMPORARY) -> None:
+    """Remove the files of a suffix, temporary ones, that a killed run left in `folder`."""
+    for path in folder.glob(f"*{suffix}"):
         path.unlink(missing_ok=True)
 
 

@@ -190,8 +190,6 @@ class Generations:
 
         What a killed run left in the staging folder goes too. A dry run gives what would be removed.
         """
-        if not self.folder.is_dir():
-            return Collected([], [], 0)
         current = self.path.resolve() if self.path.exists() else None
         others = [path for path in self.listed() if path.resolve() != current]
         removed: list[Path] = []
@@ -201,7 +199,7 @@ class Generations:
                 if free and not dry_run:
                     path.rename(path.with_name(f"{_COLLECTED}-{path.name}"))
             (removed if free else in_use).append(path)
-        orphans = [path for path in self.folder.iterdir() if path.name.startswith((_COLLECTED, BUILDING))]
+        orphans = [path for path in self.folder.glob(".*") if path.name.startswith((_COLLECTED, BUILDING))]
         freed = bytes_freed([*orphans, self.staging, *(removed if dry_run else ())])
         if not dry_run:
             for orphan in orphans:

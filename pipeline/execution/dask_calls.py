@@ -20,6 +20,7 @@ from pipeline.errors import PipelineError
 from pipeline.execution.dask_worker import greet, left_in, work
 from pipeline.execution.handshake import Handshake, answer
 from pipeline.execution.process_pool import Function
+from pipeline.execution.task import ON_ITS_WAY
 from pipeline.files import write_new
 
 PATIENCE = 10.0  # seconds that a scheduler may take to answer
@@ -74,7 +75,7 @@ class Calls:
 
     def send(self, address: str, task: Any) -> None:
         """Have a worker run a task."""
-        file = self.offered.folder / f"{uuid.uuid4().hex}.task"
+        file = self.offered.folder / f"{uuid.uuid4().hex}{ON_ITS_WAY}"
         write_new(file, pickle.dumps((self.function, task)), "task")
         self._send(address, work, left_in, file, task, file)
 

@@ -19,7 +19,7 @@ from pipeline.execution.handshake import offer
 from pipeline.execution.interrupts import finishing_what_is_under_way
 from pipeline.execution.process_pool import Ended
 from pipeline.execution.records import Record, is_whole, read_records, record_files
-from pipeline.execution.task import Group, Item, Task, run_task, write_verdict
+from pipeline.execution.task import ON_ITS_WAY, Group, Item, Task, run_task, write_verdict
 from pipeline.files import free_bytes, sweep
 from pipeline.planning import REJECTED, StagePlan, packed_samples
 from pipeline.stage import Chunked, Field
@@ -64,6 +64,7 @@ def compute_plan(
     workspace, staging = generations.workspace, generations.staging
     staging.mkdir(parents=True, exist_ok=True)
     sweep(staging)
+    sweep(staging, ON_ITS_WAY)
     sweep(workspace.folder)
     groups = {group.key: group for group in _groups(plan)}
     records = {

@@ -30,6 +30,8 @@ from pipeline.files import link_or_copy, refusal, write_aside
 from pipeline.stage import Chunked, Field, File, FileContent, Inputs, Stage
 from pipeline.store import Store, check_field_names, check_values, checksum, encode, open_store, value_digest
 
+ON_ITS_WAY = ".task"
+
 
 @dataclass(frozen=True, slots=True)
 class Item:

@@ -6,6 +6,7 @@ from pipeline.maintenance.probe import (
     PROBED,
     Finding,
     Probe,
+    collect_probes,
     measure,
     peak_bytes,
     remember_probe,

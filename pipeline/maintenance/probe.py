@@ -13,23 +13,26 @@ from __future__ import annotations
 import json
 import os
 import resource
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from pipeline.execution import Executor, ExecutorConfig
-from pipeline.files import write_aside
+from pipeline.files import bytes_freed, write_aside
 from pipeline.planning import FileHashes, Pipeline, SourceSample, full_recipe, recipe_digest
 from pipeline.runner import StageResult, run_stages
 from pipeline.stage import Stage
-from pipeline.workspace import Workspace
+from pipeline.store import hold_current, unused
+from pipeline.workspace import Collected, Workspace
 
 PROBED = 48
 _FEW = 12  # enough that their files are flushed as those of many are: by one call
 _FILE = ".probe"
+_FOLDER = ".warmstore-probe-"
 
 
 @dataclass(frozen=True)
@@ -96,10 +99,10 @@ def measure(
     few = max(1, min(_FEW, len(samples) // 2))
     width = min(config.width, len(os.sched_getaffinity(0)))
     narrow = config.model_copy(update={"batch": max(1, len(samples) // (4 * width)), "workers": width})
-    with TemporaryDirectory(dir=beside, prefix=".probe-") as folder, Executor(narrow) as executor:
+    with _own_folder(beside) as folder, Executor(narrow) as executor:
 
         def measured(name: str, chosen: Sequence[SourceSample]) -> dict[str, StageResult]:
-            workspace = Workspace(Path(folder, name), pipeline.workspace.split)
+            workspace = Workspace(folder / name, pipeline.workspace.split)
             hashes = FileHashes(workspace.folder / ".hashes", pipeline.hashes.root)
             own = Pipeline(workspace, pipeline.stages, Chosen(chosen), hashes)
             return dict(run_stages(own, [stage.name for stage in own.stages], executor))
@@ -110,6 +113,32 @@ def measure(
         stage.name: _finding(pipeline, stage, cold[stage.name], less[stage.name], more[stage.name], width)
         for stage in pipeline.stages
     }
+
+
+@contextmanager
+def _own_folder(beside: Path) -> Iterator[Path]:
+    """Make a folder that is held while it is used, and goes then."""
+    with suppress(OSError):  # without locks nothing tells whether a probe was killed
+        collect_probes(beside, dry_run=False)
+    with TemporaryDirectory(dir=beside, prefix=_FOLDER) as folder:
+        held, path = hold_current(Path(folder))
+        try:
+            yield path
+        finally:
+            os.close(held)
+
+
+def collect_probes(beside: Path, dry_run: bool) -> Collected:
+    """Remove the folders of probes that were killed. A dry run gives what would be removed."""
+    removed, in_use, freed = list[Path](), list[Path](), 0
+    for path in sorted(beside.glob(f"{_FOLDER}*")):
+        with unused(path) as free:
+            if free:
+                freed += bytes_freed([path])
+            if free and not dry_run:
+                shutil.rmtree(path)
+        (removed if free else in_use).append(path)
+    return Collected(removed, in_use, freed)
 
 
 def _finding(

@@ -6,7 +6,7 @@ from pipeline.store.bucket_store import GROUP, BucketStore
 from pipeline.store.codecs import codec_versions, decode, encode
 from pipeline.store.damage import in_words, lost_samples, misfits, serving
 from pipeline.store.info import FORMAT_VERSION, Counts
-from pipeline.store.locks import unused
+from pipeline.store.locks import hold_current, unused
 from pipeline.store.manifest import MANIFEST, Manifest, read_manifest, scan
 from pipeline.store.notebook import show, thumbnails
 from pipeline.store.reader import Store, open_store

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from pipeline import failpoints
-from tests.support.toy import CONTEXT, assert_published_is_whole, edit, make_pipeline, run, write
+from pipeline.workspace import Generations
+from tests.support.toy import CONTEXT, Read, assert_published_is_whole, edit, make_pipeline, run, write
 
 
 @pytest.mark.parametrize("fault", ["kill", "eio"])
@@ -38,6 +39,27 @@ def _collect(script: str, raw: Path, work: Path) -> None:
     failpoints.arm(script)
     for stage in pipeline.stages:
         pipeline.workspace.generations(stage).collect(keep=0, dry_run=False)
+
+
+def test_gc_sweeps_what_a_first_run_left_that_published_nothing(raw: Path, tmp_path: Path) -> None:
+    generations = make_pipeline(raw, tmp_path / "work").workspace.generations(Read())
+    generations.staging.mkdir(parents=True)
+    (generations.staging / "lost.task").write_bytes(b"1234")
+    assert generations.collect(keep=0, dry_run=True).freed == 4
+    assert generations.collect(keep=0, dry_run=False).freed == 4
+    assert not generations.staging.exists()
+    assert run(raw, tmp_path / "work", ["read"])
+
+
+def test_a_run_sweeps_tasks_that_a_killed_client_had_sent(
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    staging = make_pipeline(raw, tmp_path / "work").workspace.generations(Read()).staging
+    staging.mkdir(parents=True)
+    (staging / "lost.task").write_bytes(b"")
+    monkeypatch.setattr(Generations, "clear_staging", lambda self: None)
+    run(raw, tmp_path / "work", ["read"])
+    assert list(staging.glob("*.records")) and not list(staging.glob("*.task"))
 
 
 def test_gc_keeps_what_it_is_told_to_keep(raw: Path, tmp_path: Path) -> None:

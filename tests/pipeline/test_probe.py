@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
+from pipeline import failpoints
 from pipeline.execution import ExecutorConfig
-from pipeline.maintenance import Finding, Probe, measure, preview, remember_probe, remembered_probe
-from pipeline.store import open_store
-from tests.support.toy import STAGES, make_pipeline, run, tree, write
+from pipeline.maintenance import (
+    Finding,
+    Probe,
+    collect_probes,
+    measure,
+    preview,
+    remember_probe,
+    remembered_probe,
+)
+from pipeline.store import hold_current, open_store
+from tests.support.toy import CONTEXT, STAGES, make_pipeline, run, tree, write
 
 SERIAL = ExecutorConfig(kind="serial")
 
@@ -33,6 +43,32 @@ def test_a_few_samples_tell_the_bytes_of_all_and_leave_nothing_behind(many: Path
         stored = open_store(work / "val" / f"{name}.zarr").manifest.size
         assert found[name].size(40) == pytest.approx(stored, rel=0.25)
         assert found[name].seconds(40, 1) > 0
+
+
+def test_what_a_killed_probe_left_goes_with_the_next_and_with_gc(many: Path, tmp_path: Path) -> None:
+    beside = tmp_path / "beside"
+    beside.mkdir()
+    child = CONTEXT.Process(target=_killed, args=(many, tmp_path / "work", beside))
+    child.start()
+    child.join()
+    left = list(beside.iterdir())
+    assert (child.exitcode, len(left)) == (-9, 1)
+    assert collect_probes(beside, dry_run=True).removed == left == list(beside.iterdir())
+    held, _ = hold_current(left[0])
+    assert collect_probes(beside, dry_run=False).in_use == left == list(beside.iterdir())
+    os.close(held)
+    found = collect_probes(beside, dry_run=False)
+    assert (found.removed, found.freed > 0, list(beside.iterdir())) == (left, True, [])
+    left[0].mkdir()
+    pipeline = make_pipeline(many, tmp_path / "work")
+    measure(pipeline, pipeline.samples()[:4], SERIAL, beside)
+    assert list(beside.iterdir()) == []
+
+
+def _killed(many: Path, work: Path, beside: Path) -> None:
+    pipeline = make_pipeline(many, work)
+    failpoints.arm("publish.rename:3:kill")
+    measure(pipeline, pipeline.samples()[:4], SERIAL, beside)
 
 
 def test_workers_share_what_is_not_one_processs() -> None:

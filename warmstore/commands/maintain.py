@@ -9,7 +9,7 @@ import click
 
 from pipeline.errors import PipelineError
 from pipeline.execution import Executor
-from pipeline.maintenance import diff_stores, repair_stage
+from pipeline.maintenance import collect_probes, diff_stores, repair_stage
 from pipeline.planning import survey
 from pipeline.runner import Builder
 from pipeline.store import open_store
@@ -115,8 +115,8 @@ def diff(a: Path, b: Path, as_json: bool, debug: bool) -> int:
 def gc(asked: Invocation, dry_run: bool, keep: int, runs: int | None) -> int:
     """Remove old generations that nobody reads, never the current one, and say how many bytes that frees.
 
-    Files that another generation or the data set shares are not counted: they stay. With a URL, the
-    generations in that bucket are removed, and nothing here.
+    Files that another generation or the data set shares are not counted: they stay. What runs and probes that
+    were killed have left goes too. With a URL, the generations in that bucket are removed, and nothing here.
 
     \b
     Example:
@@ -133,24 +133,13 @@ def gc(asked: Invocation, dry_run: bool, keep: int, runs: int | None) -> int:
             workspace = asked.config.workspace(split)
             for stage in asked.config.stages.in_order():
                 found = workspace.generations(stage).collect(keep, dry_run)
-                rows.append(
-                    {
-                        "split": split,
-                        "stage": stage.name,
-                        "removed": [path.name for path in found.removed],
-                        "in_use": [path.name for path in found.in_use],
-                        "freed": found.freed,
-                    }
-                )
+                rows.append({"split": split, "stage": stage.name, **_spelled(found)})
         if runs is not None:
             old_runs = collect_runs(asked.config.runs_dirs[0], runs, dry_run)
-    told: dict[str, Any] = {
-        "removed": [path.name for path in old_runs.removed],
-        "in_use": [path.name for path in old_runs.in_use],
-        "freed": old_runs.freed,
-    }
+        probes = collect_probes(asked.config.work_dir.absolute().parent, dry_run)
     if asked.json:
-        show.as_json({"dry_run": dry_run, "stores": rows, "runs": told})
+        others = {"runs": _spelled(old_runs), "probes": _spelled(probes)}
+        show.as_json({"dry_run": dry_run, "stores": rows, **others})
         return 0
     title = "gc (dry run: nothing is removed)" if dry_run else "gc"
     columns = ("split", "stage", "removed", "in use", "would free" if dry_run else "freed")
@@ -158,12 +147,23 @@ def gc(asked: Invocation, dry_run: bool, keep: int, runs: int | None) -> int:
         (r["split"], r["stage"], len(r["removed"]), len(r["in_use"]), show.size(r["freed"])) for r in rows
     ]
     show.table(title, columns, lines)
-    for what in ("removed", "in_use"):
-        for name in told[what]:
-            click.echo(f"runs/{name}: {what.replace('_', ' ')}")
-    total = show.size(sum(r["freed"] for r in rows) + old_runs.freed)
+    for folder, found in (("runs/", old_runs), ("", probes)):
+        for path in found.removed:
+            click.echo(f"{folder}{path.name}: removed")
+        for path in found.in_use:
+            click.echo(f"{folder}{path.name}: in use")
+    total = show.size(sum(r["freed"] for r in rows) + old_runs.freed + probes.freed)
     click.echo(f"{total} would be freed" if dry_run else f"{total} freed")
     return 0
+
+
+def _spelled(found: Collected) -> dict[str, Any]:
+    """Give what was collected as JSON values."""
+    return {
+        "removed": [path.name for path in found.removed],
+        "in_use": [path.name for path in found.in_use],
+        "freed": found.freed,
+    }
 
 
 def _gc_in_buckets(asked: Invocation, dry_run: bool, keep: int) -> int:
