@@ -169,9 +169,7 @@ def sync_all(folder: Path, names: Sequence[str]) -> None:
 
 def _sync_file_system(path: Path) -> bool:
     """Flush the file system of `path` (Linux `syncfs`); False where it offers no such call."""
-    call = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
-    if call is None:
-        return False
+    call = ctypes.CDLL(None, use_errno=True).syncfs
     reach("fsync")
     descriptor = os.open(path, os.O_RDONLY)
     try:

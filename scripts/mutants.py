@@ -14,6 +14,7 @@ import argparse
 import ast
 import compileall
 import difflib
+import itertools
 import json
 import os
 import random
@@ -24,7 +25,7 @@ import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
@@ -35,8 +36,7 @@ ROOT = Path(__file__).resolve().parents[1]
 MEASURED = ROOT / "build/coverage"
 OUT = ROOT / "build/mutants"
 COPIED = ("pipeline", "ocr", "stages", "warmstore", "configs", "tests", "pyproject.toml", "README.md")
-FIRST = 8.0  # seconds of tests, as they take without a mutant, that are run at first
-MORE = 60.0  # and where it survives those, of all others
+PARTS = (2.0, 8.0, 60.0)  # seconds of tests, as they take without a mutant: the next where it survives one
 
 
 class Place(NamedTuple):
@@ -196,16 +196,17 @@ def _judge(
     tests = sorted(
         (test for test in seconds if any(_is_of(test, one) for one in chosen)), key=seconds.__getitem__
     )
-    outcome, by = "survived", "(no test)"
+    outcome, by, ran = "survived", "", 0
     try:
         target.write_text(mutated)
-        first, rest = _split(tests, seconds)
-        for part in (first, rest):
-            if outcome == "survived" and part:
-                run, limit = part, 60 + 4 * sum(seconds[test] for test in part)
+        for part in _parts(tests, seconds):
+            if outcome == "survived":
+                run, limit, ran = part, 60 + 4 * sum(seconds[test] for test in part), ran + len(part)
                 outcome, by = _run(run, tree, limit)
     finally:
         target.write_text(original)
+    if outcome == "survived":
+        by = f"({ran} tests)"
     if outcome == "timed out" and _run(run, tree, limit / 3)[0] == "survived":
         outcome, by = "killed", f"(no end in {limit:.0f} s; without it there is one in a third)"
     return {"outcome": outcome, "by": by, "difference": difference}
@@ -240,15 +241,16 @@ def _is_of(test: str, chosen: str) -> bool:
     )
 
 
-def _split(tests: Sequence[str], seconds: dict[str, float]) -> tuple[list[str], list[str]]:
-    first, rest, spent = [], [], 0.0
-    for test in tests:
-        spent += seconds[test]
-        if spent <= FIRST or not first:
-            first.append(test)
-        elif spent <= FIRST + MORE:
-            rest.append(test)
-    return first, rest
+def _parts(tests: Sequence[str], seconds: dict[str, float]) -> Iterator[list[str]]:
+    """Cut tests into parts that are run one after another; what would take longer than all is left out."""
+    spent, left = 0.0, list(tests)
+    for limit in itertools.accumulate(PARTS):
+        part = []
+        while left and (spent + seconds[left[0]] <= limit or not spent):
+            spent += seconds[left[0]]
+            part.append(left.pop(0))
+        if part:
+            yield part
 
 
 def _run(tests: Sequence[str], tree: Path, limit: float) -> tuple[str, str]:
@@ -270,7 +272,7 @@ def _run(tests: Sequence[str], tree: Path, limit: float) -> tuple[str, str]:
         os.waitpid(child, 0)
         return "timed out", "(no more than without a mutant)"
     by = said.read_text() if said.exists() else f"(exit code {status})"
-    return ("survived", f"({len(tests)} tests)") if status == 0 else ("killed", by)
+    return ("survived", "") if status == 0 else ("killed", by)
 
 
 def _tests(tests: Sequence[str], tree: Path, said: Path) -> int:

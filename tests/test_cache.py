@@ -21,7 +21,7 @@ from ocr.datasets import TensorDataset
 from ocr.datasets.stored import CacheParams, ram_cache
 from pipeline.errors import StoreError
 from pipeline.memory import AddressRange, InMemory, file_residency, store_residency
-from pipeline.store import encode
+from pipeline.store import MANIFEST, encode
 from tests.support.reads import CANVAS, SAMPLE_BYTES, assert_reads, evict
 from tests.support.stores import tensors_store
 
@@ -259,6 +259,8 @@ def test_residency_of_any_store_is_told_by_folder(tmp_path: Path) -> None:
     assert sum(found.values(), InMemory(0, 0)).bytes == sum(
         file.stat().st_size for file in dataset.store.path.rglob("*") if file.is_file()
     )
+    (dataset.store.path / "zarr.json").write_bytes(b"")
+    assert store_residency(dataset.store)["metadata"].bytes == (dataset.store.path / MANIFEST).stat().st_size
     evict(dataset)
     (dataset.store.path / "image" / "a link").symlink_to(tmp_path / "nowhere")
     assert store_residency(dataset.store)["image"].resident < found["image"].bytes

@@ -20,7 +20,7 @@ from ocr.datasets.online import OnlineParams
 from ocr.preprocess import DecodeParams
 from pipeline.errors import ConfigError, PipelineError, StoreError
 from pipeline.execution import Executor, ExecutorConfig
-from pipeline.pictures import CAPTION, GAP, IGNORED, MAP, OUTLINE
+from pipeline.pictures import CAPTION, GAP, IGNORED, MAP, OUTLINE, as_pixels
 from pipeline.planning import FileHashes, Pipeline
 from pipeline.remote import push
 from pipeline.runner import run_stages
@@ -119,6 +119,12 @@ def test_normalised_images_are_shown_as_they_were(tmp_path: Path, dtype: str) ->
     path = write_store(tmp_path / "tensors.zarr", [{"image": array}], declared, attributes=attributes)
     (shown,) = panels(open_store(path).show(0, side=SIDE))
     np.testing.assert_allclose(shown.astype(int), pixels.transpose(1, 2, 0), atol=2)
+
+
+def test_values_of_any_range_are_stretched_to_that_of_pixels() -> None:
+    image = np.array([-3.0, 1.0, 5.0]).reshape(3, 1, 1)
+    np.testing.assert_array_equal(as_pixels(image), [[[0, 128, 255]]])
+    np.testing.assert_array_equal(as_pixels(np.ones((3, 1, 1))), np.zeros((1, 1, 3)))
 
 
 def test_files_that_are_no_images_are_not_shown(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ def hold_current(path: Path) -> tuple[int, Path]:
     """Resolve a store's name to the current generation and take its shared lock."""
     while True:
         try:
-            resolved = path.resolve(strict=True)
+            resolved = path.resolve()
             descriptor = os.open(resolved, os.O_RDONLY | os.O_DIRECTORY)
         except OSError as error:
             if path.is_symlink() and not (path.parent / path.readlink()).parent.is_dir():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from pipeline.maintenance import (
     measure,
     preview,
     remember_probe,
+    remember_rate,
     remembered_probe,
 )
 from pipeline.store import hold_current, open_store
@@ -100,3 +102,29 @@ def test_a_spoilt_memory_is_none(many: Path, tmp_path: Path, spoilt: bytes) -> N
     (tmp_path / "work").mkdir()
     (tmp_path / "work" / ".probe").write_bytes(spoilt)
     assert remembered_probe(make_pipeline(many, tmp_path / "work")) is None
+
+
+def test_without_a_probe_a_plan_goes_by_the_runs_before(raw: Path, tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    result = run(raw, work)["read"]
+    for name, seconds, computed in (
+        ("read", 6.0, 3),
+        ("read", 100.0, 1),
+        ("paint", 1.0, 2),
+        ("paint", 5.0, 0),
+    ):
+        remember_rate(work, name, replace(result, seconds=seconds, computed=computed))
+    write(raw, a="edited", n="new")
+    found = {name: one.predicted_seconds for name, one in preview(make_pipeline(raw, work))}
+    assert found == {"read": 4.0, "paint": 1.0, "pack": None}
+
+
+@pytest.mark.parametrize("spoilt", [b"", b"[]", b'{"read": null}', b'{"read": "fast"}'])
+def test_spoilt_rates_are_none_and_are_written_anew(raw: Path, tmp_path: Path, spoilt: bytes) -> None:
+    work = tmp_path / "work"
+    result = run(raw, work, ["read"])["read"]
+    (work / ".rates").write_bytes(spoilt)
+    assert [one.predicted_seconds for _, one in preview(make_pipeline(raw, work))] == [None] * 3
+    remember_rate(work, "read", replace(result, seconds=3.0, computed=3))
+    write(raw, a="edited")
+    assert next(one.predicted_seconds for _, one in preview(make_pipeline(raw, work))) == 1.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,15 @@ import pytest
 
 from pipeline import failpoints
 from pipeline.errors import PipelineError, Quarantine
-from pipeline.execution import ExecutorConfig, predicted_bytes
+from pipeline.execution import Executor, ExecutorConfig, predicted_bytes
 from pipeline.maintenance import preview
+from pipeline.runner import run_stages
 from pipeline.stage import Inputs
 from pipeline.store import open_store
 from tests.support.toy import (
     STAGES,
     Paint,
+    Silent,
     assert_published_is_whole,
     clean_digests,
     computed_by,
@@ -126,3 +129,33 @@ def test_chunks_behind_a_quarantined_sample_move_up(
     for name in store.sample_ids:
         one, other = (s.value("picture", s.rows[name]) for s in (store, wanted))
         assert np.array_equal(one, other)
+
+
+def test_staging_deleted_under_a_run_is_one_error(raw: Path, tmp_path: Path) -> None:
+    pipeline = make_pipeline(raw, tmp_path / "work")
+
+    class Saboteur(Silent):
+        def begin(self, split: str, stage: str, samples: int):  # type: ignore[no-untyped-def]
+            shutil.rmtree(pipeline.workspace.folder)
+            return super().begin(split, stage, samples)
+
+    with pytest.raises(PipelineError, match="rerun continues"):
+        list(run_stages(pipeline, ["read"], Executor(ExecutorConfig(kind="serial")), Saboteur()))
+    run(raw, tmp_path / "work")
+
+
+def test_records_deleted_under_a_run_are_told(raw: Path, tmp_path: Path) -> None:
+    class Saboteur(Silent):
+        def begin(self, split: str, stage: str, samples: int):  # type: ignore[no-untyped-def]
+            def delete_records(count: int) -> None:
+                for record in tmp_path.glob("work/val/.staging/read/*.records"):
+                    record.unlink()
+
+            return delete_records
+
+    pipeline = make_pipeline(raw, tmp_path / "work")
+    with pytest.raises(
+        PipelineError, match=r"read of a\.txt was computed and is gone from the staging folder"
+    ):
+        list(run_stages(pipeline, ["read"], Executor(ExecutorConfig(kind="serial")), Saboteur()))
+    run(raw, tmp_path / "work")

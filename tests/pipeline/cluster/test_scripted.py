@@ -5,9 +5,11 @@ from __future__ import annotations
 import errno
 import logging
 import re
+import signal
 import socket
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, nullcontext
 from functools import partial
 from pathlib import Path
@@ -222,6 +224,25 @@ def test_a_full_temporary_folder_is_told_by_the_machine_that_has_it(
     told = r"cannot start 2 workers .*No space left .*whether there is room in"
     with pytest.raises(PipelineError, match=told), dask_client.connected(None, 2):
         pass
+
+
+def test_what_a_cluster_of_ones_own_starts_is_deaf_to_ctrl_c(monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(**_: Any) -> Any:
+        heard.append(signal.getsignal(signal.SIGINT))
+        raise RuntimeError("far enough")
+
+    def connect() -> None:
+        with pytest.raises(PipelineError, match="far enough"), dask_client.connected(None, 2):
+            pass
+
+    heard: list[Any] = []
+    before = signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr("distributed.LocalCluster", start)
+    connect()
+    assert heard == [signal.SIG_IGN] and signal.getsignal(signal.SIGINT) == before
+    with ThreadPoolExecutor(1) as pool:  # which may not say what a signal does
+        pool.submit(connect).result()
+    assert heard == [signal.SIG_IGN, before]
 
 
 @pytest.mark.parametrize("listening", [False, True])
