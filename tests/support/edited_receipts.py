@@ -83,7 +83,7 @@ class Receipts:
         if not words:
             return f"{split}/{name}: no word to edit"
         key = rng.choice(sorted(words))
-        how = rng.choice(("moved", "text", "ignore", "gone"))
+        how = "gone" if key == "bad" else rng.choice(("moved", "text", "ignore", "gone"))
         word = words[key]
         if how == "moved":
             shift = rng.uniform(-3, 3)
