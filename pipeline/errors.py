@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import islice
@@ -59,6 +59,12 @@ class ConfigError(PipelineError):
 def host() -> str:
     """Name of the machine that this process runs on."""
     return os.uname().nodename
+
+
+def shortened(names: Sequence[str], most: int = 5) -> str:
+    """List some names and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def lost_input(path: object, problem: str) -> PipelineError:

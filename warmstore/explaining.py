@@ -9,12 +9,11 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import Quarantine, StoreError
+from pipeline.errors import Quarantine, StoreError, shortened
 from pipeline.maintenance import compute_chain, explain
 from pipeline.planning import Pipeline, SourceSample
 from pipeline.stage import Stage
 from pipeline.store import Store, value_digest
-from warmstore import show
 
 Outcome = Mapping[str, dict[str, Any] | Quarantine]
 
@@ -118,7 +117,7 @@ def _word_changes(store: Store, row: int, now: Any) -> Iterator[str]:
                 told.append(f"word {c + place + 1} is new{_text(after)}")
             else:
                 told.append(f"word {c + place + 1} {_difference(before, after)}")
-    yield show.shortened(told) if told else "its labels are written in another way"
+    yield shortened(told) if told else "its labels are written in another way"
 
 
 def _text(word: Sequence[Any]) -> str:

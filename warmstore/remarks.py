@@ -6,10 +6,9 @@ from functools import lru_cache
 from pathlib import Path
 
 from ocr.splits import AnnotatedSplit, sample_id
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, shortened
 from pipeline.planning import Source
 from pipeline.store import open_store
-from warmstore import show
 from warmstore.configuration import RunConfig
 
 
@@ -18,10 +17,10 @@ def remarks(config: RunConfig, split: str, source: Source) -> list[str]:
     assert isinstance(source, AnnotatedSplit)
     found = list(source.notes)
     if unlabelled := source.unlabelled():
-        found.append(f"no labels for {show.shortened(unlabelled)}; they are no samples")
+        found.append(f"no labels for {shortened(unlabelled)}; they are no samples")
     shared = {other: _in_both(config, split, other) for other in config.data.splits if other != split}
     found += [
-        f"{len(names)} images are in split {other} too: {show.shortened(names)}"
+        f"{len(names)} images are in split {other} too: {shortened(names)}"
         for other, names in shared.items()
         if names
     ]

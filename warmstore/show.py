@@ -139,12 +139,6 @@ def duration(seconds: float | None) -> str:
     return f"{int(seconds // 86400)} days"
 
 
-def shortened(names: Sequence[str], most: int = 5) -> str:
-    """List some names and how many more there are."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
-
-
 def counted(count: int, what: str) -> str:
     """Write a number of things: `1 image`, `12,345 images`."""
     return f"{count:,} {what}{'' if count == 1 else 's'}"

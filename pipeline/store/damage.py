@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence, Set
 
+from pipeline.errors import shortened
 from pipeline.store.manifest import scan
 from pipeline.store.reader import Store
-
-_NAMED = 3
 
 
 def misfits(store: Store) -> frozenset[str]:
@@ -44,6 +43,5 @@ def in_words(store: Store, damaged: Set[str]) -> str:
     """Say how many files are damaged, and of which samples; the files' names where they serve all."""
     lost = {sample_id for name in damaged for sample_id in store.samples_in(name)}
     named: Sequence[str] = [i for i in store.sample_ids if i in lost] if lost else sorted(damaged)
-    more = f" and {len(named) - _NAMED} more" if len(named) > _NAMED else ""
     files = "1 file is" if len(damaged) == 1 else f"{len(damaged)} files are"
-    return f"{files} missing or of another size ({', '.join(named[:_NAMED])}{more})"
+    return f"{files} missing or of another size ({shortened(named, 3)})"

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from ocr.preprocess import BYTES_PER_PIXEL
 from ocr.splits import Overview, look_over
-from pipeline.errors import ConfigError, Remedy
+from pipeline.errors import ConfigError, Remedy, shortened
 from pipeline.files import write_aside
 from warmstore import show
 from warmstore.configuration import DataConfig, RunConfig, SplitConfig, load_config, own_folder
@@ -230,11 +230,11 @@ def _tell(split: str, seen: Overview) -> None:
         click.echo(f"    and {len(seen.refused) - _SHOWN} more")
     if seen.doubtful:
         click.echo(
-            f"  nothing tells whether the labels of {show.shortened(seen.doubtful)} were drawn before or "
+            f"  nothing tells whether the labels of {shortened(seen.doubtful)} were drawn before or "
             "after the image was turned upright: add label_frame=raw or label_frame=upright"
         )
     if seen.unlabelled:
-        click.echo(f"  no labels for {show.shortened(seen.unlabelled)}; they are no samples")
+        click.echo(f"  no labels for {shortened(seen.unlabelled)}; they are no samples")
     for note in seen.notes:
         click.echo(f"  {note}")
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from pipeline.errors import RUN, ConfigError
+from pipeline.errors import RUN, ConfigError, shortened
 from pipeline.planning import FileHashes
 from pipeline.store import Store
 from warmstore import show
@@ -156,7 +156,7 @@ def _annotations(asked: Invocation, output: Path | None) -> int:
     for line in [*problems, *map(str, source.notes)]:
         click.echo(f"  {line}")
     if unlabelled:
-        click.echo(f"  no labels for {show.shortened(unlabelled)}")
+        click.echo(f"  no labels for {shortened(unlabelled)}")
     if output:
         click.echo(f"  native JSON written to {output}")
     return int(bool(problems))

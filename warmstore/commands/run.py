@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from pipeline.errors import ConfigError, PipelineError, Remedy
+from pipeline.errors import ConfigError, PipelineError, Remedy, shortened
 from pipeline.execution import MACHINE_CODES, Executor
 from pipeline.maintenance import RETRY, contested_verdicts, peak_bytes, remember_rate
 from pipeline.planning import Source
@@ -133,7 +133,7 @@ def draw_receipts(config: RunConfig, train: int | None = None, val: int | None =
         changed = _changed(root, files) if files is not None else []
         if changed:
             raise ConfigError(
-                f"{show.shortened(changed)} in {root} changed since they were drawn, and drawing others would"
+                f"{shortened(changed)} in {root} changed since they were drawn, and drawing others would"
                 " replace them; move them elsewhere, or set data.root=… to a new folder"
             )
         root.mkdir(parents=True, exist_ok=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from pipeline.errors import RUN, ConfigError, PipelineError, Remedy, StoreError, UnknownSampleError
+from pipeline.errors import RUN, ConfigError, PipelineError, Remedy, StoreError, UnknownSampleError, shortened
 from pipeline.maintenance import RETRY, DamagedFile, Verification, compare_with_source, names_in, verify_store
 from pipeline.remote import origin
 from pipeline.store import is_url, open_store
@@ -175,7 +175,7 @@ def _print_verified(asked: Invocation, results: Mapping[str, Mapping[str, Verifi
     show.table("verify", columns, rows, least=("recomputed", "differ", "size", "files"))
     for split, name, r in found:
         for damage in r.damaged[:10] if r else ():
-            of = f" of {show.shortened(damage.samples)}" if damage.samples else ""
+            of = f" of {shortened(damage.samples)}" if damage.samples else ""
             told = damage.remedy.told(asked.spell) if damage.remedy else _ELSEWHERE
             click.echo(f"{split} {name}: {damage.file}{of} {damage.problem}; {told}")
         for contested in r.contested[:10] if r else ():

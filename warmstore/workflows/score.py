@@ -13,14 +13,13 @@ from ocr.annotations import image_ids, match_names, read_results
 from ocr.datasets import TensorDataset
 from ocr.evaluation import DetectorScore, draw_worst, labelled_images, score_regions
 from ocr.geometry import Points, transform_points, upright_matrix, upright_size
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, shortened
 from pipeline.store import Store, open_store
 from warmstore.configuration import RunConfig
 from warmstore.workflows.inputs import checked_store
 from warmstore.workflows.runs import run_folder
 
 log = logging.getLogger(__name__)
-_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -63,8 +62,8 @@ def score_file(
     meaning, unknown = match_names(regions, store.sample_ids)
     if not meaning:
         raise ConfigError(
-            f"{detections} names no image of split {split}: it has {_some(unknown) or 'none'}, and the split "
-            f"{_some(store.sample_ids)}; is it another split's?"
+            f"{detections} names no image of split {split}: it has {shortened(unknown) or 'none'}, and the "
+            f"split {shortened(store.sample_ids)}; is it another split's?"
         )
     found: dict[str, list[Points]] = {}
     for name, sample_id in meaning.items():
@@ -75,9 +74,9 @@ def score_file(
         )
     without = [sample_id for sample_id in store.sample_ids if sample_id not in found]
     if without:
-        log.warning("%d images have no detections and count as empty: %s", len(without), _some(without))
+        log.warning("%d images have no detections and count as empty: %s", len(without), shortened(without))
     if unknown:
-        log.warning("%d names mean no image of the store: %s", len(unknown), _some(unknown))
+        log.warning("%d names mean no image of the store: %s", len(unknown), shortened(unknown))
     score = score_regions(labelled_images(store), found, detections.name)
     with run_folder(config, "score") as run:
         draw_worst(score.worst, TensorDataset(store.name)).save(run.folder / "worst.png")
@@ -98,8 +97,3 @@ def _upright(found: dict[str, list[Points]], canonical: Store) -> dict[str, list
         matrix = upright_matrix(upright_size((height, width), orientation), orientation)
         turned[sample_id] = [transform_points(matrix, polygon) for polygon in polygons]
     return turned
-
-
-def _some(names: Any) -> str:
-    shown = ", ".join(names[:_SHOWN])
-    return f"{shown}, …" if len(names) > _SHOWN else shown

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.errors import REBUILD, RUN, StoreError
+from pipeline.errors import REBUILD, RUN, StoreError, shortened
 from pipeline.planning import full_recipe_changes
 from pipeline.stage import Chunked
 from pipeline.store import Store
@@ -26,7 +26,7 @@ def check_together(stores: Sequence[Store]) -> None:
             mine, theirs = (store.inputs[:, store.info.inputs.index(name)] for store in (first, other))
             changed = np.flatnonzero((mine != theirs).any(axis=1))
             if len(changed):
-                names = _shortened([first.sample_ids[row] for row in changed])
+                names = shortened([first.sample_ids[row] for row in changed])
                 raise StoreError(
                     f"{other.name} was computed from another {name} than {first.name} of {names}", RUN
                 )
@@ -35,7 +35,7 @@ def check_together(stores: Sequence[Store]) -> None:
 def _other_samples(first: Store, other: Store) -> StoreError:
     alone = sorted({*first.sample_ids} ^ {*other.sample_ids})
     refused = [name for name in alone if name in {**first.info.codes, **other.info.codes}]
-    what = f"in one alone: {_shortened(alone)}" if alone else "their order differs"
+    what = f"in one alone: {shortened(alone)}" if alone else "their order differs"
     problem = f"{first.name} and {other.name} do not hold the same samples ({what})"
     if refused:
         code = other.info.codes.get(refused[0]) or first.info.codes[refused[0]]
@@ -44,11 +44,6 @@ def _other_samples(first: Store, other: Store) -> StoreError:
             "instead of a verdict"
         )
     return StoreError(problem, RUN)
-
-
-def _shortened(names: Sequence[str], most: int = 3) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
 
 
 def check_expected(store: Store, expect: Mapping[str, Any]) -> None:
