@@ -46,7 +46,7 @@ def draw_overlay(
     match = (metric or IouHmean()).match(predictions, targets, ignore)
     found = {target for target, _ in match.pairs}
     right = {prediction for _, prediction in match.pairs}
-    overlay = Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0)))
+    overlay = Image.fromarray(as_pixels(image))
     draw = ImageDraw.Draw(overlay)
     for index, polygon in enumerate(targets):
         colour = FOUND if index in found else MISSED

@@ -18,6 +18,7 @@ from ocr.geometry import Size, transform_points
 from ocr.preprocess import CanonicalParams, DecodeParams, RawSample, canonicalize, decode_upright
 from ocr.training import DetectorModule
 from pipeline.errors import Quarantine
+from pipeline.pictures import as_pixels, outline
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,11 +72,10 @@ def predict(
 
 def draw_prediction(found: Prediction) -> Image.Image:
     """Draw the outlines of what was found over what the network saw."""
-    picture = Image.fromarray(np.ascontiguousarray(found.canvas.transpose(1, 2, 0)))
+    picture = Image.fromarray(as_pixels(found.canvas))
     draw = ImageDraw.Draw(picture)
     for polygon in found.detections.polygons:
-        corners = transform_points(found.matrix, polygon)
-        draw.polygon([(float(x), float(y)) for x, y in corners], outline=RIGHT, width=2)
+        outline(draw, transform_points(found.matrix, polygon), RIGHT, 2)
     return picture
 
 

@@ -13,6 +13,7 @@ from ocr.preprocess import CanonicalParams, DecodeParams, RawSample, canonicaliz
 from ocr.splits.annotated_split import LocatedImage
 from ocr.splits.label_frames import FrameDecision, FrameEvidence, LabelFrame, decide_frames, fits
 from pipeline.errors import Quarantine
+from pipeline.pictures import as_pixels, outline
 
 _PANEL, _GAP, _CAPTION = 400, 12, 34
 _PAPER, _INK, _TAKEN, _OTHER = (250, 250, 250), (20, 20, 20), (0, 150, 60), (220, 90, 0)
@@ -91,9 +92,9 @@ def _panel(row: FrameRow, polygons: Sequence[Points], colour: tuple[int, int, in
         panel = Image.new("RGB", (_PANEL, _PANEL), (220, 220, 220))
         ImageDraw.Draw(panel).text((_GAP, _GAP), verdict.code, fill=_INK)
         return panel
-    panel = Image.fromarray(np.ascontiguousarray(decoded.image.transpose(1, 2, 0)))
+    panel = Image.fromarray(as_pixels(decoded.image))
     draw = ImageDraw.Draw(panel)
     for points in polygons:
         corners = np.clip(transform_points(decoded.matrix, points), -_PANEL, 2 * _PANEL)
-        draw.polygon([(float(x), float(y)) for x, y in corners], outline=colour, width=2)
+        outline(draw, corners, colour, 2)
     return panel

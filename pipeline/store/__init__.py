@@ -8,7 +8,7 @@ from pipeline.store.damage import in_words, lost_samples, misfits, serving
 from pipeline.store.info import FORMAT_VERSION, Counts
 from pipeline.store.locks import hold_current, unused
 from pipeline.store.manifest import MANIFEST, Manifest, read_manifest, scan
-from pipeline.store.notebook import show, thumbnails
+from pipeline.store.notebook import show, stored_pixels, thumbnails
 from pipeline.store.reader import Store, open_store
 from pipeline.store.rows import read_rows
 from pipeline.store.values import (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -123,7 +123,7 @@ def _pictures(store: Store, row: int, fields: Sequence[str]) -> Iterator[tuple[s
             except (UnidentifiedImageError, Image.DecompressionBombError):
                 continue
         elif value is not None and value.ndim == 3 and len(value) == 3:
-            yield name, Image.fromarray(as_pixels(_floating(store, value), _mean_std(store.attributes)))
+            yield name, Image.fromarray(stored_pixels(store, value))
         elif value is not None:
             yield name, value.reshape(value.shape[-2:])
 
@@ -147,12 +147,9 @@ def _polygons(store: Store, row: int) -> tuple[list[NDArray[Any]], NDArray[Any]]
     return [], np.zeros(0)
 
 
-def _floating(store: Store, values: NDArray[Any]) -> NDArray[Any]:
-    """Give bfloat16, which is stored as its bits in uint16, as float32."""
-    if store.attributes.get("image_dtype") != "bfloat16" or values.dtype != np.uint16:
-        return values
-    return (values.astype(np.uint32) << 16).view(np.float32)
-
-
-def _mean_std(attributes: Mapping[str, Any]) -> tuple[Sequence[float], Sequence[float]] | None:
-    return (attributes["mean"], attributes["std"]) if attributes.get("normalised") else None
+def stored_pixels(store: Store, image: NDArray[Any]) -> NDArray[np.uint8]:
+    """Bring a store's image (3, H, W) to uint8 (H, W, 3), where it was normalised too."""
+    said = store.attributes
+    if said.get("image_dtype") == "bfloat16" and image.dtype == np.uint16:  # stored as its bits
+        image = (image.astype(np.uint32) << 16).view(np.float32)
+    return as_pixels(image, (said["mean"], said["std"]) if said.get("normalised") else None)

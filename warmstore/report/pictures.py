@@ -16,7 +16,7 @@ from PIL import Image, ImageOps
 
 from ocr.geometry import transform_points
 from ocr.images import Limits
-from pipeline.store import Store
+from pipeline.store import Store, stored_pixels
 
 MAPS = ("prob_map", "thresh_map")
 _FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP")
@@ -57,16 +57,7 @@ def stored_image(store: Store, row: int) -> NDArray[np.uint8]:
 
     Raises StoreError where it is damaged.
     """
-    values = store.value("image", row)
-    if values.dtype == np.uint8:
-        return np.asarray(values)
-    if values.dtype == np.uint16:  # how bfloat16 is stored: the upper half of a float32
-        values = (values.astype(np.uint32) << 16).view(np.float32)
-    mean, std = (np.reshape(store.attributes[name], (3, 1, 1)) for name in ("mean", "std"))
-    pixels: NDArray[np.uint8] = np.clip(
-        np.rint((values.astype(np.float32) * std + mean) * 255), 0, 255
-    ).astype(np.uint8)
-    return pixels
+    return stored_pixels(store, store.value("image", row)).transpose(2, 0, 1)
 
 
 def picture(image: NDArray[np.uint8], side: int, most_bytes: int) -> bytes:
