@@ -12,6 +12,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,22 +24,25 @@ if TYPE_CHECKING:
 TEMPORARY = ".tmp"
 _FEW = 64
 _PIECE = 1 << 16  # stays in the cache between reading and hashing, and is no mapping of its own each time
+_NO_SUCH_CALL = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EPERM)
 _NO_LINK = (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EACCES, errno.ENOSYS)
 
 
 def checksum(path: Path) -> tuple[int, str]:
     """Size and hex checksum of a file, read in pieces so that memory stays flat."""
+    with io.FileIO(path) as file:
+        return checksum_of(iter(partial(file.read, _PIECE), b""))
+
+
+def checksum_of(pieces: Iterable[bytes | memoryview]) -> tuple[int, str]:
+    """Size and hex checksum (xxh3-128) of all pieces end to end."""
     import xxhash
 
     state, size = xxhash.xxh3_128(), 0
-    with io.FileIO(path) as file:
-        while piece := file.read(_PIECE):
-            state.update(piece)
-            size += len(piece)
+    for piece in pieces:
+        state.update(piece)
+        size += len(piece)
     return size, state.hexdigest()
-
-
-_NO_SUCH_CALL = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EPERM)
 
 
 def refusal(error: OSError, folder: Path) -> str:

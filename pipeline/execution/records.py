@@ -12,9 +12,9 @@ from typing import Any
 
 from pipeline.digest import digest
 from pipeline.errors import Quarantine, host
-from pipeline.files import write_aside
+from pipeline.files import checksum, write_aside
 from pipeline.stage import Chunked, Field, File
-from pipeline.store import checksum, value_parts
+from pipeline.store import value_parts
 
 # JSON values. `samples`: id, fingerprint, verdict and, of one that has none, `checksums` (all fields' in
 # order) and by field `values` (small ones, each as its parts) and `files`; bytes are spelled in hexadecimal.

@@ -26,9 +26,9 @@ from pipeline.digest import digest
 from pipeline.errors import PipelineError, Quarantine, WorkerLost, host
 from pipeline.execution.records import Record, sample_record, verdict_record, write_records
 from pipeline.execution.worker_memory import keep_freed_memory
-from pipeline.files import link_or_copy, refusal, write_aside
+from pipeline.files import checksum, link_or_copy, refusal, write_aside
 from pipeline.stage import Chunked, Field, File, FileContent, Inputs, Stage
-from pipeline.store import Store, check_field_names, check_values, checksum, encode, open_store, value_digest
+from pipeline.store import Store, check_field_names, check_values, encode, open_store, value_digest
 
 ON_ITS_WAY = ".task"
 

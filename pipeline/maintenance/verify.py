@@ -10,7 +10,7 @@ from typing import Any
 
 from pipeline.errors import BUILD, REBUILD, REPAIR, RUN, Quarantine, Remedy, StoreError, UnknownSampleError
 from pipeline.execution import compute_sample
-from pipeline.files import linked_outside
+from pipeline.files import checksum, linked_outside
 from pipeline.maintenance.contested import Contested, contested_verdicts
 from pipeline.planning import Pipeline, SourceSample, full_recipe, full_recipe_changes
 from pipeline.stage import Inputs, Stage
@@ -19,7 +19,6 @@ from pipeline.store import (
     Manifest,
     Store,
     check_values,
-    checksum,
     open_store,
     read_manifest,
     scan,

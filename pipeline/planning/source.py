@@ -23,8 +23,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from pipeline.errors import Quarantine
-from pipeline.files import write_aside
-from pipeline.store import checksum
+from pipeline.files import checksum, write_aside
 
 # Two seconds is the coarsest timestamp of a file system in use (FAT); half a second more for the clock.
 _RACY_NS = 2_500_000_000

@@ -12,10 +12,10 @@ from typing import Any
 
 from pipeline.digest import digest
 from pipeline.errors import Remedy, StoreError
-from pipeline.files import link_or_copy, sync_all, write_aside
+from pipeline.files import checksum, link_or_copy, sync_all, write_aside
 from pipeline.maintenance import verify_store
 from pipeline.remote.transfers import each
-from pipeline.store import MANIFEST, BucketStore, Manifest, Store, checksum, open_store
+from pipeline.store import MANIFEST, BucketStore, Manifest, Store, open_store
 from pipeline.workspace import Generations
 
 _ASIDE, _ORIGIN = ".pulled", "pulled.json"

@@ -9,7 +9,8 @@ from typing import Any
 
 from pipeline.digest import digest
 from pipeline.errors import REPAIR, StoreError
-from pipeline.remote.transfers import each, object_digest
+from pipeline.files import checksum_of
+from pipeline.remote.transfers import each
 from pipeline.store import GROUP, MANIFEST, BucketStore, ObjectMissing, Store
 
 
@@ -50,7 +51,7 @@ def push(store: Store, target: BucketStore, advance: Callable[[int], None], chec
         key = target.key(store.digest, name)
         whole = there.get(name) == files[name][0]
         if whole and check:
-            whole = object_digest(target.bucket, key) == files[name]
+            whole = checksum_of(target.bucket.stream(key)) == files[name]
         return "there" if whole else send(name)
 
     done = each(bring, sorted(files, key=_is_metadata)[:-1], advance)

@@ -1,14 +1,10 @@
-"""Work on many files at once, bounded, and the checksum of an object."""
+"""Work on many files at once, bounded."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-
-import xxhash
-
-from pipeline.store import Bucket
 
 _AT_ONCE = 8
 
@@ -37,12 +33,3 @@ def each(work: Callable[[str], str], names: Iterable[str], advance: Callable[[in
             pool.shutdown(wait=False, cancel_futures=True)
             raise
     return outcomes
-
-
-def object_digest(bucket: Bucket, key: str) -> tuple[int, str]:
-    """Give the size and checksum of an object, read piece by piece: xxh3-128, hexadecimal."""
-    state, size = xxhash.xxh3_128(), 0
-    for piece in bucket.stream(key):
-        state.update(piece)
-        size += len(piece)
-    return size, state.hexdigest()

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from pipeline.errors import Remedy, StoreError
+from pipeline.files import checksum_of
 from pipeline.maintenance import DamagedFile, Verification
-from pipeline.remote.transfers import each, object_digest
+from pipeline.remote.transfers import each
 from pipeline.store import GROUP, MANIFEST, BucketStore
 
 
@@ -29,7 +30,7 @@ def verify_in_bucket(source: BucketStore, start: Callable[[int], Callable[[int],
             problem = "is missing"
         elif there[file] != size:
             problem = f"has {there[file]} bytes where {size} were written"
-        elif object_digest(source.bucket, source.key(name, file)) != (size, checksum):
+        elif checksum_of(source.bucket.stream(source.key(name, file))) != (size, checksum):
             problem = "does not match its checksum"
         else:
             return "whole"

@@ -1,6 +1,5 @@
 """A store: its format on disk, and reading one generation of it, verified."""
 
-from pipeline.files import checksum
 from pipeline.store.bucket import Bucket, ObjectMissing, is_url
 from pipeline.store.bucket_store import GROUP, BucketStore
 from pipeline.store.codecs import codec_versions, decode, encode

@@ -12,8 +12,8 @@ from ocr.datasets import DatasetConfig
 from ocr.datasets.online import OnlineParams
 from ocr.preprocess import DecodeParams
 from ocr.splits import AnnotatedSplit
+from pipeline.files import checksum
 from pipeline.maintenance import compute_chain
-from pipeline.store import checksum
 from stages import Canonicalize, Decode, Maps, Tensors
 
 CANVAS = (96, 64)

@@ -12,10 +12,10 @@ import click
 
 from pipeline.errors import ConfigError, PipelineError, Remedy, shortened
 from pipeline.execution import MACHINE_CODES, Executor
+from pipeline.files import checksum
 from pipeline.maintenance import RETRY, contested_verdicts, peak_bytes, remember_rate
 from pipeline.planning import Source
 from pipeline.runner import StageResult, run_stages
-from pipeline.store import checksum
 from pipeline.workspace import exclusive
 from warmstore import show
 from warmstore.configuration import COMMAND_LINE, RunConfig

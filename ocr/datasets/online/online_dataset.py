@@ -35,7 +35,7 @@ from ocr.preprocess import (
 )
 from ocr.splits import AnnotatedSplit, LabelFrame
 from pipeline.errors import ConfigError, PipelineError, Quarantine, UnknownSampleError
-from pipeline.store import checksum
+from pipeline.files import checksum
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -12,7 +12,7 @@ import pytest
 
 from pipeline.errors import PipelineError, host
 from pipeline.execution import ExecutorConfig, handshake
-from pipeline.store import checksum
+from pipeline.files import checksum
 from tests.support.dask_processes import Cluster
 from tests.support.toy import Read, clean_digests, run
 
