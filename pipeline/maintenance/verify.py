@@ -119,10 +119,10 @@ def verify_store(path: Path, workers: int = 4, only: Set[str] = frozenset()) -> 
 
 def compare_with_source(
     pipeline: Pipeline, names: Sequence[str], only: frozenset[str] = frozenset()
-) -> Iterator[tuple[str, Verification]]:
+) -> dict[str, Verification]:
     """Recompute samples from the source, in memory, and compare them with the stores bit for bit.
 
-    `only` restricts the comparison to some samples. Yields a result per stage named.
+    `only` restricts the comparison to some samples. Gives a result per stage named.
     Raises ConfigError where the split neither lists nor stores one of them.
     """
     samples = pipeline.source.samples(pipeline.hashes)
@@ -152,7 +152,7 @@ def compare_with_source(
             for i in store.sample_ids
             if i not in listed and (not only or i in only)
         ]
-    yield from results.items()
+    return results
 
 
 def names_in(store: Store) -> set[str]:

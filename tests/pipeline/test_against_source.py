@@ -17,7 +17,7 @@ from tests.support.toy import STAGES, Paint, make_pipeline, run, write
 
 
 def compare(raw: Path, work: Path, *only: str, **parameters: Any) -> dict[str, Verification]:
-    return dict(compare_with_source(make_pipeline(raw, work, **parameters), STAGES, frozenset(only)))
+    return compare_with_source(make_pipeline(raw, work, **parameters), STAGES, frozenset(only))
 
 
 def told(found: Mapping[str, Verification]) -> dict[str, list[str]]:

@@ -80,7 +80,7 @@ class Work(RuleBasedStateMachine):
     @rule()
     def compare(self) -> None:
         pipeline = make_pipeline(self.raw, self.work, **self.parameters)
-        assert all(result.passed for _, result in compare_with_source(pipeline, STAGES))
+        assert all(result.passed for result in compare_with_source(pipeline, STAGES).values())
         run(self.raw, self.root / "clean", **self.parameters)
         for name in STAGES:
             clean = self.root / f"clean/val/{name}.zarr"

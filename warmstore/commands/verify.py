@@ -66,7 +66,7 @@ def verify(asked: Invocation, against_source: bool, samples: tuple[str, ...]) ->
                     for stage in pipeline.stages
                     if pipeline.workspace.generations(stage).open() is not None
                 ]
-                for name, found in compare_with_source(pipeline, built, only):
+                for name, found in compare_with_source(pipeline, built, only).items():
                     checked = results[split][name] or found
                     checked.recomputed, checked.differs = found.recomputed, found.differs
     if asked.json:
