@@ -20,11 +20,11 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeVar, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field, field_validator
 from rich.console import Console
 from rich.progress import Progress
 
+from ocr.datasets.stored.store_reader import Rows
 from pipeline.digest import digest
 from pipeline.errors import ConfigError
 from pipeline.memory import (
@@ -40,7 +40,6 @@ from pipeline.memory import (
 )
 from pipeline.stage import Parameters
 
-Rows = range | NDArray[np.int64]
 Item = TypeVar("Item")
 
 log = logging.getLogger(__name__)
