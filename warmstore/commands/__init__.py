@@ -15,7 +15,7 @@ from pipeline.collector import collector_paused
 PURPOSES = {
     "Start": {
         "init": ("init", "Look at your images and labels, and write a configuration for them."),
-        "data": ("run", "Draw the embedded synthetic receipts."),
+        "data": ("data", "Draw the embedded synthetic receipts."),
         "config": ("status", "Print what a run resolves to, and where each value came from."),
         "doctor": ("status", "Say what this machine offers: libraries, memory, limits, the device."),
     },
