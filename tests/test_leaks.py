@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import mmap
 import multiprocessing
 import time
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import leaks
+from tests.support.shell import Shell
 
 
 @contextmanager
@@ -62,3 +64,10 @@ def test_what_is_left_is_named(
     before = leaks.shared_memory()
     with leak(tmp_path) as told:
         assert any(told in line for line in leaks.leaks(tmp_path, tmp_path / "tmp", before))
+
+
+def test_a_command_leaves_the_collector_of_its_process_as_it_was(tmp_path: Path) -> None:
+    """A store in a cycle that is frozen is never closed, and keeps its generation from being collected."""
+    before = gc.isenabled(), gc.get_freeze_count()
+    assert Shell(tmp_path)("config").returncode == 0
+    assert (gc.isenabled(), gc.get_freeze_count()) == before

@@ -5,7 +5,6 @@ A command's module is imported when it is called; help and completion of names n
 
 from __future__ import annotations
 
-import gc
 from importlib import import_module
 
 import click
@@ -70,7 +69,6 @@ class Commands(click.Group):
             return None
         with collector_paused():
             module = import_module(f"{__name__}.{_KNOWN[cmd_name][0]}")
-        gc.freeze()  # what is imported stays
         command = getattr(module, cmd_name)
         assert isinstance(command, click.Command)
         return command
