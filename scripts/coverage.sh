@@ -9,8 +9,8 @@ cd "$(dirname "$0")/.."
 if [ $# = 0 ]; then
   set -- tests/pipeline/test_*.py tests/pipeline/runs/test_*.py tests/pipeline/cluster/test_*.py tests/source/test_*.py \
     tests/tensor_dataset/test_*.py tests/command_line/test_{buckets,damage}.py tests/detectors/test_registry.py \
-    tests/test_{cache,direct,explaining,handed_out,hidden_packages,manifest,mapped,own_stages,paths,pictures}.py \
-    tests/test_{quick_commands,ram_budget,ram_cache,remedies,show}.py
+    tests/test_{address_range,cache,direct,explaining,handed_out,hidden_packages,manifest,mapped,own_stages}.py \
+    tests/test_{paths,pictures,pinning,quick_commands,ram_budget,ram_cache,remedies,show}.py
 fi
 folder=$PWD/build/coverage
 pipeline=$(find pipeline -name '*.py' -print0 | sort -z | xargs -0 sha256sum | sha256sum)

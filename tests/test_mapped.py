@@ -23,7 +23,6 @@ from pipeline.memory import (
     PageTaker,
     SharedMemory,
     mapped_array,
-    whole_pages,
 )
 from pipeline.store import encode, open_store
 from tests.support.stores import fields, sample, tensors_store, write_store
@@ -235,10 +234,17 @@ def test_a_region_is_unmapped_with_its_last_array() -> None:
     assert not mapped(address)
 
 
-@given(size=st.integers(0, 10**12))
-def test_whole_pages_are_the_fewest_that_hold_a_size(size: int) -> None:
-    assert 0 <= whole_pages(size) - size < PAGE
-    assert whole_pages(size) % PAGE == 0
+def test_a_run_that_is_shared_in_part_is_no_view(tmp_path: Path) -> None:
+    array = MappedArray(open_store(tensors_store(tmp_path, 3, ALIGNED)), "image")
+    memory = SharedMemory.create(f"test-{os.getpid()}", array.slot_bytes)
+    array.place(1, 1, memory.descriptor, 0, shared=True)
+    os.pwrite(memory.descriptor, b"other", 0)
+    assert array.view(0, 2) is None and array.view(1, 3) is None
+    first, second = array.view(0, 1), array.view(1, 2)
+    assert first is not None and second is not None
+    np.testing.assert_array_equal(first, expected(1, ALIGNED))
+    assert second.tobytes().rstrip(b"\0") == b"other"
+    assert array.resident(2, 2) == 0
 
 
 def test_shared_memory_is_found_by_name_and_handle_and_gone_with_its_last_user() -> None:

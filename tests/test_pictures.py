@@ -20,7 +20,7 @@ from ocr.datasets.online import OnlineParams
 from ocr.preprocess import DecodeParams
 from pipeline.errors import ConfigError, PipelineError, StoreError
 from pipeline.execution import Executor, ExecutorConfig
-from pipeline.pictures import CAPTION, GAP, IGNORED, MAP, OUTLINE, as_pixels
+from pipeline.pictures import CAPTION, GAP, IGNORED, MAP, OUTLINE, as_pixels, overview
 from pipeline.planning import FileHashes, Pipeline
 from pipeline.remote import push
 from pipeline.runner import run_stages
@@ -121,6 +121,16 @@ def test_normalised_images_are_shown_as_they_were(tmp_path: Path, dtype: str) ->
     np.testing.assert_allclose(shown.astype(int), pixels.transpose(1, 2, 0), atol=2)
 
 
+def test_polygons_are_drawn_over_the_first_image_alone() -> None:
+    plain = Image.new("RGB", (SIDE, SIDE))
+    panels = overview({"one": plain, "other": plain}, [[(8, 8), (24, 8), (24, 40)]], (), SIDE)
+    assert [name for name, _ in panels] == ["one", "other"]
+    assert [OUTLINE in {colour for _, colour in panel.getcolors() or ()} for _, panel in panels] == [
+        True,
+        False,
+    ]
+
+
 def test_values_of_any_range_are_stretched_to_that_of_pixels() -> None:
     image = np.array([-3.0, 1.0, 5.0]).reshape(3, 1, 1)
     np.testing.assert_array_equal(as_pixels(image), [[[0, 128, 255]]])
@@ -214,6 +224,9 @@ def test_samples_are_selected_by_name_and_damage_is_an_error(tmp_path: Path) -> 
     store.chunk_file("picture", 1).write_bytes(bytes(64))
     with pytest.raises(StoreError, match=r"of b.txt\) is damaged"):
         dataset["picture"].sel(sample="b.txt").load()
+    store.chunk_file("picture", 1).unlink()
+    with pytest.raises(StoreError, match=r"of b.txt\) is missing"):
+        dataset["picture"].sel(sample="b.txt").load()
 
 
 def test_xarray_that_is_not_there_is_named(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -228,6 +241,7 @@ def test_a_copy_of_a_store_holds_its_generation_by_itself(path: Path) -> None:
     store = open_store(path)
     again = copy.deepcopy(store)
     store.close()
+    store.close()  # once more is as good
     os.fstat(again._lock)
     np.testing.assert_array_equal(again.value("size", 0), drawn_sample()["size"])
     assert Row("size", "int32", (2,)) in again.declared.values()

@@ -227,6 +227,5 @@ def _write_array(build: UnfinishedGeneration, name: str, array: NDArray[Any], di
 
 
 def _write_text(build: UnfinishedGeneration, name: str, values: Sequence[str]) -> None:
-    build.arrays[name] = array_metadata((len(values),), "string", (max(1, len(values)),), ("sample",))
-    if values:
-        build.write(f"{name}/{chunk_key(0, 1)}", encode_text(values))
+    build.arrays[name] = array_metadata((len(values),), "string", (len(values),), ("sample",))
+    build.write(f"{name}/{chunk_key(0, 1)}", encode_text(values))

@@ -11,7 +11,7 @@ that read those.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,18 +31,10 @@ def recipe_of(stage: Stage) -> dict[str, Any]:
     }
 
 
-def full_recipe(stage: Stage, stages: Iterable[Stage]) -> dict[str, Any]:
-    """Give the recipe of a stage with those that it stands on, under `upstream`.
-
-    `stages` are in order, each after those that it reads.
-    """
-    recipes: dict[str, dict[str, Any]] = {}
-    for other in stages:
-        upstream = {name: recipes[name] for name in other.reads}
-        recipes[other.name] = {**recipe_of(other), "upstream": upstream}
-        if other.name == stage.name:
-            break
-    return recipes[stage.name]
+def full_recipe(stage: Stage, stages: Sequence[Stage]) -> dict[str, Any]:
+    """Give the recipe of a stage with those that it stands on, which are among `stages`, under `upstream`."""
+    above = [other for other in stages if other.name in stage.reads]
+    return {**recipe_of(stage), "upstream": {other.name: full_recipe(other, stages) for other in above}}
 
 
 def recipe_digest(recipe: Mapping[str, Any]) -> str:

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import StoreError
-from pipeline.remote import collect_in_bucket, pull, push, verify_in_bucket
+from pipeline.remote import collect_in_bucket, origin, pull, push, verify_in_bucket
 from pipeline.store import MANIFEST, Bucket, BucketStore, ObjectMissing, open_store
-from pipeline.workspace import Workspace
+from pipeline.workspace import Generations, Workspace
 from tests.support.toy import Pack, run, tree, write
 
 pytest.importorskip("obstore", reason="buckets are reached through obstore")
@@ -38,13 +38,21 @@ def send(folder: Path, there: BucketStore) -> tuple[int, int]:
 
 
 def fetch(folder: Path, there: BucketStore) -> tuple[int, int]:
-    done = pull(there, Workspace(folder / "other", "val").generations(Pack()), lambda _: lambda _: None)
+    done = pull(there, place(folder), lambda _: lambda _: None)
     return done.fetched, done.linked
 
 
-def test_a_folder_serves_as_a_bucket(tmp_path: Path, there: BucketStore, sent: Path) -> None:
+def place(folder: Path) -> Generations:
+    return Workspace(folder / "other", "val").generations(Pack())
+
+
+def test_a_folder_serves_as_a_bucket(raw: Path, tmp_path: Path, there: BucketStore, sent: Path) -> None:
     fetch(tmp_path, there)
     assert tree(tmp_path / "other/val/pack.zarr") == tree(tmp_path / "work/val/pack.zarr")
+    assert origin(place(tmp_path)) == there.bucket.url
+    write(raw, a="edited\nlines")
+    run(raw, tmp_path / "other")
+    assert origin(place(tmp_path)) is None  # that one was made here
 
 
 @pytest.mark.parametrize(

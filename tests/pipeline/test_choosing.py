@@ -50,6 +50,12 @@ def test_what_runs_and_why(settings: dict[str, Any], stage: Stage, samples: int,
     assert choice.workers == settings.get("workers", 4)
 
 
+def test_more_workers_than_processors_gain_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3})
+    choice = Executor(ExecutorConfig(workers=2)).choose(Read(), MANY)
+    assert (choice.kind, choice.why) == ("threads", "auto: there is one processor")
+
+
 def test_more_cores_pay_sooner_and_one_never() -> None:
     counts = [break_even(cores) for cores in (1, 2, 4, 16, 64)]
     assert counts == sorted(counts, reverse=True)

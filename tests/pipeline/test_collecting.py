@@ -12,7 +12,7 @@ import pytest
 
 from pipeline import failpoints
 from pipeline.workspace import Generations
-from tests.support.toy import CONTEXT, Read, assert_published_is_whole, edit, make_pipeline, run, write
+from tests.support.toy import CONTEXT, Paint, Read, assert_published_is_whole, edit, make_pipeline, run, write
 
 
 @pytest.mark.parametrize("fault", ["kill", "eio"])
@@ -64,6 +64,8 @@ def test_a_run_sweeps_tasks_that_a_killed_client_had_sent(
 
 def test_gc_keeps_what_it_is_told_to_keep(raw: Path, tmp_path: Path) -> None:
     work = tmp_path / "work"
+    nothing = make_pipeline(raw, work).workspace.generations(Paint()).collect(0, dry_run=False)
+    assert (nothing.removed, nothing.in_use, nothing.freed) == ([], [], 0)
     for ink in (1, 2, 3, 4):
         run(raw, work, ink=ink)
     pipeline = make_pipeline(raw, work)

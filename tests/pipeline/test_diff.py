@@ -9,6 +9,7 @@ import pytest
 from pipeline.errors import ConfigError
 from pipeline.maintenance import diff_stores
 from pipeline.store import open_store
+from tests.support.stores import fields, sample, write_store
 from tests.support.toy import run, write
 
 
@@ -45,6 +46,15 @@ def test_one_difference_is_enough(raw: Path, tmp_path: Path) -> None:
         found = diff_stores(a, b)
     assert found.changed == {"a.txt": ["copy", "length", "lines", "words", "kind"]}
     assert not found.same and not (found.added or found.removed or found.recipe or found.reordered)
+
+
+def test_a_field_that_one_of_them_has_differs_in_all_samples(tmp_path: Path) -> None:
+    values = [sample(index, 4, 4) for index in range(2)]
+    declared = fields(4, 4)
+    a = open_store(write_store(tmp_path / "a.zarr", values, declared))
+    b = open_store(write_store(tmp_path / "b.zarr", values, declared[:-1]))
+    changed = {sample_id: ["text"] for sample_id in a.sample_ids}
+    assert diff_stores(a, b).changed == diff_stores(b, a).changed == changed
 
 
 def test_stores_of_two_stages_are_refused(raw: Path, tmp_path: Path) -> None:

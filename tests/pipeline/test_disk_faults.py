@@ -192,6 +192,13 @@ def test_a_file_system_without_syncfs_is_flushed_file_by_file(
     assert sorted(synced) == sorted(tmp_path / name for name in names) and len(asked) == 1
 
 
+def test_a_flush_that_fails_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files.ctypes, "CDLL", lambda *_, **__: SimpleNamespace(syncfs=lambda descriptor: -1))
+    monkeypatch.setattr(files.ctypes, "get_errno", lambda: errno.EIO)
+    with pytest.raises(OSError, match="Input/output error"):
+        files.sync_all(tmp_path, [""] * 100)
+
+
 @pytest.mark.parametrize(
     ("function", "code", "told"),
     [

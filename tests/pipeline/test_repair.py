@@ -167,6 +167,21 @@ def test_explain_names_the_file_that_a_sample_lost(raw: Path, tmp_path: Path) ->
         assert told["pack"]["why"] == why
 
 
+def test_explain_says_who_refused_a_sample_and_that_a_run_brings_it(raw: Path, tmp_path: Path) -> None:
+    def told() -> dict[str, tuple[str, list[str]]]:
+        found = explain(make_pipeline(raw, tmp_path / "work"), "c.txt")
+        return {stage["stage"]: (stage["state"], stage["why"]) for stage in found}
+
+    run(raw, tmp_path / "work")
+    assert told() == dict.fromkeys(STAGES, ("quarantined", ["read: bad: c.txt starts with bad"]))
+    write(raw, c="good luck")
+    assert told() == {
+        "read": ("stale", ["read is stale: quarantined before (bad)"]),
+        "paint": ("stale", ["paint is stale: read is stale"]),
+        "pack": ("stale", ["pack is stale: read is stale", "pack is stale: paint is stale"]),
+    }
+
+
 def test_a_store_that_cannot_be_opened_is_told_as_one_and_healed(raw: Path, tmp_path: Path) -> None:
     work = tmp_path / "work"
     original = run(raw, work)

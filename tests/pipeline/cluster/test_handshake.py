@@ -31,6 +31,11 @@ def another_recipe(offered: handshake.Handshake) -> handshake.Handshake:
     return replace(offered, recipe={**offered.recipe, "libraries": {"libjpeg-turbo": "3.0.1"}})
 
 
+def another_folder(offered: handshake.Handshake) -> handshake.Handshake:
+    (offered.folder / f"{offered.nonce}.offer").write_text("of another run")
+    return offered
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [
@@ -39,6 +44,7 @@ def another_recipe(offered: handshake.Handshake) -> handshake.Handshake:
         (lambda o: replace(o, codecs={**o.codecs, "zstd": "10400"}), r"zstd 10400 → \d+"),
         (lambda o: replace(o, folder=Path("/not/mounted")), "/not/mounted cannot be used there"),
         (lambda o: replace(o, nonce="another run's"), r"staging cannot be used there \(No such file"),
+        (another_folder, "staging is another folder there"),
         (lambda o: replace(o, raw_file=(Path("/data/a.jpg"), "00")), "/data/a.jpg cannot be read there"),
         (lambda o: replace(o, raw_file=(o.raw_file[0], "00")), "has the checksum 00 here and [0-9a-f]{32}"),
     ],

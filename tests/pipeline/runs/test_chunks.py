@@ -61,10 +61,11 @@ def test_missing_or_damaged_chunk_is_an_error(raw: Path, tmp_path: Path, name: s
             open_store(path).arrays[file.partition("/")[0]][:]
         with pytest.raises(StoreError, match="warmstore repair"):
             _read_all(path)
-        target.write_bytes(data[:-1])
-        if not file.startswith(("fingerprint", "input", "sample_id")):
-            with pytest.raises(StoreError, match="warmstore repair"):
-                _read_all(path)
+        for damaged in (data[:-1], data[:-1] + bytes([data[-1] ^ 1])):
+            target.write_bytes(damaged)
+            if not file.startswith(("fingerprint", "input", "sample_id")):
+                with pytest.raises(StoreError, match="warmstore repair"):
+                    _read_all(path)
         target.write_bytes(data)
     _read_all(path)
 

@@ -17,7 +17,18 @@ from pipeline.execution import ExecutorConfig
 from pipeline.maintenance import preview
 from pipeline.stage import Chunked
 from pipeline.store import open_store
-from tests.support.toy import STAGES, Paint, make_pipeline, outlook, run, same_as_clean, tree, write
+from tests.support.toy import (
+    STAGES,
+    Pack,
+    Paint,
+    Read,
+    make_pipeline,
+    outlook,
+    run,
+    same_as_clean,
+    tree,
+    write,
+)
 
 
 def test_counts_add_up(raw: Path, tmp_path: Path) -> None:
@@ -200,6 +211,23 @@ def test_plan_after_a_removal_names_the_stale_stage_and_no_error(raw: Path, tmp_
     run(raw, work, ["read"])
     found = dict(preview(make_pipeline(raw, work)))
     assert [p.why for p in found.values()] == [[], ["removed (1)"], ["removed (1)", "paint is stale"]]
+
+
+def test_a_stage_that_reads_other_fields_than_before_says_so(
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(raw, tmp_path / "work")
+    monkeypatch.setattr(Pack, "reads", {**Pack.reads, "read": ("length", "words", "kind")})
+    pipeline = make_pipeline(raw, tmp_path / "work")
+    assert outlook(pipeline, "pack").reasons == {"it reads other fields than before": 3}
+
+
+def test_verdicts_that_are_confirmed_make_no_generation(raw: Path, tmp_path: Path) -> None:
+    before = run(raw, tmp_path / "work", ["read"])["read"]
+    again = run(raw, tmp_path / "work", ["read"], retry=True)["read"]
+    assert (again.computed, again.digest, again.generation) == (1, before.digest, before.generation)
+    generations = make_pipeline(raw, tmp_path / "work").workspace.generations(Read())
+    assert [path.name[:6] for path in generations.folder.iterdir()] == ["000001"]
 
 
 def test_why_tells_samples_that_were_quarantined_from_new_ones(raw: Path, tmp_path: Path) -> None:
