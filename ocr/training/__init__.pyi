@@ -7,7 +7,6 @@ from .batch_contract import check_batch as check_batch
 from .checkpoints import check_identity as check_identity
 from .checkpoints import existing_checkpoint as existing_checkpoint
 from .checkpoints import read_checkpoint as read_checkpoint
-from .checkpoints import stored_identity as stored_identity
 from .epoch_profile import PARTS as PARTS
 from .epoch_profile import EpochProfile as EpochProfile
 from .epoch_profile import describe as describe
@@ -25,7 +24,6 @@ from .module import DetectorModule as DetectorModule
 from .onnx_export import Exported as Exported
 from .optimizer import one_cycle as one_cycle
 from .ordered_pool import OrderedPool as OrderedPool
-from .output_contract import check_output as check_output
 from .output_contract import ran as ran
 from .progress_log import LossLines as LossLines
 from .resuming import LastCheckpoint as LastCheckpoint
