@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.files import checksum
 from pipeline.stage import Chunked, Field, Ragged, Row, field_to_json
 from pipeline.store import (
     FORMAT_VERSION,
@@ -15,7 +16,6 @@ from pipeline.store import (
     Manifest,
     Parts,
     array_metadata,
-    checksum,
     chunk_key,
     dump,
     encode,
