@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,8 @@ from pipeline.store import (
     read_rows,
     samples_per_chunk,
 )
+
+_FIELDS_AT_ONCE = 2  # each is in a folder of its own; more would hold more chunks in memory
 
 
 def locate(
@@ -95,21 +98,25 @@ def assemble(plan: StagePlan, records: Mapping[str, str], staging: Path, target:
     columns = gather(build)
     checksums = columns.checksums
     tallies: dict[str, Any] = {}
-    for position, declared in enumerate(plan.stage.fields()):
-        if isinstance(declared, Chunked):
-            _write_chunked(build, declared, checksums[:, position])
-        elif isinstance(declared, File):
-            _write_files(build, declared, columns.files[declared.name], checksums[:, position])
-        elif isinstance(declared, Text):
-            texts = columns.small[declared.name].texts()
-            _write_text(build, declared.name, texts)
-            if declared.tally:
-                words = Counter(word.partition("@")[0] for text in texts for word in text.split())
-                tallies[declared.name] = dict(sorted(words.items()))
-        elif isinstance(declared, Row):
-            _write_row(build, declared, columns.small[declared.name])
-        else:
-            _write_ragged(build, declared, columns.small[declared.name])
+    with ThreadPoolExecutor(_FIELDS_AT_ONCE) as writers:
+        chunked = []
+        for position, declared in enumerate(plan.stage.fields()):
+            if isinstance(declared, Chunked):
+                chunked.append(writers.submit(_write_chunked, build, declared, checksums[:, position]))
+            elif isinstance(declared, File):
+                _write_files(build, declared, columns.files[declared.name], checksums[:, position])
+            elif isinstance(declared, Text):
+                texts = columns.small[declared.name].texts()
+                _write_text(build, declared.name, texts)
+                if declared.tally:
+                    words = Counter(word.partition("@")[0] for text in texts for word in text.split())
+                    tallies[declared.name] = dict(sorted(words.items()))
+            elif isinstance(declared, Row):
+                _write_row(build, declared, columns.small[declared.name])
+            else:
+                _write_ragged(build, declared, columns.small[declared.name])
+        for writer in chunked:
+            writer.result()
     kept = np.array(indices, dtype=np.int64)
     _write_text(build, "sample_id", [plan.candidates.sample_ids[i] for i in indices])
     _write_array(build, "fingerprint", plan.fingerprints[kept], ("sample", "byte"))

@@ -22,8 +22,8 @@ MAX_CHUNKS = 4096
 def samples_per_chunk(samples: int) -> int:
     """Smallest power of two that keeps a field at 4096 chunk files or fewer.
 
-    A process may hold some 65,000 mappings (`vm.max_map_count`); five fields of two splits, with an
-    old and a new generation mapped at once, stay below that.
+    A process may hold some 65,000 mappings (`vm.max_map_count`). Three generations of five fields stay below
+    that, 61,440 at most: two splits, and one of them published anew. What has no room is read by copies.
     """
     count = 1
     while samples > count * MAX_CHUNKS:
