@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+from ocr.datasets import collate
 from ocr.training import check_batch
 from pipeline.errors import PipelineError
-from tests.support.pages import Batch, collate, identity, sample_of
+from tests.support.pages import Batch, identity, sample_of
 
 SIDE = 64
 WITHOUT = object()

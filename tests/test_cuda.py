@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from ocr.datasets import TensorDataset
+from ocr.datasets import TensorDataset, collate
 from ocr.datasets.batches import ARRAYS, BufferPool, Normaliser, ahead_on_device
 from ocr.datasets.stored import CacheParams
 from ocr.evaluation import compare_precisions, evaluate_detector
@@ -24,7 +24,6 @@ from tests.support.pages import (
     SIDE,
     STD,
     Batch,
-    collate,
     loader,
     module,
     sample_of,

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 import torch
 
+from ocr.datasets import collate
 from ocr.detection import BoxDecoder
 from ocr.detectors import DetectorOutput
 from ocr.evaluation import Measured, compare_precisions
 from ocr.metrics import IouHmean
 from ocr.training import computing_in
-from tests.support.pages import MEAN, SIDE, STD, Batch, collate, module, sample_of
+from tests.support.pages import MEAN, SIDE, STD, Batch, module, sample_of
 
 
 @pytest.fixture(scope="module")

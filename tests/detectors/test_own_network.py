@@ -13,13 +13,14 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from ocr.datasets import collate
 from ocr.detection import BoxDecoder, Detections
 from ocr.detectors import DetectorOutput
 from ocr.metrics import CLEval, IouHmean
 from ocr.params import DetectorSettings, LossParams, OverlapParams
 from ocr.training import DetectorModule, detector_loss
 from pipeline.errors import ConfigError, PipelineError
-from tests.support.pages import LIGHTNING_WARNS, MEAN, SIDE, STD, Batch, collate, loader, seeing, trainer
+from tests.support.pages import LIGHTNING_WARNS, MEAN, SIDE, STD, Batch, loader, seeing, trainer
 
 pytestmark = LIGHTNING_WARNS
 

@@ -10,22 +10,12 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
+from ocr.datasets import collate
 from ocr.detectors import DetectorOutput
 from ocr.params import AugmentParams, OptimizerParams
 from ocr.training import one_cycle
 from pipeline.errors import ConfigError, PipelineError
-from tests.support.pages import (
-    LIGHTNING_WARNS,
-    MEAN,
-    SIDE,
-    STD,
-    Batch,
-    collate,
-    loader,
-    module,
-    sample_of,
-    trainer,
-)
+from tests.support.pages import LIGHTNING_WARNS, MEAN, SIDE, STD, Batch, loader, module, sample_of, trainer
 
 pytestmark = LIGHTNING_WARNS
 

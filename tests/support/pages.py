@@ -12,6 +12,7 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
 
+from ocr.datasets import collate
 from ocr.detectors import DetectorIdentity, DetectorOutput
 from ocr.geometry import letterbox, transform_points
 from ocr.maps import MapParams, build_maps
@@ -67,15 +68,6 @@ def sample_of(seed: int, side: int = SIDE) -> Batch:
         "polygons": quads,
         "ignore": ignore,
         "sample_id": f"page-{seed}.jpg",
-    }
-
-
-def collate(samples: list[Batch]) -> Batch:
-    return {
-        name: torch.stack([sample[name] for sample in samples])
-        if isinstance(value, torch.Tensor)
-        else [sample[name] for sample in samples]
-        for name, value in samples[0].items()
     }
 
 

@@ -12,24 +12,14 @@ import numpy as np
 import pytest
 import torch
 
+from ocr.datasets import collate
 from ocr.detection import BoxDecoder
 from ocr.detectors import DetectorOutput
 from ocr.metrics import CLEval, IouHmean
 from ocr.params import LossParams, OverlapParams
 from ocr.training import dbnet_loss, detector_loss, scoring
 from pipeline.errors import PipelineError
-from tests.support.pages import (
-    LIGHTNING_WARNS,
-    MEAN,
-    SIDE,
-    STD,
-    Batch,
-    collate,
-    loader,
-    module,
-    seeing,
-    trainer,
-)
+from tests.support.pages import LIGHTNING_WARNS, MEAN, SIDE, STD, Batch, loader, module, seeing, trainer
 
 pytestmark = LIGHTNING_WARNS
 POOLS = [
