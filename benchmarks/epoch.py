@@ -17,7 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +96,7 @@ def main() -> None:
             sides = [epoch, lambda: floor.append(forward(module, images, trainer.precision))]
             for side in random.Random(number).sample(sides, 2):
                 side()
-        with sampled(options.flame) if options.flame else nothing():
+        with sampled(options.flame) if options.flame else nullcontext():
             for _ in range(options.rounds if options.flame else 0):
                 epoch()
     tell(options.config, len(inputs.store), profile.epochs[2 : options.rounds + 2], cpu.epochs[2:], floor[1:])
@@ -144,12 +144,6 @@ def tell(
     parts = [row(words, "ms in an epoch", (one[key] for one in epochs)) for key, words in PARTS.items()]
     parts += [row(f"{key}, beside it", "ms of CPU", (one[f"{key}_work_s"] for one in epochs)) for key in WORK]
     show("of which", parts, run=run)
-
-
-@contextmanager
-def nothing() -> Iterator[None]:
-    """Do nothing beside."""
-    yield
 
 
 @contextmanager

@@ -21,7 +21,7 @@ _GAP = 2
 _COLOURS = {"fresh": "green", "stale": "yellow", "damaged": "red", "broken": "red", "quarantined": "yellow"}
 
 
-def as_json(value: Any) -> None:
+def print_json(value: Any) -> None:
     """Print one JSON object."""
     click.echo(json.dumps(value, indent=1, ensure_ascii=False))
 

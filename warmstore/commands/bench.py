@@ -55,7 +55,7 @@ def epoch(asked: Invocation, checkpoint: Path | None, epochs: int, samples: int 
         click.echo(f"{one.rung}, epoch {one.epoch}: {show.duration(one.seconds)}", err=True)
     same = same_metrics(measured)
     if asked.json:
-        show.as_json({"epochs": [one.as_json() for one in measured], "same_metrics": same})
+        show.print_json({"epochs": [one.as_json() for one in measured], "same_metrics": same})
         return 0 if all(same.values()) else 1
     _print_epochs(measured, inputs.judged)
     for precision, equal in same.items():

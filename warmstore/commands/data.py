@@ -38,7 +38,7 @@ def data(asked: Invocation, train: int | None, val: int | None) -> int:
     counts = draw_receipts(asked.config, train, val)
     result = {"root": str(asked.config.data.root), **counts}
     if asked.json:
-        show.as_json(result)
+        show.print_json(result)
     else:
         click.echo(f"{counts['train']} training and {counts['val']} validation receipts in {result['root']}")
     return 0

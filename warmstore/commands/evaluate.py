@@ -60,7 +60,7 @@ def precision(
             }
             for found in measured
         }
-        show.as_json({"precisions": found_by_name, "tolerance": tolerance, "passed": passed, **made_of})
+        show.print_json({"precisions": found_by_name, "tolerance": tolerance, "passed": passed, **made_of})
         return 0 if passed else 1
     columns = ("precision", "H-mean", "CLEval", "moved", "largest difference", "boxes", "changed", "forward")
     rows = [
@@ -114,7 +114,7 @@ def ceiling(asked: Invocation, canvases: str) -> int:
 
     found = find_ceilings(asked.config, store, sizes)
     if asked.json:
-        show.as_json({split: [one.as_json() for one in found]})
+        show.print_json({split: [one.as_json() for one in found]})
         return 0
     columns = (
         "canvas",

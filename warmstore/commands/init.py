@@ -113,7 +113,7 @@ def init(
     load_config(name)
     following = [spelled(Remedy(command), "--config", name) for command in ("run", "train")]
     if as_json:
-        show.as_json(
+        show.print_json(
             {
                 "written": str(file),
                 "splits": {split: _as_json(seen) for split, seen in found.items()},

@@ -78,7 +78,7 @@ def _stores(asked: Invocation) -> int:
                 },
             }
     if asked.json:
-        show.as_json(found)
+        show.print_json(found)
         return 0
     for split, stages in found.items():
         for name, store_found in stages.items():
@@ -109,7 +109,7 @@ def _samples(asked: Invocation) -> int:
         else:
             click.echo(f"{split}: nothing is stored yet; {RUN.told(asked.spell)}", err=True)
     if asked.json:
-        show.as_json(found)
+        show.print_json(found)
         return 0
     for split, samples in found.items():
         for sample_id in samples["accepted"]:
@@ -150,7 +150,7 @@ def _annotations(asked: Invocation, output: Path | None) -> int:
         "written": str(output) if output else None,
     }
     if asked.json:
-        show.as_json(result)
+        show.print_json(result)
         return int(bool(problems))
     click.echo(f"{split}: {result['images']} images and {result['words']} words in format {read.format}")
     for line in [*problems, *map(str, source.notes)]:
@@ -187,7 +187,7 @@ def _frames(asked: Invocation, output: Path | None) -> int:
         for row in rows
     ]
     if asked.json:
-        show.as_json({"split": split, "images": table, "sheet": str(output) if output else None})
+        show.print_json({"split": split, "images": table, "sheet": str(output) if output else None})
         return 0
     columns = (
         "sample",
@@ -221,7 +221,7 @@ def _residency(asked: Invocation) -> int:
                 "bytes": whole.bytes,
             }
     if asked.json:
-        show.as_json(found)
+        show.print_json(found)
         return 0
     rows = [
         (

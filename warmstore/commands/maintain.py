@@ -49,7 +49,7 @@ def repair(asked: Invocation) -> int:
                     error.spell = asked.spell
                     failures.append(str(error))
     if asked.json:
-        show.as_json(results)
+        show.print_json(results)
     else:
         columns = ("split", "stage", "damaged", "repaired", "recomputed", "digest")
         rows = [
@@ -80,7 +80,7 @@ def diff(a: Path, b: Path, as_json: bool, debug: bool) -> int:
     with open_store(typed_store(a)) as old, open_store(typed_store(b)) as new:
         found = diff_stores(old, new)
     if as_json:
-        show.as_json(found.to_json())
+        show.print_json(found.to_json())
         return int(not found.same)
     for change in found.recipe:
         click.echo(f"recipe: {change}")
@@ -139,7 +139,7 @@ def gc(asked: Invocation, dry_run: bool, keep: int, runs: int | None) -> int:
         probes = collect_probes(asked.config.work_dir.absolute().parent, dry_run)
     if asked.json:
         others = {"runs": _spelled(old_runs), "probes": _spelled(probes)}
-        show.as_json({"dry_run": dry_run, "stores": rows, **others})
+        show.print_json({"dry_run": dry_run, "stores": rows, **others})
         return 0
     title = "gc (dry run: nothing is removed)" if dry_run else "gc"
     columns = ("split", "stage", "removed", "in use", "would free" if dry_run else "freed")
@@ -176,7 +176,7 @@ def _gc_in_buckets(asked: Invocation, dry_run: bool, keep: int) -> int:
             removed, freed = collect_in_bucket(source, keep, dry_run)
             rows.append({"store": str(source), "removed": removed, "freed": freed})
     if asked.json:
-        show.as_json({"dry_run": dry_run, "stores": rows})
+        show.print_json({"dry_run": dry_run, "stores": rows})
         return 0
     title = "gc (dry run: nothing is removed)" if dry_run else "gc"
     lines = [(row["store"], len(row["removed"]), show.size(row["freed"])) for row in rows]

@@ -111,7 +111,7 @@ def export(asked: Invocation) -> int:
 
     written = loaded_detector(chosen, config).to_onnx(output)
     if asked.json:
-        show.as_json({"written": str(output), **vars(written)})
+        show.print_json({"written": str(output), **vars(written)})
         return 0
     shapes = " and ".join("{} × 3 × {} × {}".format(*shape) for shape in written.compared)
     click.echo(f"{output}: {show.size(written.bytes)}, batch, height and width are free")

@@ -47,7 +47,7 @@ def report(asked: Invocation, form: Literal["html", "md"] | None, output: Path |
         writable(path)
     found = collect(asked, *looked_at(asked))
     if asked.json:
-        show.as_json(as_json(found))
+        show.print_json(as_json(found))
         return 0
     if form == "md":
         text = render_markdown(found)

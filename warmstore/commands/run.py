@@ -69,7 +69,7 @@ def run(asked: Invocation, strict: bool, rehash: bool, retry: bool) -> int:
             spelled[split][name]["predicted"] = predicted._asdict()
     _write_results(asked, spelled)
     if asked.json:
-        show.as_json(spelled)
+        show.print_json(spelled)
     else:
         _print(asked, results, predictions)
     quarantined = sum(max((r.quarantined for r in stages.values()), default=0) for stages in results.values())

@@ -44,7 +44,7 @@ def score(asked: Invocation, format: str, frame: Any) -> int:
     split = asked.one_split()
     scored = score_file(asked.config, split, Path(asked.words[0]), format, frame)
     if asked.json:
-        show.as_json({split: {**scored.as_json(), "folder": str(scored.folder)}})
+        show.print_json({split: {**scored.as_json(), "folder": str(scored.folder)}})
         return 0
     columns = ("metric", "H-mean", "precision", "recall")
     rows = [

@@ -41,7 +41,7 @@ def plan(asked: Invocation, rehash: bool, samples: int | None, workers: int | No
     found = {split: _preview(asked, asked.config.pipeline(split, rehash=rehash)) for split in asked.splits}
     choices = _choices(asked, found)
     if asked.json:
-        show.as_json(
+        show.print_json(
             {
                 split: {
                     n: {**p.to_json(), "executor": _spelled(choices[split][n])} for n, p in stages.items()
@@ -73,7 +73,7 @@ def _predict(asked: Invocation, samples: int | None, workers: int | None) -> int
     """Print what building all stages takes, and what of it does not get better with workers."""
     found = [forecast(asked.config, split, samples, workers) for split in asked.splits]
     if asked.json:
-        show.as_json({one.split: one.to_json() for one in found})
+        show.print_json({one.split: one.to_json() for one in found})
         return 0
     columns = ("split", "stage", "samples", "workers", "files", "size", "time")
     for one in found:
@@ -112,7 +112,7 @@ def status(asked: Invocation, rehash: bool) -> int:
     """
     found, told = looked_at(asked, rehash)
     if asked.json:
-        show.as_json({s: {n: p.to_json() for n, p in stages.items()} for s, stages in found.items()})
+        show.print_json({s: {n: p.to_json() for n, p in stages.items()} for s, stages in found.items()})
         return 0
     columns = (
         "split",
@@ -178,7 +178,7 @@ def explain(asked: Invocation) -> int:
         known = {name for error in unknown for name in error.known}
         raise UnknownSampleError(f"split {' or '.join(asked.splits)}", asked.words[0], sorted(known))
     if asked.json:
-        show.as_json({split: stages for split, (stages, _) in found.items()})
+        show.print_json({split: stages for split, (stages, _) in found.items()})
         return 0
     for split, (stages, sentence) in found.items():
         click.echo(f"{split} {asked.words[0]}: {sentence}")
@@ -201,7 +201,7 @@ def config(asked: Invocation) -> int:
     """
     resolved = asked.config.model_dump(mode="json")
     if asked.json:
-        show.as_json(resolved)
+        show.print_json(resolved)
         return 0
     rows = [(key, value, asked.composed.origin(key)) for key, value in _flatten(resolved)]
     show.table(f"run {asked.composed.name}", ("key", "value", "set by"), rows)
@@ -222,7 +222,7 @@ def doctor(as_json: bool, debug: bool) -> int:
 
     found = examine()
     if as_json:
-        show.as_json(found)
+        show.print_json(found)
     else:
         show.table("doctor", ("what", "found"), list(found.items()))
     return 0

@@ -85,7 +85,7 @@ def _print(asked: Invocation, summary: dict[str, Any], done: str) -> None:
     if not first_rank():
         return
     if asked.json:
-        show.as_json(summary)
+        show.print_json(summary)
     else:
         show_summary(summary, done)
 

@@ -71,7 +71,7 @@ def verify(asked: Invocation, against_source: bool, samples: tuple[str, ...]) ->
                     checked.recomputed, checked.differs = found.recomputed, found.differs
     if asked.json:
         nothing = {**Verification().to_json(), "built": False}
-        show.as_json(
+        show.print_json(
             {
                 w: {n: r.to_json(asked.spell) if r else nothing for n, r in s.items()}
                 for w, s in results.items()
