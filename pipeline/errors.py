@@ -11,7 +11,7 @@ from itertools import islice
 
 @dataclass(frozen=True)
 class Remedy:
-    """What mends it: a command, the stages or options that it is given, and what else there is to do.
+    """What mends it: a command, the stages or options that it is given, and how the sentence goes on.
 
     `str` spells the plain command, for whoever reads an error in a notebook. The command line spells it
     with the options that the user gave, so that it works as pasted. Nothing else spells commands here.
@@ -19,20 +19,20 @@ class Remedy:
 
     command: str
     words: tuple[str, ...] = ()
-    otherwise: str = ""
+    rest: str = ""
 
     def __str__(self) -> str:
         return " ".join(("warmstore", self.command, *self.words))
 
     def told(self, spell: Callable[[Remedy], str] = str) -> str:
         """Say what to do, with the command as `spell` writes it."""
-        return f"run `{spell(self)}`{self.otherwise}"
+        return f"run `{spell(self)}`{self.rest}"
 
 
 REPAIR = Remedy("repair")
 RUN = Remedy("run")
-BUILD = Remedy("run", otherwise=", or the stage that writes it")
-REBUILD = Remedy("run", otherwise=" to rebuild it, or set the configuration back")
+BUILD = Remedy("run", rest=", or the stage that writes it")
+REBUILD = Remedy("run", rest=" to rebuild it, or set the configuration back")
 
 
 class PipelineError(Exception):

@@ -15,7 +15,7 @@ from pipeline.files import refusal
 from pipeline.planning import FileHashes, Outlook, Pipeline, StagePlan, survey
 from pipeline.workspace import Generations
 
-RUN_ANEW = Remedy("run", otherwise=" for a new generation")
+RUN_ANEW = Remedy("run", rest=" for a new generation")
 
 log = logging.getLogger(__name__)
 

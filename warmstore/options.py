@@ -187,9 +187,7 @@ def refuse_mistyped(asked: Invocation) -> None:
             f"; did you mean {work_dir.with_name(name)}?"
             for name in get_close_matches(work_dir.name, beside, 1)
         )
-        raise ConfigError(
-            f"there is no work folder {work_dir}{near}", Remedy("run", otherwise=", which makes it")
-        )
+        raise ConfigError(f"there is no work folder {work_dir}{near}", Remedy("run", rest=", which makes it"))
 
 
 def _program() -> tuple[str, ...]:

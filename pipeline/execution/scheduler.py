@@ -140,7 +140,7 @@ def _check_space(generations: Generations, plan: StagePlan, todo: Sequence[Group
         if needed > free:
             raise PipelineError(
                 f"{generations} needs about {needed / 1e6:.1f} MB and {folder} has {free / 1e6:.1f} MB free",
-                Remedy("gc", otherwise=", make room, or set work_dir=… to another disk"),
+                Remedy("gc", rest=", make room, or set work_dir=… to another disk"),
             )
 
 

@@ -12,7 +12,7 @@ from pipeline.errors import Remedy, StoreError
 from pipeline.stage import Field, field_from_json
 
 FORMAT_VERSION = 1
-_REWRITE = Remedy("run", otherwise=" where it was made, to write it anew")
+_REWRITE = Remedy("run", rest=" where it was made, to write it anew")
 
 
 class Counts(BaseModel):

@@ -31,7 +31,7 @@ from pipeline.store.zarr_metadata import chunk_key
 if TYPE_CHECKING:
     from PIL import Image
 
-_MADE_ANEW = Remedy("repair", otherwise=", or the stage that writes it")
+_MADE_ANEW = Remedy("repair", rest=", or the stage that writes it")
 
 
 def open_store(path: str | os.PathLike[str], *, hold: bool = True) -> Store:

@@ -25,7 +25,7 @@ from warmstore.workflows import new_run
 
 _SHOWN = 5
 """Refused samples that a run names."""
-_ALL = Remedy("status", otherwise=" to list all")
+_ALL = Remedy("status", rest=" to list all")
 
 
 @click.command()
@@ -76,7 +76,7 @@ def run(asked: Invocation, strict: bool, rehash: bool, retry: bool) -> int:
     if strict and quarantined:
         raise PipelineError(
             f"{quarantined} samples are quarantined, which --strict forbids",
-            Remedy("status", otherwise=" to list them"),
+            Remedy("status", rest=" to list them"),
         )
     return 0
 

@@ -114,7 +114,7 @@ class RunConfig(Parameters):
         if not root.is_dir():
             problem = f"there is no data set at {root}"
             if self.data.generate:
-                raise ConfigError(problem, Remedy("data", otherwise=", which draws it"))
+                raise ConfigError(problem, Remedy("data", rest=", which draws it"))
             raise ConfigError(f"{problem}; set data.root=… to the folder of the data set")
         for path in (chosen.images, chosen.annotations):
             if not chosen.follow_links and not (root / path).resolve().is_relative_to(root.resolve()):

@@ -125,8 +125,7 @@ def newest_checkpoint(runs_dirs: Sequence[Path]) -> Path:
         f"{f' of a finished training ({told})' if told else ''}",
         Remedy(
             "train",
-            otherwise=" first, or name the run that was trained with --config, or a checkpoint with "
-            "--checkpoint",
+            rest=" first, or name the run that was trained with --config, or a checkpoint with --checkpoint",
         ),
     )
 
