@@ -33,6 +33,9 @@ Doubles = NDArray[np.float64]
 Contour = NDArray[np.int32]
 ProbabilityMaps = torch.Tensor | NDArray[np.floating[Any]]
 
+NOT_FINITE = (
+    "a probability map holds NaN or infinity: look at the checkpoint and at the precision that it ran in"
+)
 GROWN_MARGIN = 2.0
 """How much longer than `min_size` the shorter side of a grown region must be (the reference's constant)."""
 OUTLINE_TOLERANCE = 0.002
@@ -100,10 +103,7 @@ class BoxDecoder:
     def _contours(self, prob_map: Floats) -> Sequence[Contour]:
         """Trace the outer and inner borders of what exceeds the threshold: int32 (P, 1, 2) each."""
         if not np.isfinite(prob_map).all():
-            raise PipelineError(
-                "A probability map holds NaN or infinity: look at the checkpoint and at the precision "
-                "that it ran in."
-            )
+            raise PipelineError(NOT_FINITE)
         mask = (prob_map > np.float32(self.params.threshold)).view(np.uint8)
         if self.params.dilation:
             mask = cv2.dilate(mask, TWO_BY_TWO)

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ocr.detection.box_decoder import Detections
+from ocr.detection.box_decoder import NOT_FINITE, Detections
 from pipeline.errors import PipelineError
 
 TOLERANCE = 1e-3
@@ -46,8 +46,7 @@ def decoded(
     least, most = maps.min(initial=0), maps.max(initial=1)  # NaN is both
     if not np.isfinite((least, most)).all():
         raise PipelineError(
-            "A probability map holds NaN or infinity: look at the checkpoint and at the precision that it "
-            "ran in; DetectorOutput.from_probabilities makes NaN of what lies outside 0…1"
+            f"{NOT_FINITE}; DetectorOutput.from_probabilities makes NaN of what lies outside 0…1"
         )
     if least < -TOLERANCE or most > 1 + TOLERANCE:
         raise PipelineError(

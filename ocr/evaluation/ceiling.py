@@ -133,7 +133,7 @@ def find_ceiling(
 
     counts: dict[str, float] = iou.compute() if iou.update_called else {"targets": 0}
     if not counts["targets"]:
-        raise PipelineError("There is no text to find in these images, so nothing tells a ceiling.")
+        raise PipelineError("there is no text to find in these images, so nothing tells a ceiling")
     return Ceiling(
         canvas=canvas,
         images=int(counts["images"]),

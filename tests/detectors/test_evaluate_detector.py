@@ -134,7 +134,7 @@ WRONG: dict[str, tuple[Any, str]] = {
     "no channel": (lambda batch: truth(batch)[:, 0], r"maps of shape \(2, 128, 128\)"),
     "logits": (lambda batch: 20 * truth(batch), r"sample page-0\.jpg: .* lies in 0…19.9991, outside 0…1"),
     "levels": (lambda batch: batch["prob_maps"] * 255, r"sample page-0\.jpg: .* outside 0…1"),
-    "NaN": (with_nan, r"with_nan failed on sample page-3\.jpg: A probability map holds NaN"),
+    "NaN": (with_nan, r"with_nan failed on sample page-3\.jpg: a probability map holds NaN"),
     "raises": (raises, r"detector raises failed on sample page-3\.jpg: ValueError: no memory"),
     "nothing": (lambda batch: None, r"gave a NoneType for the 2 images page-0\.jpg, page-1\.jpg"),
     "too few": (lambda batch: [[]], r"gave 1 entries for the 2 images page-0\.jpg"),

@@ -164,11 +164,11 @@ WRONG: dict[str, tuple[Any, str]] = {
     "whole numbers": (lambda logits: DetectorOutput(logits.int()), "prob_logits is torch.int32"),
     "beyond 1": (
         lambda logits: DetectorOutput.from_probabilities(2 + logits.sigmoid()),
-        r"detector .*:Small failed on sample page-0\.jpg: A probability map holds NaN .* outside 0…1",
+        r"detector .*:Small failed on sample page-0\.jpg: a probability map holds NaN .* outside 0…1",
     ),
     "NaN": (
         lambda logits: DetectorOutput(logits * torch.nan),
-        r"sample page-0\.jpg: A probability map holds NaN",
+        r"sample page-0\.jpg: a probability map holds NaN",
     ),
 }
 

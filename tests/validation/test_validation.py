@@ -124,7 +124,7 @@ def test_nan_in_a_map_fails_the_epoch_with_the_samples_name(
         return DetectorOutput(logits, logits)
 
     monkeypatch.setattr(detector.model, "forward", forward)
-    with pytest.raises(PipelineError, match=r"sample page-1\.jpg: A probability map holds NaN"):
+    with pytest.raises(PipelineError, match=r"sample page-1\.jpg: a probability map holds NaN"):
         trainer(tmp_path).validate(detector, loader(samples), verbose=False)
 
 
