@@ -2,7 +2,7 @@
 
 make bench                      # all of them: benchmarks/results/, README.md, docs/benchmarks.md
 make bench QUICK=1              # few samples, to see that everything runs: build/quick/
-make bench ONLY="maps decode"   # some of them; throughput, scaling and writers run only when named
+make bench ONLY="maps decode"   # some of them
 make bench RECEIPTS=folder      # with img/NNN.jpg and box/NNN.csv; drawn receipts otherwise
 """
 
@@ -36,8 +36,6 @@ class Benchmark(NamedTuple):
     """The option for receipts; empty where they have none and stand alone."""
     threads: int | None = None
     """OMP_NUM_THREADS, where one thread is measured."""
-    asked: bool = False
-    """Whether it runs only where it is named, because it takes minutes more."""
     python: Path = Path(sys.executable)
 
 
@@ -58,9 +56,18 @@ BENCHMARKS = (
     ),
     Benchmark("cold", quick="--samples 6 --rounds 1"),
     Benchmark("postprocess", quick="--rounds 1", receipts="", threads=1),
-    Benchmark("throughput", receipts="--receipts", asked=True),
-    Benchmark("scaling", receipts="--receipts", asked=True),
-    Benchmark("writers", receipts="--receipts", threads=1, python=LIBRARIES, asked=True),
+    Benchmark(
+        "throughput", quick="--samples 8 --rounds 1 --workers 1 --kinds threads", receipts="--receipts"
+    ),
+    Benchmark("scaling", quick="--samples 8 --rounds 1 --workers 1 2 --seconds 0.3", receipts="--receipts"),
+    Benchmark(
+        "writers",
+        "--samples 104 --rounds 2",
+        "--samples 8 --rounds 1",
+        receipts="--receipts",
+        threads=1,
+        python=LIBRARIES,
+    ),
     Benchmark("metrics", quick="--rounds 1 --step 12", receipts="", threads=1),
 )
 
@@ -76,7 +83,7 @@ def main() -> None:
         shutil.rmtree(results, ignore_errors=True)
     failed = []
     for one in BENCHMARKS:
-        if one.name in asked.only if asked.only else not one.asked:
+        if not asked.only or one.name in asked.only:
             print(f"== {one.name}", flush=True)
             began = time.perf_counter()
             if not run(one, results, asked.receipts, asked.quick):

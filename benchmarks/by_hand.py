@@ -33,26 +33,31 @@ def decode_and_resize(images: Path, samples: Sequence[LabelledImage]) -> int:
 
 def script(images: Path, samples: Sequence[LabelledImage], target: Path) -> int:
     """Pillow, a toolkit's maps, and `np.savez_compressed`, a file a sample; gives the number of samples."""
-    target.mkdir(parents=True)
+    target.mkdir(parents=True, exist_ok=True)
     for sample in samples:
-        with Image.open(images / sample.sample_id) as file:
-            image = ImageOps.exif_transpose(file).convert("RGB")
-        scale = CANVAS / max(image.size)
-        small = image.resize(
-            (round(image.width * scale), round(image.height * scale)), Image.Resampling.BILINEAR
-        )
-        canvas = np.zeros((CANVAS, CANVAS, 3), np.uint8)
-        canvas[: small.height, : small.width] = np.asarray(small)
-        maps = _maps([polygon.astype(np.float64) * scale for polygon in sample.polygons])
-        np.savez_compressed(
-            target / f"{Path(sample.sample_id).stem}.npz",
-            image=canvas.transpose(2, 0, 1),
-            prob_map=maps.prob_map,
-            prob_mask=maps.prob_mask,
-            thresh_map=maps.thresh_map.astype(np.float16),
-            thresh_mask=maps.thresh_mask,
-        )
+        script_sample(images, target, sample)
     return len(samples)
+
+
+def script_sample(images: Path, target: Path, sample: LabelledImage) -> None:
+    """Decode, turn, resize and pad by Pillow, draw a toolkit's maps, and save all of it compressed."""
+    with Image.open(images / sample.sample_id) as file:
+        image = ImageOps.exif_transpose(file).convert("RGB")
+    scale = CANVAS / max(image.size)
+    small = image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.BILINEAR)
+    canvas = np.zeros((CANVAS, CANVAS, 3), np.uint8)
+    canvas[: small.height, : small.width] = np.asarray(small)
+    polygons = [polygon.astype(np.float64) * scale for polygon in sample.polygons]
+    maps = _maps(polygons)
+    np.savez_compressed(
+        target / f"{Path(sample.sample_id).stem}.npz",
+        image=canvas.transpose(2, 0, 1),
+        polygons=polygons,
+        prob_map=maps.prob_map,
+        prob_mask=maps.prob_mask,
+        thresh_map=maps.thresh_map.astype(np.float16),
+        thresh_mask=maps.thresh_mask,
+    )
 
 
 def _maps(polygons: list[np.ndarray]) -> Maps:

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import mean, median
+from tempfile import mkdtemp
 from typing import Any
 
 import torch
@@ -60,6 +61,16 @@ def compare(
         for name in sides
         for unit, taken in (("samples/s", clock), ("CPU ms", cpu))
     ]
+
+
+def set_aside(folder: Path) -> None:
+    """Move a folder out of a side's way, if it is there; it goes with the one that it lies in.
+
+    Were it removed between two sides, the second would pay for it: for minutes, ext4 without a journal looks
+    at every inode that was just freed before it takes one.
+    """
+    if folder.exists():
+        folder.rename(mkdtemp(prefix=f"{folder.name}-", dir=folder.parent))
 
 
 def cpu_seconds() -> float:
@@ -134,7 +145,7 @@ class Recording:
         self.quick = False
         self.rows: list[Row] = []
         self.notes: list[str] = []
-        self.began, self.load = time.perf_counter(), os.getloadavg()[0]
+        self.began, self.load, self.command = time.perf_counter(), os.getloadavg()[0], typed()
 
     def add(self, rows: Iterable[Row]) -> None:
         """Keep rows; the file, if any, is whole after each table."""
@@ -143,7 +154,7 @@ class Recording:
             return
         result = Result(
             benchmark=self.file.stem,
-            command=typed(),
+            command=self.command,
             quick=self.quick,
             measured=datetime.date.today(),
             seconds=round(time.perf_counter() - self.began, 1),

@@ -10,7 +10,6 @@ whole command `warmstore run` with every executor, as it is typed: starting Pyth
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -25,7 +24,7 @@ import torch
 
 from benchmarks.by_hand import CANVAS, TOOLKIT, decode_and_resize, script
 from benchmarks.engine import run
-from benchmarks.measure import arguments, compare, parse, show
+from benchmarks.measure import arguments, compare, parse, set_aside, show
 from benchmarks.receipts import RECEIPTS, kind_of, receipts_in
 from benchmarks.record import Row
 from tests.support.receipt_labels import labelled_receipts
@@ -69,7 +68,7 @@ def on_one_core(receipts: Path, folder: Path, samples: int, rounds: int, data: s
 
     def empty() -> None:
         for made in ("store", "by hand"):
-            shutil.rmtree(folder / made, ignore_errors=True)
+            set_aside(folder / made)
 
     def stages() -> int:
         run(config.pipeline("val"))
@@ -97,7 +96,7 @@ def by_executor(receipts: Path, folder: Path, samples: int, rounds: int, data: s
 
     def empty() -> None:
         for kind in KINDS:
-            shutil.rmtree(folder / kind, ignore_errors=True)
+            set_aside(folder / kind)
 
     sides = {kind: partial(command, kind) for kind in KINDS}
     found = compare(sides, rounds, empty, warm_up=False)

@@ -26,8 +26,8 @@ from pipeline.runner import run_stages
 from pipeline.workspace import Workspace
 from warmstore.configuration import load_config
 
-SECONDS = 4.0  # of a simulated run
-Kind = Literal["threads", "processes"]
+MOST_DASK = 16  # workers: each loads its libraries for itself
+Kind = Literal["threads", "processes", "dask"]
 
 
 class Counted:
@@ -45,21 +45,23 @@ def main() -> None:
     parser.add_argument("--receipts", type=Path, help=RECEIPTS)
     parser.add_argument("--samples", type=int, default=104)
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4, 8, 16, 32, 64])
-    parser.add_argument("--kinds", nargs="+", default=["threads", "processes"])
+    parser.add_argument("--kinds", nargs="+", default=["threads", "processes", "dask"])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--milliseconds", type=float, default=30.0, help="that the simulated stage sleeps")
+    parser.add_argument("--seconds", type=float, default=3.0, help="of a simulated run")
     parser.add_argument("--parts", nargs="+", default=["start", "stages", "simulation"])
     asked = parse(parser)
     with TemporaryDirectory(dir=".", prefix=".bench-") as folder:
         work = Path(folder).absolute()
         if "start" in asked.parts:
-            show("to start", start())
+            show("to start", start(), part="start")
         if "stages" in asked.parts:
             with receipts_in(asked.receipts, asked.samples) as receipts:
                 stages(receipts, work, asked)
         if "simulation" in asked.parts:
             for kind in asked.kinds:
-                rows = [row for workers in asked.workers for row in simulated(kind, workers, work, asked)]
+                counts = (n for n in asked.workers if kind != "dask" or n <= MOST_DASK)
+                rows = [row for workers in counts for row in simulated(kind, workers, work, asked)]
                 show(f"{kind}, sleeping {asked.milliseconds:g} ms", rows, kind=kind, ms=asked.milliseconds)
 
 
@@ -117,15 +119,18 @@ def stages(receipts: Path, work: Path, asked: Any) -> None:
 
 def simulated(kind: Kind, workers: int, work: Path, asked: Any) -> list[Row]:
     """Let so many workers sleep: images a second, the share of what they could do, the parent's CPU."""
-    count = int(SECONDS * workers / (asked.milliseconds / 1e3))
+    count = int(asked.seconds * workers / (asked.milliseconds / 1e3))
     stage = Sleeping(milliseconds=asked.milliseconds)
-    folder = work / f"{kind}-{workers}"
-    pipeline = Pipeline(
-        Workspace(folder, "val"), (stage,), Counted(count), FileHashes(folder / "hashes", folder)
-    )
+
+    def pipeline(count: int) -> Pipeline:
+        folder = work / f"{kind}-{workers}-{count}"
+        hashes = FileHashes(folder / "hashes", folder)
+        return Pipeline(Workspace(folder, "val"), (stage,), Counted(count), hashes)
+
     with Executor(ExecutorConfig(kind=kind, workers=workers)) as executor:
+        list(run_stages(pipeline(16 * workers), [stage.name], executor))  # starts them
         used = time.process_time()
-        ((_, result),) = run_stages(pipeline, [stage.name], executor)
+        ((_, result),) = run_stages(pipeline(count), [stage.name], executor)
         parent = 1e3 * (time.process_time() - used) / count
     row = partial(Row, name=f"{workers} workers", conditions={"workers": workers})
     rate = count / result.seconds

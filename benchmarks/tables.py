@@ -7,6 +7,7 @@ from statistics import median
 
 from benchmarks.markdown import against, figure, span, table, times
 from benchmarks.record import Result, Results, Row
+from benchmarks.tables_of_preprocessing import PREPROCESSING
 from benchmarks.tables_of_reading import READING
 from benchmarks.tables_of_validation import VALIDATION, job_seconds
 
@@ -173,6 +174,7 @@ TABLES: dict[str, Callable[[Results], str]] = {
     "maps": maps,
     "boxes": boxes,
     "metrics": metrics,
+    **PREPROCESSING,
     **READING,
     **VALIDATION,
 }

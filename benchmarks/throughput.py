@@ -1,7 +1,7 @@
 """Preprocessing: seconds a stage by executor and workers, beside the least that the same work can cost.
 
-    python -m benchmarks.throughput [--receipts FOLDER] [--kinds threads processes] [--workers 1 2]
-    python -m benchmarks.throughput --parts split     # where a sample's time goes
+    python -m benchmarks.throughput [--receipts FOLDER] [--kinds threads processes] [--workers 1 2 4 16]
+    python -m benchmarks.throughput --parts split syscalls     # where a sample's time goes
 
 All sides take turns in one run, each into a work folder of its own, with workers that have been started
 and have loaded their libraries. The floor is, in as many processes as workers: read a file, decode it by
@@ -30,10 +30,12 @@ import turbojpeg
 from benchmarks.measure import arguments, parse, show
 from benchmarks.receipts import RECEIPTS, receipts_in
 from benchmarks.record import Row
-from benchmarks.throughput_split import Stopwatch, split_times
+from benchmarks.syscalls import counted
+from benchmarks.tables_of_preprocessing import ALL
+from benchmarks.throughput_split import PARTS, Stopwatch, split_times
 from ocr.geometry import letterbox
 from ocr.images import resize
-from pipeline.execution import Executor, ExecutorConfig, assembly
+from pipeline.execution import Executor, ExecutorConfig
 from pipeline.planning import Pipeline
 from pipeline.runner import run_stages
 from warmstore.configuration import load_config
@@ -43,6 +45,7 @@ TENSORS = 640 * 640 * (3 + 1 + 1 + 2 + 1)
 """Bytes that `tensors` stores of a sample, but for small fields."""
 SAMPLE = bytes(range(256)) * (TENSORS // 256)
 BARE = turbojpeg.TurboJPEG()
+QUESTIONS = ("stages", "split", "syscalls")
 COLUMNS = ("s", "s inside", "s of CPU", "s in the kernel", "page faults", "s to flush", "s alone")
 
 
@@ -51,9 +54,9 @@ def main() -> None:
     parser.add_argument("--receipts", type=Path, help=RECEIPTS)
     parser.add_argument("--samples", type=int, default=209, help="at most so many; all of them are drawn")
     parser.add_argument("--kinds", nargs="+", default=["threads", "processes"])
-    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4, 16])
     parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--parts", nargs="+", default=["stages", "split"], choices=["stages", "split"])
+    parser.add_argument("--parts", nargs="+", default=QUESTIONS, choices=QUESTIONS)
     asked = parse(parser)
     with (
         receipts_in(asked.receipts, asked.samples) as receipts,
@@ -63,9 +66,11 @@ def main() -> None:
         if "stages" in asked.parts:
             stages_in_turns(data, asked.kinds, asked.workers, asked.rounds)
         if "split" in asked.parts:
-            for workers in asked.workers:
-                table = split_times(fresh(data, data.count), workers)
-                show(f"{data.count} receipts, threads, {workers}: ms a sample, of CPU + waiting", table)
+            for workers in asked.workers[:2]:
+                rows = split_times(fresh(data, data.count), workers)
+                show(f"{data.count} receipts, threads, {workers}: ms a sample", rows, workers=workers)
+        if "syscalls" in asked.parts:
+            show(f"{data.count} receipts: system calls a sample", counted(fresh(data, data.count)))
 
 
 class Data(NamedTuple):
@@ -79,8 +84,7 @@ class Data(NamedTuple):
 def fresh(data: Data, count: int) -> Pipeline:
     """Give a pipeline over the first `count` samples, with an empty work folder.
 
-    It stays to the end: where files were removed seconds ago, ext4 without a journal takes milliseconds to
-    find an inode for the next one.
+    It stays to the end (`benchmarks.measure.set_aside` says why).
     """
     work = mkdtemp(dir=data.folder)
     where = [f"data.root={data.receipts}", f"work_dir={work}", f"data.splits.val.part=[0, {count}]"]
@@ -93,13 +97,14 @@ def stages_in_turns(data: Data, kinds: list[str], workers: list[int], rounds: in
     with ExitStack() as stack:
         sides: dict[str, Callable[[], dict[str, dict[str, float]]]] = {}
         for count in workers:
-            pool = ProcessPoolExecutor(count, get_context("spawn"), torch.set_num_threads, (1,))
-            stack.enter_context(pool)
-            sides[f"floor, {count}"] = partial(floor, data, pool)
+            if count <= len(os.sched_getaffinity(0)):
+                pool = ProcessPoolExecutor(count, get_context("spawn"), torch.set_num_threads, (1,))
+                stack.enter_context(pool)
+                sides[f"floor, {count}"] = partial(floor, data, pool)
         for kind in kinds:
             for count in workers:
                 config = ExecutorConfig(kind=kind, workers=count)  # type: ignore[arg-type]
-                sides[f"{kind}, {count}"] = partial(whole_run, data, stack.enter_context(Timed(config)))
+                sides[f"{kind}, {count}"] = partial(whole_run, data, config)
         found: dict[str, list[dict[str, dict[str, float]]]] = {name: [] for name in sides}
         for number in range(rounds):
             for name in random.Random(number).sample(list(sides), len(sides)):
@@ -107,14 +112,17 @@ def stages_in_turns(data: Data, kinds: list[str], workers: list[int], rounds: in
     tell(data, found)
 
 
-def whole_run(data: Data, executor: Timed) -> dict[str, dict[str, float]]:
+def whole_run(data: Data, config: ExecutorConfig) -> dict[str, dict[str, float]]:
     """Run the four stages; gives what each took, by column, and the whole from the listing on."""
-    run(fresh(data, min(data.count, 16 * executor.config.width)), executor)  # starts workers
     pipeline = fresh(data, data.count)
-    for stage in pipeline.stages:
-        stage.prepare()
-    os.sync()
-    return run(pipeline, executor)
+    with Timed(config) as executor:
+        executor.expect(pipeline.stages)
+        executor.prepare(pipeline.stages[0], data.count)  # starts processes
+        if config.kind == "threads":
+            for stage in pipeline.stages:
+                stage.prepare()
+        os.sync()
+        return run(pipeline, executor)
 
 
 def run(pipeline: Pipeline, executor: Timed) -> dict[str, dict[str, float]]:
@@ -122,7 +130,10 @@ def run(pipeline: Pipeline, executor: Timed) -> dict[str, dict[str, float]]:
     taken: dict[str, dict[str, float]] = {}
     names = [stage.name for stage in pipeline.stages]
     watch, began, before = Stopwatch(), time.perf_counter(), used()
-    with patch.object(assembly, "sync_all", watch.timed("flush", assembly.sync_all)):
+    with ExitStack() as stack:
+        for owner, function in PARTS["flushing"]:
+            timed = watch.timed("flush", getattr(owner, function))
+            stack.enter_context(patch.object(owner, function, timed))
         for name, result in run_stages(pipeline, names, executor):
             cost, flush = since(before), watch.clock.pop("flush")
             taken[name] = {
@@ -133,8 +144,9 @@ def run(pipeline: Pipeline, executor: Timed) -> dict[str, dict[str, float]]:
                 "s alone": result.seconds - executor.under_way - flush,
             }
             executor.under_way, before = 0.0, used()
-    taken["all, with planning"] = {"s": time.perf_counter() - began}
-    return taken
+    whole = time.perf_counter() - began
+    cpu = sum(columns["s of CPU"] for columns in taken.values())  # of planning, too
+    return taken | {ALL: {"s": whole, "s of CPU": cpu}}
 
 
 class Timed(Executor):
@@ -184,11 +196,11 @@ def floor(data: Data, pool: ProcessPoolExecutor) -> dict[str, dict[str, float]]:
     list(pool.map(partial(everything, Path(folder, "first")), files[:64]))  # starts them, and loads libraries
     for name, step in steps.items():
         os.sync()
-        began = time.perf_counter()
+        before, began = used(), time.perf_counter()
         list(pool.map(step, files, chunksize=4))
         if name in ("write", "floor"):
             os.sync()
-        taken[name] = {"s": time.perf_counter() - began}
+        taken[name] = {"s": time.perf_counter() - began, "s of CPU": since(before)["s of CPU"]}
     return taken
 
 

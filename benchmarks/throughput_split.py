@@ -15,24 +15,25 @@ from functools import wraps
 from typing import Any
 from unittest.mock import patch
 
-from pipeline import runner
+from benchmarks.record import Row
+from pipeline import runner, workspace
 from pipeline.execution import Executor, ExecutorConfig, assembly, task
 from pipeline.planning import Pipeline
 from pipeline.runner import run_stages
 from pipeline.workspace import Generations
 
-PARTS: dict[str, tuple[Any, tuple[str, ...]]] = {
-    "reading and verifying": (task, ("read_inputs",)),
-    "the stage's function": (task, ("compute_sample",)),
-    "checking values": (task, ("check_values",)),
-    "digests": (task, ("value_digest", "digest")),
-    "encoding": (task, ("encode",)),
-    "writing": (task, ("write_aside", "_write_content")),
-    "records": (task, ("sample_record", "write_records")),
-    "the rest of a task": (task, ("run_task",)),
-    "assembling": (runner, ("assemble",)),
-    "flushing": (assembly, ("sync_all",)),
-    "publishing": (Generations, ("publish", "clear_staging")),
+PARTS: dict[str, tuple[tuple[Any, str], ...]] = {
+    "reading and verifying": ((task, "read_inputs"),),
+    "the stage's function": ((task, "compute_sample"),),
+    "checking values": ((task, "check_values"),),
+    "digests": ((task, "value_digest"), (task, "digest")),
+    "encoding": ((task, "encode"),),
+    "writing": ((task, "write_aside"), (task, "_write_content")),
+    "records": ((task, "sample_record"), (task, "write_records")),
+    "the rest of a task": ((task, "run_task"),),
+    "assembling": ((runner, "assemble"),),
+    "flushing": ((assembly, "sync_all"), (workspace, "sync")),
+    "publishing": ((Generations, "publish"), (Generations, "clear_staging")),
 }
 
 
@@ -72,17 +73,17 @@ class Stopwatch:
 def watched(watch: Stopwatch) -> Iterator[None]:
     """Time the engine's functions."""
     with ExitStack() as stack:
-        for part, (owner, names) in PARTS.items():
-            for name in names:
+        for part, functions in PARTS.items():
+            for owner, name in functions:
                 function = watch.timed(part, getattr(owner, name))
                 stack.enter_context(patch.object(owner, name, function))
         stack.enter_context(patch("pipeline.execution.scheduler.run_task", task.run_task))
         yield
 
 
-def split_times(pipeline: Pipeline, workers: int) -> dict[str, dict[str, str]]:
-    """Run all stages on threads; gives milliseconds a sample, `CPU + waiting`, by part and stage."""
-    table: dict[str, dict[str, str]] = {part: {} for part in PARTS}
+def split_times(pipeline: Pipeline, workers: int) -> list[Row]:
+    """Run all stages on threads; gives milliseconds a sample, of CPU and waiting, by part and stage."""
+    rows = []
     for stage in pipeline.stages:
         stage.prepare()
     for stage in pipeline.stages:
@@ -91,5 +92,8 @@ def split_times(pipeline: Pipeline, workers: int) -> dict[str, dict[str, str]]:
             ((_, result),) = run_stages(pipeline, [stage.name], executor)
         for part in PARTS:
             cpu, clock = (1e3 * taken[part] / result.computed for taken in (watch.cpu, watch.clock))
-            table[part][stage.name] = f"{cpu:.2f} + {max(0.0, clock - cpu):.2f}"
-    return table
+            rows += [
+                Row(name=part, unit=f"{stage.name}, {what}", values=(value,))
+                for what, value in (("CPU", cpu), ("waiting", max(0.0, clock - cpu)))
+            ]
+    return rows

@@ -3,9 +3,9 @@
 OMP_NUM_THREADS=1 python -m benchmarks.writers [--receipts FOLDER] [--samples 209] [--workers 2]
 
 All sides have as many worker processes and the same receipts. warmstore lists and hashes them, and stores
-four stages, checked and flushed to the disk. `Pillow, PaddleOCR, npz` is what a project
-writes for itself. FFCV's and LitData's writers are given samples by the functions of warmstore's stages,
-so they differ in writing alone: they store the final arrays, once, and flush and check nothing.
+four stages, checked and flushed to the disk. The script of `benchmarks.by_hand` is what a project writes for
+itself. FFCV's and LitData's writers are given samples by the functions of warmstore's stages, so they differ
+in writing alone: they store the final arrays, once, and flush and check nothing.
 
 LitData comes with benchmarks/requirements.txt. pip builds FFCV from source, with the headers of OpenCV 4
 and of libturbojpeg (`apt-get install libopencv-dev libturbojpeg0-dev pkg-config`).
@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import multiprocessing
 import random
-import shutil
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -26,10 +25,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
 
+from benchmarks.by_hand import CANVAS, TOOLKIT, script_sample
 from benchmarks.cpu_time import cpu_seconds
-from benchmarks.measure import Side, arguments, note, parse, show
+from benchmarks.measure import Side, arguments, note, parse, set_aside, show
 from benchmarks.receipts import RECEIPTS, kind_of, receipts_in
 from benchmarks.record import Row
 from ocr.preprocess import MAP_DTYPES
@@ -38,10 +37,9 @@ from pipeline.maintenance import compute_chain
 from pipeline.planning import SourceSample
 from pipeline.runner import run_stages
 from pipeline.stage import Stage
-from tests.support.map_referees import paddleocr_maps
+from tests.support.receipt_labels import labelled_receipts
 from warmstore.configuration import RunConfig, load_config
 
-SIDE = 640
 FIELDS = {"image": ("uint8", 3), **{name: (dtype, 1) for name, dtype in MAP_DTYPES.items()}}
 
 
@@ -69,14 +67,14 @@ def main() -> None:
     ):
         out = Path(folder, "out").absolute()
         where = [f"data.root={receipts}", f"work_dir={out}", f"data.splits.val.part=[0, {asked.samples}]"]
-        config, _ = load_config("receipts", [f"canvas={SIDE}", *where])
+        config, _ = load_config("receipts", [f"canvas={CANVAS}", *where])
         pipeline = config.pipeline("val")
         work = Work(config, receipts, pipeline.samples(), asked.workers)
         sides = {
             name: partial(write, work, out) for name, write in WRITERS.items() if runs(name, write, work, out)
         }
         clock, cpu = in_turns(sides, asked.rounds, out)
-        conditions = {"workers": asked.workers, "canvas": SIDE, "data": kind_of(asked.receipts)}
+        conditions = {"workers": asked.workers, "canvas": CANVAS, "data": kind_of(asked.receipts)}
         title = f"{len(work.samples)} receipts, {asked.workers} workers"
         for unit, taken in (("CPU ms", cpu), ("samples/s", clock)):
             show(title, [Row(name=n, unit=unit, values=values) for n, values in taken.items()], **conditions)
@@ -109,7 +107,7 @@ def runs(name: str, write: Callable[[Work, Path], int], work: Work, out: Path) -
 
 def emptied(out: Path) -> None:
     """Make an empty folder."""
-    shutil.rmtree(out, ignore_errors=True)
+    set_aside(out)
     out.mkdir(parents=True)
 
 
@@ -130,29 +128,11 @@ def warmstore(work: Work, out: Path) -> int:
 
 
 def plain(work: Work, out: Path) -> int:
-    """A pool of processes over a function that writes one file a receipt."""
-    images = sorted((work.receipts / "img").iterdir())[: len(work.samples)]
+    """A pool of processes over the script that writes one file a receipt."""
+    samples = labelled_receipts(work.receipts)[: len(work.samples)]
     with multiprocessing.get_context("fork").Pool(work.workers) as pool:
-        return sum(pool.imap_unordered(partial(plain_sample, out), images, chunksize=4))
-
-
-def plain_sample(out: Path, image: Path) -> int:
-    """Decode, turn, resize and pad by Pillow, draw PaddleOCR's maps, and save all of it compressed."""
-    with Image.open(image) as file:
-        picture = ImageOps.exif_transpose(file).convert("RGB")
-    scale = SIDE / max(picture.size)
-    picture = picture.resize((round(picture.width * scale), round(picture.height * scale)), Image.BILINEAR)
-    canvas = Image.new("RGB", (SIDE, SIDE))
-    canvas.paste(picture)
-    labels = (image.parents[1] / "box" / f"{image.stem}.csv").read_text("utf-8-sig", "replace").splitlines()
-    polygons = [
-        np.array(line.split(",")[:8], np.float64).reshape(4, 2) * scale for line in labels if line.strip()
-    ]
-    maps = paddleocr_maps(polygons, SIDE, SIDE)
-    arrays = {name: getattr(maps, name).astype(dtype) for name, dtype in MAP_DTYPES.items()}
-    chw = np.asarray(canvas).transpose(2, 0, 1)
-    np.savez_compressed(out / f"{image.stem}.npz", image=chw, scale=scale, polygons=polygons, **arrays)
-    return 1
+        written = partial(script_sample, work.receipts / "img", out)
+        return len(pool.map(written, samples, chunksize=4))
 
 
 class Samples:
@@ -178,7 +158,9 @@ def ffcv(work: Work, out: Path) -> int:
     from ffcv.fields import NDArrayField
     from ffcv.writer import DatasetWriter
 
-    fields = {n: NDArrayField(np.dtype(dtype), (depth, SIDE, SIDE)) for n, (dtype, depth) in FIELDS.items()}
+    fields = {
+        n: NDArrayField(np.dtype(dtype), (depth, CANVAS, CANVAS)) for n, (dtype, depth) in FIELDS.items()
+    }
     writer = DatasetWriter(str(out / "samples.beton"), fields, num_workers=work.workers)
     writer.from_indexed_dataset(Samples(work.config.stages.in_order(), work.samples), chunksize=4)
     return len(work.samples)
@@ -197,7 +179,7 @@ def litdata(work: Work, out: Path) -> int:
 
 WRITERS: dict[str, Callable[[Work, Path], int]] = {
     "warmstore, four stages": warmstore,
-    "Pillow, PaddleOCR, npz": plain,
+    f"Pillow, {TOOLKIT}, npz": plain,
     "FFCV": ffcv,
     "LitData": litdata,
 }

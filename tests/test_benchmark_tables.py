@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from benchmarks.page import load
 from benchmarks.record import RESULTS, Result, Results, Row
 from benchmarks.tables import FIGURES, TABLES
+from benchmarks.tables_of_preprocessing import ALL
 from benchmarks.whole import together
 
 RUNGS = {"plain online": "32-true", "+ mixed precision": "bf16-mixed", "the store": "bf16-mixed"}
@@ -61,10 +62,55 @@ def preprocess() -> Iterator[Row]:
         yield row(name, "MB", size, part="stages", samples=209, **about)
 
 
+def throughput() -> Iterator[Row]:
+    for workers, seconds in ((1, 5), (2, 3)):
+        for unit, factor in (("s", 1), ("s of CPU", 2)):
+            yield row(f"floor, {workers}", unit, factor * seconds, stage="floor")
+            for kind in ("threads", "processes"):
+                values = (factor * seconds * 1.25, factor * seconds * 1.5)
+                yield row(f"{kind}, {workers}", unit, values[kind == "threads"], stage=ALL)
+    yield row("threads, 16", "s", 4, stage=ALL)
+    yield row("threads, 16", "s of CPU", 9, stage=ALL)
+    for stage in ("canonicalize", "decode", "maps", "tensors"):
+        for side in ("threads, 1", "threads, 2", "threads, 16", "processes, 1", "processes, 2"):
+            for unit in ("s inside", "s of CPU", "s in the kernel", "page faults", "s to flush"):
+                yield row(side, unit, 7, stage=stage)
+            yield row(side, "s", 2, stage=stage)
+            yield row(side, "s alone", 0.1, stage=stage)
+        for workers in (1, 2):
+            yield row("encoding", f"{stage}, CPU", workers, workers=workers)
+            yield row("encoding", f"{stage}, waiting", 0.25, workers=workers)
+    for stage, name, calls in (
+        ("decode", "read", 4),
+        ("tensors", "read", 5),
+        ("maps", "write", 9.25),
+        ("maps", "all others", 99),
+    ):
+        yield row(name, stage, calls)
+
+
+def scaling() -> Iterator[Row]:
+    yield row("16 workers more", "s", 0.3, part="start")
+    yield row("16 workers more", "CPU s", 0.4, part="start")
+    for stage, everything, parent in (("decode", 27, 1), ("maps", 5, 0.5)):
+        yield row(stage, "parent's CPU ms", parent, data="real receipts", samples=104)
+        yield row(stage, "CPU ms", everything, data="real receipts", samples=104)
+    for cores, rate in ((1, 30), (2, 60)):
+        yield row("all stages", "images/s", rate, cores=cores)
+    for kind, workers in (("threads", 1), ("threads", 32), ("dask", 1)):
+        for unit, value in (("images/s", 30), ("% of its workers", 90), ("parent's CPU ms", 0.125)):
+            yield row(f"{workers} workers", unit, value, workers=workers, kind=kind, ms=30)
+
+
+def writers() -> Iterator[Row]:
+    for name, ms, rate in (("warmstore", 50, 40), ("a script", 150, 16)):
+        yield row(name, "CPU ms", ms, workers=2)
+        yield row(name, "samples/s", rate, workers=2)
+
+
 def test_cells_are_what_rows_say() -> None:
-    results = Results(
-        {**load(RESULTS), "whole": of("whole", whole()), "preprocess": of("preprocess", preprocess())}
-    )
+    made_up = (whole, preprocess, throughput, scaling, writers)
+    results = Results({**load(RESULTS), **{made.__name__: of(made.__name__, made()) for made in made_up}})
     found = {name: make(results) for name, make in TABLES.items()}
     assert "| all | 82 |" in found["job"]
     assert (
@@ -76,6 +122,22 @@ def test_cells_are_what_rows_say() -> None:
     assert "| threads | 8 | 8 |\n| serial | 10.4 |" in found["executors"]
     assert "| tensors | 29 | 686 |" in found["stages"]
     assert "82 s, H-mean 0.999 on 24 samples" in found["expect"] and "| 4 × as fast" in found["expect"]
+    assert "| floor, 2 |  |  |  |  | 3 | 1 × | 1 × |" in found["workers"]
+    assert "| threads, 2 | 2 | 2 | 2 | 2 | 4.50 | 1.50 × | 1.50 × |" in found["workers"]
+    assert "| threads, 16 | 2 | 2 | 2 | 2 | 4 |  |  |" in found["workers"]
+    assert "| maps: processes, 2 | 2 | 7 | 7 | 7 | 7 | 7 | 5 % |" in found["costs"]
+    assert "| encoding | 1.00 + 0.25 / 2.00 + 0.25 |" in found["split"]
+    assert found["syscalls"].endswith(
+        "| write | 0.0 | 0.0 | 9.2 | 0.0 |\n| read | 0.0 | 4.0 | 0.0 | 5.0 |\n"
+        "| all others | 0.0 | 0.0 | 99.0 | 0.0 |\n"
+    )
+    assert found["start"].endswith("| 16 workers more | 0.300 | 0.400 |\n")
+    assert found["cores"].endswith("| maps | 5 | 0.500 |\n| all | 32 | 1.50 |\n")
+    assert found["expected"] == "| cores | 1 | 2 |\n| --- | --- | --- |\n| images/s | 30 | 60 |\n"
+    assert found["simulation"].endswith(
+        "| 1 | 30 (90 %), 0.12 | 30 (90 %), 0.12 |\n| 32 | 30 (90 %), 0.12 |  |\n"
+    )
+    assert "| a script | 150 | 3.00 × as fast | 2.50 × as fast |" in found["writers"]
     assert FIGURES["job"](results) == "82 s, of which the training was 75 s"
 
 
