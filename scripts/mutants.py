@@ -37,6 +37,7 @@ MEASURED = ROOT / "build/coverage"
 OUT = ROOT / "build/mutants"
 COPIED = ("pipeline", "ocr", "stages", "warmstore", "configs", "tests", "pyproject.toml", "README.md")
 PARTS = (2.0, 8.0, 60.0)  # seconds of tests, as they take without a mutant: the next where it survives one
+FILES = 3  # files that the first part is of: to load them takes longer than to run their quickest tests
 
 
 class Place(NamedTuple):
@@ -193,9 +194,7 @@ def _judge(
         if not line.startswith(("---", "+++"))
     )
     chosen = _chosen(place, covered)
-    tests = sorted(
-        (test for test in seconds if any(_is_of(test, one) for one in chosen)), key=seconds.__getitem__
-    )
+    tests = _ordered([test for test in seconds if any(_is_of(test, one) for one in chosen)], seconds)
     outcome, by, ran = "survived", "", 0
     try:
         target.write_text(mutated)
@@ -239,6 +238,17 @@ def _is_of(test: str, chosen: str) -> bool:
     return (
         test.partition("[")[0] == chosen or test.partition("::")[0] == chosen or test.startswith(f"{chosen}/")
     )
+
+
+def _ordered(tests: Sequence[str], seconds: dict[str, float]) -> list[str]:
+    """Order tests by their time; first those of few files, of the engine's own where there are any."""
+    by_file = defaultdict[str, list[str]](list)
+    for test in sorted(tests, key=seconds.__getitem__):
+        by_file[test.partition("::")[0]].append(test)
+    files = sorted(by_file, key=lambda file: (not file.startswith("tests/pipeline"), -len(by_file[file])))
+    first = [test for file in files[:FILES] for test in by_file[file][:8]]
+    first = [test for test in first if seconds[test] < PARTS[0] / 8]
+    return first + sorted(set(tests).difference(first), key=seconds.__getitem__)
 
 
 def _parts(tests: Sequence[str], seconds: dict[str, float]) -> Iterator[list[str]]:
