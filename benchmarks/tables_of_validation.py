@@ -103,7 +103,7 @@ def expect(results: Results) -> str:
         (
             f"{about['samples']} {about['data']}, four stages at 640 × 640",
             f"{figure(float(about['samples']) / command.median)} s",
-            "`warmstore run --config receipts canvas=640`",
+            "`warmstore run --config receipts canvas=640 data.root=FOLDER`",
         ),
         (
             f"the same on one core, against a script ({script})",

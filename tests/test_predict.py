@@ -75,11 +75,11 @@ def test_labels_are_read_back_as_they_were_found(trained: tuple[Shell, str], for
     shell, checkpoint = trained
     found = predicted(trained, "data/tiny/val")["images"]
     output = shell.folder / f"{format}.labels"
-    words = ("--format", format, "--output", str(output))
+    words = ("--format", format, "--output", str(output), "--overlays", "drawn")
     done = shell.typed("predict", "data/tiny/val", "--checkpoint", checkpoint, *words)
     assert (done.returncode, done.stderr) == (0, "")
     regions = sum(len(image["words"]) for image in found.values())
-    assert done.stdout == f"{regions:,} regions on 6 images in {output}\n"
+    assert done.stdout == f"{regions:,} regions on 6 images in {output}\n6 pictures of them in drawn\n"
     read = read_annotations(output, shell.folder / "data/tiny/val", "auto")
     assert read.format == format and not read.problems
     for image in read.images:
@@ -93,6 +93,14 @@ def test_what_was_found_is_drawn_over_what_was_seen(trained: tuple[Shell, str]) 
         pixels = np.asarray(picture).astype(int)
     assert picture.size == (256, 256)
     assert ((pixels[..., 2] - pixels[..., 0]) > 100).sum() > 20  # the blue of outlines
+
+
+def test_images_of_several_folders_are_named_below_what_they_have_in_common(
+    trained: tuple[Shell, str],
+) -> None:
+    found = predicted(trained, "work/../data/tiny/val/receipt-00001.jpg", "data/tiny/train/receipt-00000.jpg")
+    assert list(found["images"]) == ["val/receipt-00001.jpg", "train/receipt-00000.jpg"]
+    assert found["folder"] == str(trained[0].folder / "data/tiny")
 
 
 def test_an_image_that_cannot_be_used_is_told_and_stops_no_other(trained: tuple[Shell, str]) -> None:

@@ -59,11 +59,20 @@ def test_what_labels_hold_that_is_not_read_is_told_by_every_command(shell: Shell
 
 def test_an_image_in_two_splits_is_told_by_name(shell: Shell) -> None:
     first = done(shell, "run", "--split", "val").stderr  # before the other is stored
-    assert "val: 1 images are in split train too: a.jpg" in first
-    assert "val: 1 images are in split train too: a.jpg" in done(shell, "run").stderr
+    assert "val: shares 1 image with split train: a.jpg" in first
+    assert "val: shares 1 image with split train: a.jpg" in done(shell, "run").stderr
     status = done(shell, "status").stdout
-    assert "train: 1 images are in split val too: a.jpg" in status
+    assert "train: shares 1 image with split val: a.jpg" in status
     assert "train: no labels for b.jpg" in status
+
+
+def test_what_several_splits_have_to_say_is_told_once(shell: Shell) -> None:
+    write(shell.folder, "val", ["a.jpg"])
+    for told in (done(shell, "run").stderr, done(shell, "status").stdout):
+        assert [line for line in told.splitlines() if "no labels for" in line] == [
+            f"train, val: no labels for b.jpg, {LONG}; they are no samples"
+        ]
+    assert "- train, val: no labels for b.jpg" in done(shell, "report", "--format", "md").stdout
 
 
 def test_one_name_without_room_for_a_suffix_stops_nothing(shell: Shell) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from ocr.splits import AnnotatedSplit, sample_id
 from pipeline.errors import PipelineError, shortened
 from pipeline.planning import Source
 from pipeline.store import open_store
+from warmstore import show
 from warmstore.configuration import RunConfig
 
 
@@ -20,11 +22,20 @@ def remarks(config: RunConfig, split: str, source: Source) -> list[str]:
         found.append(f"no labels for {shortened(unlabelled)}; they are no samples")
     shared = {other: _in_both(config, split, other) for other in config.data.splits if other != split}
     found += [
-        f"{len(names)} images are in split {other} too: {shortened(names)}"
+        f"shares {show.counted(len(names), 'image')} with split {other}: {shortened(names)}"
         for other, names in shared.items()
         if names
     ]
     return found
+
+
+def together(told: Mapping[str, Sequence[str]]) -> list[tuple[str, str]]:
+    """Give each remark once, behind the splits that it is of: `("train, val", "no labels for b.jpg")`."""
+    splits: dict[str, list[str]] = {}
+    for split, said in told.items():
+        for remark in said:
+            splits.setdefault(remark, []).append(split)
+    return [(", ".join(those), remark) for remark, those in splits.items()]
 
 
 def _in_both(config: RunConfig, split: str, other: str) -> list[str]:

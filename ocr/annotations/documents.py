@@ -83,7 +83,10 @@ def parse_json(text: str, path: Path, start: str) -> Any:
             if text[error.pos : error.pos + 1] == "\ufeff"
             else ""
         )
-        raise failure(path, f"{start}{line}column {error.colno}", "JSON", error.msg + mark) from error
+        expected = f"JSON ({error.msg[:1].lower()}{error.msg[1:]})"
+        there = text[error.pos : error.pos + 20]
+        found = repr(there) + mark if there else "the end"
+        raise failure(path, f"{start}{line}column {error.colno}", expected, found) from error
     except RecursionError as error:
         raise failure(path, f"{start}the file", "JSON nested less deeply", "over 900 levels") from error
     except ValueError as error:  # an integer longer than Python will convert

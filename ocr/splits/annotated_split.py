@@ -133,6 +133,12 @@ class AnnotatedSplit:
         )
         return replace(read, images=images)
 
+    @property
+    def labelled(self) -> tuple[AnnotatedImage, ...]:
+        """The labels of the split's own images: with `part`, of those only that are in it."""
+        own = self._chosen(dict.fromkeys(sample_id(image.file) for image in self.read.images))
+        return tuple(image for image in self.read.images if sample_id(image.file) in own)
+
     def locate(self, hashes: HashFile) -> dict[str, LocatedImage | Quarantine]:
         """Find and digest the images, in order, by sample id; a verdict where one cannot be used."""
         refused = check_names(image.file for image in self.read.images)

@@ -150,6 +150,7 @@ def test_summary_and_validate(built: Shell) -> None:
         assert (epoch["hits"], epoch["misses"]) == (6, 0)
     again = built.json("validate")
     assert again["val"] == trained["val"]
+    assert trained["checkpoint"] == f"{trained['folder']}/checkpoints/best.ckpt"
     words = built("validate", "--checkpoint", trained["checkpoint"]).stdout
     assert "on 6 samples, none quarantined" in words
 

@@ -73,7 +73,9 @@ def test_parts_of_a_folder_are_disjoint_and_keep_their_samples_in_any_order_of_t
     def part(start: int, stop: int) -> list[str]:
         data.split()
         split = AnnotatedSplit(data.images, data.annotations, "native", "upright", part=(start, stop))
-        return [sample.sample_id for sample in split.samples(hash_file)]
+        listed = [sample.sample_id for sample in split.samples(hash_file)]
+        assert [image.file for image in split.labelled] == listed
+        return listed
 
     train, val = part(0, 9), part(9, 12)
     assert (len(train), len(val)) == (9, 3)

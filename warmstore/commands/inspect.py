@@ -134,16 +134,17 @@ def _annotations(asked: Invocation, output: Path | None) -> int:
 
     split = asked.one_split()
     source = asked.config.source(split)
-    read = source.read
-    problems = [str(problem) for problem in read.problems]
+    images = source.labelled
+    words = sum(len(image.words) for image in images)
+    problems = [str(problem) for image in images for problem in image.problems]
     unlabelled = source.unlabelled()
     if output:
-        output.write_text(native.dump(read.images), encoding="utf-8")
+        output.write_text(native.dump(images), encoding="utf-8")
     result = {
         "split": split,
-        "format": read.format,
-        "images": len(read.images),
-        "words": sum(len(image.words) for image in read.images),
+        "format": source.read.format,
+        "images": len(images),
+        "words": words,
         "problems": problems,
         "notes": [str(note) for note in source.notes],
         "unlabelled": unlabelled,
@@ -152,7 +153,8 @@ def _annotations(asked: Invocation, output: Path | None) -> int:
     if asked.json:
         show.print_json(result)
         return int(bool(problems))
-    click.echo(f"{split}: {result['images']} images and {result['words']} words in format {read.format}")
+    counts = (show.counted(len(images), "image"), show.counted(words, "word"))
+    click.echo(f"{split}: {' and '.join(counts)} in format {result['format']}")
     for line in [*problems, *map(str, source.notes)]:
         click.echo(f"  {line}")
     if unlabelled:

@@ -60,14 +60,15 @@ def predict(
         raise ConfigError("labelme wants a folder for its files: give --output FOLDER")
     if output and format_name != "labelme":
         writable(output)
-    root = Path(os.path.commonpath([path.absolute().parent for path in images]))
+    places = [Path(os.path.abspath(path)) for path in images]  # noqa: PTH100 - resolve() follows links
+    root = Path(os.path.commonpath([place.parent for place in places]))
     chosen, config = _chosen(asked, checkpoint)
     from ocr.evaluation import Prediction, draw_prediction
     from ocr.evaluation import predict as find
     from warmstore.workflows import loaded_detector
 
     module = loaded_detector(chosen, config)
-    named = [(path.absolute().relative_to(root).as_posix(), path) for path in images]
+    named = [(place.relative_to(root).as_posix(), path) for place, path in zip(places, images, strict=True)]
     found: list[Prediction] = []
     refused: dict[str, str] = {}
     stages, batch = config.stages, config.model.batch_size
@@ -84,6 +85,8 @@ def predict(
                 draw_prediction(one).save(file, quality=90)
             found.append(one)
     _write(asked, format_name, output, root, found, refused, chosen)
+    if overlays and output and found:
+        click.echo(f"{show.counted(len(found), 'picture')} of them in {overlays}")
     for name, why in refused.items():
         click.echo(f"refused {name}: {why}", err=True)
     return int(bool(refused))

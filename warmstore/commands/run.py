@@ -20,7 +20,7 @@ from warmstore.commands.data import draw_missing
 from warmstore.forecast import Predicted, compared
 from warmstore.log_lines import show_warnings
 from warmstore.options import Invocation, run_options
-from warmstore.remarks import remarks
+from warmstore.remarks import remarks, together
 from warmstore.workflows import new_run
 
 _SHOWN = 5
@@ -60,9 +60,9 @@ def run(asked: Invocation, strict: bool, rehash: bool, retry: bool) -> int:
                 remember_rate(asked.config.work_dir, name, result)
             sources[split] = pipeline.source
             predictions[split] = compared(pipeline, results[split])
-    for split, source in sources.items():
-        for remark in remarks(asked.config, split, source):
-            click.echo(f"{split}: {remark}", err=True)
+    told = {split: remarks(asked.config, split, source) for split, source in sources.items()}
+    for of, remark in together(told):
+        click.echo(f"{of}: {remark}", err=True)
     spelled = {split: {n: r.to_json() for n, r in stages.items()} for split, stages in results.items()}
     for split, stages in predictions.items():
         for name, predicted in stages.items():

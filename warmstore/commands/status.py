@@ -15,7 +15,7 @@ from pipeline.planning import Pipeline
 from warmstore import show
 from warmstore.forecast import forecast
 from warmstore.options import Invocation, refuse_mistyped, run_options
-from warmstore.remarks import remarks
+from warmstore.remarks import remarks, together
 
 
 @click.command()
@@ -145,8 +145,8 @@ def status(asked: Invocation, rehash: bool) -> int:
     for split in found:
         for verdict in [v for store in asked.stores(split, told=True)[-1:] for v in store.info.quarantined]:
             click.echo(f"{split}: quarantined {show.verdict(verdict)}")
-        for remark in told[split]:
-            click.echo(f"{split}: {remark}")
+    for of, remark in together(told):
+        click.echo(f"{of}: {remark}")
     least = ("counts", "generation", "age", "size", "samples", "accepted")
     show.table(f"{asked.composed.name} in {asked.config.work_dir}", columns, rows, least)
     return 0
@@ -245,7 +245,8 @@ def looked_at(
                 workspace.generations(one).path.exists() for one in stages
             ):
                 raise
-            found[split], told[split] = dict(preview_stored(workspace, stages, error.problem)), []
+            why, error.spell = f"there is no data set at {config.data.root}", asked.spell
+            found[split], told[split] = dict(preview_stored(workspace, stages, why)), [str(error)]
         else:
             found[split] = _preview(asked, pipeline)
             told[split] = remarks(config, split, pipeline.source)

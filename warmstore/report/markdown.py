@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from warmstore import show
+from warmstore.remarks import together
 from warmstore.report.facts import Report, spread
 from warmstore.report.trainings import changed_settings
 
@@ -15,7 +16,7 @@ _MOST = 20
 def render_markdown(report: Report) -> str:
     """Write the report for people who read it in a terminal."""
     parts = [f"# warmstore: {report.name}", *_stages(report), *_quarantined(report)]
-    if told := [f"- {split}: {remark}" for split, said in report.remarks.items() for remark in said]:
+    if told := [f"- {of}: {remark}" for of, remark in together(report.remarks)]:
         parts += ["## Remarks", "\n".join(told)]
     parts += [*_labels(report), *_duplicates(report), *_metric(report)]
     storage = report.storage

@@ -13,6 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from warmstore import show
+from warmstore.remarks import together
 from warmstore.report import charts
 from warmstore.report.artist import Card
 from warmstore.report.facts import Report, spread
@@ -36,6 +37,7 @@ def render_page(report: Report, gallery: Gallery) -> str:
     environment.filters |= {"size": show.size, "duration": show.duration, "uri": _uri, "spread": spread}
     return environment.get_template("report.html").render(
         report=report,
+        remarks=together(report.remarks),
         gallery=gallery,
         style=Markup(style),
         script=Markup(script),

@@ -103,7 +103,8 @@ def train_detector(
             if "val" in stores and trainer.limit_val_batches:
                 metrics = trainer.validate(module, data, checkpoint, verbose=False, weights_only=True)
         run.summary |= _summary(stores.get("val", stores["train"]), metrics, trained, trainer)
-        run.summary |= {"seconds": seconds, "checkpoint": checkpoint, "folder": str(run.folder)}
+        kept = checkpoint and str(run.folder / "checkpoints" / Path(checkpoint).name)  # not absolute
+        run.summary |= {"seconds": seconds, "checkpoint": kept, "folder": str(run.folder)}
     return run.summary
 
 
