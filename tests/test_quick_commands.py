@@ -22,7 +22,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Shell:
     return shell
 
 
-@pytest.mark.parametrize("command", ["status", "config"])
+@pytest.mark.parametrize("command", ["status", "config", "plan", "run"])
 def test_looking_needs_no_torch(built: Shell, command: str) -> None:
     done = imports(built.folder, command)
     assert (done.returncode, done.stderr) == (0, ""), done.stderr

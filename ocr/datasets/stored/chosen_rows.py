@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ocr.datasets.stored.store_reader import Rows
 from pipeline.errors import ConfigError, StoreError
 from pipeline.store import Store
+
+Rows = range | NDArray[np.int64]
 
 
 def choose(

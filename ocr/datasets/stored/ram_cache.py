@@ -24,7 +24,7 @@ from pydantic import Field, field_validator
 from rich.console import Console
 from rich.progress import Progress
 
-from ocr.datasets.stored.store_reader import Rows
+from ocr.datasets.stored.chosen_rows import Rows
 from pipeline.digest import digest
 from pipeline.errors import ConfigError
 from pipeline.memory import (

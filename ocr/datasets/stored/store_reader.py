@@ -14,13 +14,13 @@ import torch
 from numpy.typing import NDArray
 
 from ocr.datasets.batches import ARRAYS, LISTS, ROWS, Batch, BufferPool, Deferred, Sample
+from ocr.datasets.stored.chosen_rows import Rows
 from ocr.datasets.stored.store_check import check_together
 from pipeline.errors import ConfigError, StoreError
 from pipeline.memory import MappedArray
 from pipeline.stage import Chunked, FileContent, Row
 from pipeline.store import Store
 
-Rows = range | NDArray[np.int64]
 Counts = tuple[int, int, int, int]
 
 _STORED_AS = {"inverse_matrix": "matrix", "polygons": "points"}

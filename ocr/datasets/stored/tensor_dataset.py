@@ -20,11 +20,11 @@ from torch.utils.data import Dataset
 from ocr.datasets.batches import DEFAULT_FIELDS, Batch, BufferPool, Sample, Samples, one_ahead
 from ocr.datasets.positions import Many, One, positions
 from ocr.datasets.statistics import Counters, Statistics
-from ocr.datasets.stored.chosen_rows import as_run, choose
+from ocr.datasets.stored.chosen_rows import Rows, as_run, choose
 from ocr.datasets.stored.cuda_pinning import register_with_cuda
 from ocr.datasets.stored.ram_cache import CacheParams, Mode, RamCache, Warmth
 from ocr.datasets.stored.store_check import check_expected
-from ocr.datasets.stored.store_reader import Rows, StoreReader
+from ocr.datasets.stored.store_reader import StoreReader
 from pipeline.errors import ConfigError, Remedy, StoreError, UnknownSampleError
 from pipeline.memory import residency_is_told
 from pipeline.store import is_url, open_store, show, thumbnails
