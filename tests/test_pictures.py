@@ -100,6 +100,15 @@ def test_polygons_lie_where_the_matrix_brings_them_and_maps_over_the_image(path:
         assert len(rest) == 4  # three more maps, and a free place
 
 
+def test_polygons_are_those_of_the_first_store_and_lie_over_its_image(path: Path, tmp_path: Path) -> None:
+    heat = Chunked("heat", "uint8", (1, *CANVAS), "none")
+    more = write_store(tmp_path / "heat.zarr", [{"heat": np.eye(64, dtype=np.uint8)[None]}] * 11, (heat,))
+    drawn = TensorDataset([path, more]).show(0, "image", "heat", side=SIDE)
+    image, laid_over = panels(drawn)
+    assert box_of(image, OUTLINE) == pytest.approx([8, 8, 24, 40], abs=1)
+    assert len(set(map(tuple, laid_over.reshape(-1, 3).tolist()))) == 2
+
+
 def test_fields_are_chosen_and_still_laid_over_the_image(path: Path) -> None:
     everything = panels(open_store(path).show(0, side=SIDE))
     (chosen,) = panels(open_store(path).show(0, "thresh_map", side=SIDE))

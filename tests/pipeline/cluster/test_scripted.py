@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, nullcontext
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -184,6 +185,17 @@ def test_a_scheduler_that_does_not_answer_for_a_while_is_told_and_waited_for(
     client.status = "closed"
     with pytest.raises(PipelineError, match=rf"scheduler at {ADDRESS} is gone"):
         run(client, clock)
+
+
+def test_the_scheduler_is_asked_for_its_workers_no_more_often_than_that(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, clock = Client(A), Clock()
+    asked: list[float] = []
+    monkeypatch.setattr(client, "nthreads", lambda callback_timeout: asked.append(clock.now) or {A: 1})
+    monkeypatch.setattr(dask_cluster, "_LOOK", 10.0)
+    assert run(client, clock, range(60)) == list(range(0, 120, 2))
+    assert len(asked) > 3 and all(after - before >= 10 for before, after in pairwise(asked))
 
 
 def test_what_a_lost_worker_had_goes_to_one_that_joins(run: Run, caplog: pytest.LogCaptureFixture) -> None:
