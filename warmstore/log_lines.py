@@ -33,9 +33,7 @@ def show_warnings() -> None:
     for logger in map(logging.getLogger, _OURS):
         if not any(isinstance(handler, LogLines) for handler in logger.handlers):
             logger.addHandler(LogLines(logging.WARNING))
-    cluster = logging.getLogger(
-        "pipeline.execution.dask_client"
-    )  # says which one is used, and where to watch it
+    cluster = logging.getLogger("pipeline.execution.dask_client")  # says which one, and where to watch it
     if not cluster.handlers:
         cluster.addHandler(LogLines(logging.INFO))
         cluster.setLevel(logging.INFO)

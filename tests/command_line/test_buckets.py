@@ -68,7 +68,7 @@ def test_a_checkpoint_is_validated_on_stores_of_a_bucket(built: Shell, url: str,
         (("run", "data.root=gs://bucket/images"), "mount or copy a bucket with images"),
         (("status", "stores=work"), "it is the URL of a bucket"),
         (("push", "work"), "give the URL of a bucket first"),
-        (("push", "file:///tmp", "tensor"), "there is no stage tensor; the stages are canonicalize"),
+        (("push", "file:///tmp", "tensor"), "there is no stage tensor; there are canonicalize"),
         (("verify", "s3://bucket", "--sample", "x"), "--sample goes with splits and paths"),
     ],
 )

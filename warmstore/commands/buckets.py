@@ -31,7 +31,7 @@ def push(asked: Invocation, check: bool) -> int:
     """
     from pipeline.remote import push as bring
 
-    bucket, stages = _place(asked)
+    bucket, stages = _bucket_and_stages(asked)
     results = {}
     with show.progress() as progress:
         for target, generations in _stores(asked, bucket, stages):
@@ -42,7 +42,7 @@ def push(asked: Invocation, check: bool) -> int:
             with store:
                 advance = progress.begin(split, store.stage, len(store.manifest.files))
                 results[target.name] = bring(store, target, advance, check)
-    return _told(asked, f"push to {bucket.url}", results, sent="sent", copied="copied there")
+    return _print(asked, f"push to {bucket.url}", results, sent="sent", copied="copied there")
 
 
 @click.command()
@@ -59,7 +59,7 @@ def pull(asked: Invocation) -> int:
     """
     from pipeline.remote import pull as bring
 
-    bucket, stages = _place(asked)
+    bucket, stages = _bucket_and_stages(asked)
     chosen = list(_stores(asked, bucket, stages))
     if "--split" not in asked.typed:
         chosen = [(source, place) for source, place in chosen if source.current()] or chosen
@@ -68,7 +68,7 @@ def pull(asked: Invocation) -> int:
         for source, generations in chosen:
             split, stage = generations.workspace.split, generations.stage.name
             results[source.name] = bring(source, generations, partial(progress.begin, split, stage))
-    return _told(asked, f"pull from {bucket.url}", results, fetched="fetched", linked="linked")
+    return _print(asked, f"pull from {bucket.url}", results, fetched="fetched", linked="linked")
 
 
 def stores_in(asked: Invocation, url: str) -> list[BucketStore]:
@@ -81,16 +81,12 @@ def stores_in(asked: Invocation, url: str) -> list[BucketStore]:
     return found
 
 
-def _place(asked: Invocation) -> tuple[Bucket, list[Stage]]:
+def _bucket_and_stages(asked: Invocation) -> tuple[Bucket, list[Stage]]:
     """Give the bucket and the stages that were typed; of stages, tensors where none was."""
-    stages = {stage.name: stage for stage in asked.config.stages.in_order()}
     url, *names = asked.words or ("",)
     if not is_url(url):
         raise ConfigError("give the URL of a bucket first, such as s3://receipts/v3 or file:///mnt/stores")
-    for name in names:
-        if name not in stages:
-            raise ConfigError(f"there is no stage {name}; the stages are {', '.join(stages)}")
-    return Bucket(url), [stages[name] for name in names] or [asked.config.stages.tensors]
+    return Bucket(url), asked.config.stages.named(names or ["tensors"])
 
 
 def _stores(
@@ -105,7 +101,7 @@ def _stores(
             )
 
 
-def _told(asked: Invocation, title: str, results: Mapping[str, Any], **counts: str) -> int:
+def _print(asked: Invocation, title: str, results: Mapping[str, Any], **counts: str) -> int:
     """Print what was brought, a row a store; `counts` are further fields and the names of their columns."""
     if asked.json:
         show.print_json({name: result.to_json() for name, result in results.items()})

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from pipeline.errors import ConfigError, PipelineError, Remedy
+from pipeline.errors import PipelineError, Remedy
 from pipeline.execution import MACHINE_CODES, Executor
 from pipeline.maintenance import RETRY, contested_verdicts, peak_bytes, remember_rate
 from pipeline.planning import Source
@@ -42,7 +42,7 @@ def run(asked: Invocation, strict: bool, rehash: bool, retry: bool) -> int:
       warmstore run maps tensors --split val stages.maps.shrink_ratio=0.5
     """
     show_warnings()
-    names = _stage_names(asked)
+    names = tuple(stage.name for stage in asked.config.stages.named(asked.words))
     draw_missing(asked)
     results: dict[str, dict[str, StageResult]] = {}
     sources: dict[str, Source] = {}
@@ -79,14 +79,6 @@ def run(asked: Invocation, strict: bool, rehash: bool, retry: bool) -> int:
             Remedy("status", rest=" to list them"),
         )
     return 0
-
-
-def _stage_names(asked: Invocation) -> tuple[str, ...]:
-    known = [stage.name for stage in asked.config.stages.in_order()]
-    for word in asked.words:
-        if word not in known:
-            raise ConfigError(f"there is no stage {word}; there are {', '.join(known)}")
-    return asked.words or tuple(known)
 
 
 def _write_results(asked: Invocation, spelled: dict[str, Any]) -> None:
@@ -163,8 +155,8 @@ def _print_predicted(
 
 def _print_refused(asked: Invocation, split: str, names: Sequence[str]) -> None:
     """Tell what was refused, and of verdicts that other runs over the same inputs did not give."""
-    stages = {stage.name: stage for stage in asked.config.stages.in_order()}
-    stores = {name: asked.config.workspace(split).generations(stages[name]).open() for name in names}
+    workspace = asked.config.workspace(split)
+    stores = {one.name: workspace.generations(one).open() for one in asked.config.stages.named(names)}
     store = stores[names[-1]]
     verdicts = store.info.quarantined if store is not None else ()
     for verdict in verdicts[:_SHOWN]:

@@ -50,6 +50,14 @@ class StagesConfig(OnlineParams):
         own = [getattr(self, key) for key in keys]
         return in_order(ours, own)
 
+    def named(self, names: Sequence[str]) -> list[Stage]:
+        """Find stages, or all where no name is given. Raises ConfigError where there is none of a name."""
+        stages = {stage.name: stage for stage in self.in_order()}
+        for name in names:
+            if name not in stages:
+                raise ConfigError(f"there is no stage {name}; there are {', '.join(stages)}")
+        return [stages[name] for name in names or stages]
+
 
 class RunConfig(Parameters):
     """Everything that a run is made of."""
