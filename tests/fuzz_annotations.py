@@ -9,14 +9,10 @@ number is told, so that `--first` repeats it.
 
 from __future__ import annotations
 
-import argparse
-import faulthandler
 import json
 import random
-import resource
 import sys
 import tempfile
-from collections import Counter
 from pathlib import Path
 
 import xxhash
@@ -25,13 +21,12 @@ from ocr.annotations import FORMATS, dump
 from ocr.preprocess import PolygonParams, repair_polygons
 from ocr.splits import AnnotatedSplit, FrameEvidence, decide_frames
 from pipeline.errors import PipelineError
+from tests.support.fuzzing import fuzz
 from tests.test_annotation_lines import LINES
 from tests.test_annotations import DOCUMENTED
 
 CAP = 512 * 2**20
 """Bytes of address space beyond what the process has when it starts."""
-PATIENCE = 20
-"""Seconds that one case may take."""
 
 TOKENS = [
     *(b"NaN", b"-Infinity", b"1e999", b"1e308", b"-0.0", b"1" * 400, b"1" * 5000, b"true", b"null"),
@@ -111,13 +106,6 @@ def _check(holds: bool, what: str) -> None:
         raise AssertionError(f"expected: {what}")
 
 
-def cap_memory() -> None:
-    """Let this process take so much more address space, and no more."""
-    pages = int(Path("/proc/self/statm").read_text().split()[0])
-    limit = pages * resource.getpagesize() + CAP
-    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-
-
 def lay_out(root: Path) -> Path:
     """Make the folders that a case needs, and the one image that the labels name."""
     for name in ("img", "labels"):
@@ -128,28 +116,15 @@ def lay_out(root: Path) -> Path:
 
 def main() -> int:
     """Run the cases that the command line asks for."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--cases", type=int, default=20_000)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--first", type=int, default=0)
-    options = parser.parse_args()
     files = seeds()
-    outcomes: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as name:
         root = lay_out(Path(name))
-        cap_memory()
-        for number in range(options.first, options.first + options.cases):
-            data = case(number, options.seed, files)
-            faulthandler.dump_traceback_later(PATIENCE, exit=True)
-            try:
-                outcomes[attempt(data, number, root)] += 1
-            except BaseException:
-                Path("fuzz_case.bin").write_bytes(data)
-                sys.stderr.write(f"case {number} of seed {options.seed} failed; it is in fuzz_case.bin\n")
-                raise
-    faulthandler.cancel_dump_traceback_later()
-    sys.stdout.write(f"{options.cases} cases: {dict(outcomes.most_common())}\n")
-    return 0
+        return fuzz(
+            __doc__,
+            CAP,
+            lambda number, seed: case(number, seed, files),
+            lambda data, number: attempt(data, number, root),
+        )
 
 
 if __name__ == "__main__":

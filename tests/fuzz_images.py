@@ -9,14 +9,10 @@ number is told, so that `--first` repeats it.
 
 from __future__ import annotations
 
-import argparse
-import faulthandler
 import os
-import resource
 import struct
 import sys
 import tempfile
-from collections import Counter
 from pathlib import Path
 from typing import TextIO
 
@@ -26,11 +22,10 @@ from PIL import Image
 from ocr.preprocess import CanonicalParams, DecodeParams, RawSample, canonicalize, decode_upright
 from pipeline.errors import Quarantine
 from tests.support import image_bytes as made
+from tests.support.fuzzing import fuzz
 
 CAP = 2 * 2**30
 """Bytes of address space beyond what the process has when it starts."""
-PATIENCE = 20
-"""Seconds that one case may take."""
 
 CANONICAL = (
     CanonicalParams(max_pixels=2_000_000),
@@ -125,13 +120,6 @@ def attempt(data: bytes, folder: Path) -> str:
     return outcome
 
 
-def cap_memory() -> None:
-    """Let this process take so much more address space, and no more."""
-    pages = int(Path("/proc/self/statm").read_text().split()[0])
-    limit = pages * resource.getpagesize() + CAP
-    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-
-
 def silence_libraries() -> TextIO:
     """Send the C libraries' standard error nowhere (libtiff tells all); give a way that stays."""
     own = os.fdopen(os.dup(2), "w")
@@ -142,30 +130,17 @@ def silence_libraries() -> TextIO:
 
 def main() -> int:
     """Run the cases that the command line asks for."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--cases", type=int, default=20_000)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--first", type=int, default=0)
-    options = parser.parse_args()
     sys.stderr = silence_libraries()
     files = seeds()
-    outcomes: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         attempt(files[0], folder)  # torch and the library are loaded before the cap
-        cap_memory()
-        for number in range(options.first, options.first + options.cases):
-            data = case(number, options.seed, files)
-            faulthandler.dump_traceback_later(PATIENCE, exit=True, file=sys.stderr)
-            try:
-                outcomes[attempt(data, folder)] += 1
-            except BaseException:
-                Path("fuzz_case.bin").write_bytes(data)
-                sys.stderr.write(f"case {number} of seed {options.seed} failed; it is in fuzz_case.bin\n")
-                raise
-    faulthandler.cancel_dump_traceback_later()
-    sys.stdout.write(f"{options.cases} cases: {dict(outcomes.most_common())}\n")
-    return 0
+        return fuzz(
+            __doc__,
+            CAP,
+            lambda number, seed: case(number, seed, files),
+            lambda data, _: attempt(data, folder),
+        )
 
 
 if __name__ == "__main__":
