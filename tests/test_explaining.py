@@ -177,7 +177,7 @@ def test_all_splits_are_looked_into(built: Shell) -> None:
     assert list(built.json("explain", "receipt-00007.jpg")) == ["train"]  # val has six
     done = built("explain", "receipt-00009.jpg")
     assert done.returncode == 2
-    assert "split train or val has no sample receipt-00009.jpg, but receipt-0000" in done.stderr
+    assert "split train or val of tiny has no sample receipt-00009.jpg, but receipt-0000" in done.stderr
 
 
 def garble(name: str) -> Callable[[Path], None]:

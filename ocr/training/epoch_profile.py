@@ -105,7 +105,8 @@ class EpochProfile(pl.Callback):  # type: ignore[misc]  # Lightning is untyped h
         self.epochs.append(row)
         if trainer.is_global_zero and len(self.epochs) <= _TOLD:
             rest = "; those of later epochs are kept, not told" if len(self.epochs) == _TOLD else ""
-            log.info("%s%s", describe(row), rest)
+            within = f" in epoch {row['epoch']}" if trainer.state.fn == "fit" else ""
+            log.info("validation%s: %s%s", within, describe(row), rest)
         for logger in trainer.loggers:
             values = {f"profile/{name}": value for name, value in row.items() if name != "epoch"}
             logger.log_metrics(values, step=trainer.global_step)
@@ -120,7 +121,7 @@ def describe(row: Mapping[str, Any]) -> str:
     ]
     device = f", {row['device_memory_peak'] / 1e9:.2f} GB on the device" if row["device_memory_peak"] else ""
     return (
-        f"validation in epoch {row['epoch']}: {row['samples']} samples in {row['wall_s']:.2f} s "
+        f"{row['samples']} samples in {row['wall_s']:.2f} s "
         f"({row['samples_per_s']:.1f}/s): {', '.join(parts)}; {row['hits']} hits, {row['misses']} misses; "
         f"peak memory {row['memory_peak'] / 1e9:.2f} GB{device}"
     )

@@ -9,7 +9,7 @@ from typing import Literal
 
 from pipeline.collector import collector_paused
 from pipeline.errors import StoreError
-from pipeline.planning.plan import StagePlan, from_source, from_stores, plan_stage
+from pipeline.planning.plan import UPSTREAM, StagePlan, from_source, from_stores, plan_stage
 from pipeline.planning.reuse import without_damage
 from pipeline.planning.source import FileHashes, Source, SourceSample
 from pipeline.stage import Stage
@@ -146,6 +146,8 @@ def _look(pipeline: Pipeline, stage: Stage, above: Mapping[str, Outlook]) -> Out
         reasons[f"{' and '.join(unbuilt)} {'are' if len(unbuilt) > 1 else 'is'} not built"] = 0
     if plan is not None or store is not None:
         stale = {name: outlook for name, outlook in above.items() if outlook.reasons and name not in unbuilt}
+        if stale:  # which says it better
+            reasons.pop(UPSTREAM, None)
         reasons |= {f"{name} is {outlook.state}": 0 for name, outlook in stale.items()}
     expected = _expected(plan, above, pending)
     outlook = Outlook(generations, store, problem, plan, above, pending, expected, reasons, "")

@@ -235,6 +235,10 @@ def why_stale(plan: StagePlan, index: int, changes: Sequence[str] | None = None)
     return [*changes, *(f"{name} changed" for name in named)]
 
 
+UPSTREAM = "the order of samples changed, or a verdict or recipe of a stage before"
+"""Why a store is stale of which no sample is: what it says besides samples is no longer so."""
+
+
 def _reasons(plan: StagePlan) -> dict[str, int]:
     """Count the reasons over all stale samples, and say what changed besides them."""
     if plan.old is None:
@@ -248,5 +252,5 @@ def _reasons(plan: StagePlan) -> dict[str, int]:
     found = {"quarantined upstream": len(gone & rejected), "removed": len(gone - rejected)}
     counts.update({reason: count for reason, count in found.items() if count})
     if not counts and not plan.up_to_date:
-        counts["samples changed places, or verdicts or recipes upstream did"] = 0
+        counts[UPSTREAM] = 0
     return dict(counts)

@@ -18,6 +18,8 @@ _CREDENTIALS = {
     "gs": "GOOGLE_APPLICATION_CREDENTIALS",
     "az": "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
 }
+_ASKED_LAST = ("/latest/api/token", "/metadata/identity/", "/computeMetadata/")
+"""Where a machine of a cloud is told its credentials: asked where none are set, in vain on other machines."""
 
 
 def is_url(place: str | os.PathLike[str]) -> bool:
@@ -120,9 +122,11 @@ class Bucket:
                 raise StoreError(f"there is no bucket for {where}; make it, or mend the URL") from None
             if isinstance(error, FileNotFoundError):
                 raise ObjectMissing(f"there is no {where}") from None
+            variables = _CREDENTIALS.get(self.url.partition("://")[0], "the folder's rights")
             if type(error).__name__ in ("PermissionDeniedError", "PermissionError", "UnauthenticatedError"):
-                variables = _CREDENTIALS.get(self.url.partition("://")[0], "the folder's rights")
                 raise StoreError(f"{where} refuses access ({_status(first)}); check {variables}") from None
+            if any(path in str(error) for path in _ASKED_LAST):
+                raise StoreError(f"there are no credentials for {where}; set {variables}") from None
             raise StoreError(f"{where} cannot be reached ({first}); run the command again to go on") from None
 
 

@@ -70,6 +70,7 @@ def test_status_has_the_same_keys_and_says_why(built: Shell) -> None:
     stale = built.json("status", "--split", "val", "stages.maps.shrink_ratio=0.5")["val"]
     assert [stage["fresh"] for stage in stale.values()] == [True, True, False, False]
     assert stale["maps"]["why"] == ["stages.maps.shrink_ratio 0.4 → 0.5 (6)"]
+    assert stale["tensors"]["why"] == ["maps is stale"]
 
 
 def test_plan_and_run_say_what_computes_and_why(built: Shell) -> None:

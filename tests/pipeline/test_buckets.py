@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -272,6 +273,17 @@ def test_a_store_is_looked_at_in_place(raw: Path, tmp_path: Path, there: BucketS
 def test_a_place_that_is_not_there_is_told(there: BucketStore, url: str, said: str) -> None:
     with pytest.raises((StoreError, ConfigError), match=said):
         Bucket(url).sizes("val")
+
+
+def test_that_there_are_no_credentials_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"):  # which boto3 reads
+        monkeypatch.setenv(name, str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_METADATA_ENDPOINT", "http://127.0.0.1:9")  # where nobody answers
+    with pytest.raises(StoreError, match="no credentials for s3://receipts/v3/val; set AWS_ACCESS_KEY_ID"):
+        Bucket("s3://receipts/v3").sizes("val")
 
 
 def test_wrong_credentials_are_told(server: str, there: BucketStore) -> None:

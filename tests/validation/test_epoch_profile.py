@@ -52,12 +52,18 @@ class Spins(pl.Callback):  # type: ignore[misc]  # Lightning is untyped here
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_the_parts_of_an_epoch_are_its_wall_time(tmp_path: Path, samples: list[Batch], workers: int) -> None:
+def test_the_parts_of_an_epoch_are_its_wall_time(
+    tmp_path: Path, samples: list[Batch], workers: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "ocr.training")
     profile = EpochProfile()
     detector = module(SIDE, overlap=OverlapParams(workers=workers))
     run = trainer(tmp_path, max_epochs=2, callbacks=[profile])
     run.fit(detector, loader(samples), Slow(loader(samples)))
     assert [row["epoch"] for row in profile.epochs] == [0, 1]  # and no sanity check
+    run.validate(detector, Slow(loader(samples)), verbose=False)
+    told = [message.partition(":")[0] for message in caplog.messages if message.startswith("validation")]
+    assert told == ["validation in epoch 0", "validation in epoch 1", "validation"]
     for row in profile.epochs:
         assert sum(row[name] for name in PARTS) == pytest.approx(row["wall_s"], rel=0.03)
         assert all(row[name] >= 0 for name in PARTS) and row["forward_s"] > 0 < row["loss_s"]

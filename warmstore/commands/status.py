@@ -176,7 +176,9 @@ def explain(asked: Invocation) -> int:
             unknown.append(error)
     if not found:
         known = {name for error in unknown for name in error.known}
-        raise UnknownSampleError(f"split {' or '.join(asked.splits)}", asked.words[0], sorted(known))
+        raise UnknownSampleError(
+            f"split {' or '.join(asked.splits)} of {asked.composed.name}", asked.words[0], sorted(known)
+        )
     if asked.json:
         show.print_json({split: stages for split, (stages, _) in found.items()})
         return 0

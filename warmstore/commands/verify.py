@@ -56,7 +56,7 @@ def verify(asked: Invocation, against_source: bool, samples: tuple[str, ...]) ->
     else:
         stores = {split: _built(asked, split) for split in asked.splits}
         listed = {split: _listed(asked, split) for split in asked.splits if against_source and chosen}
-        where = f"split {' or '.join(asked.splits)}"
+        where = f"split {' or '.join(asked.splits)} of {asked.composed.name}"
         for split, only in _holders(where, stores, chosen, listed).items():
             results[split] = _verify_split(asked, split, only)
             if against_source:
