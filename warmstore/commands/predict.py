@@ -67,7 +67,7 @@ def predict(
     from ocr.evaluation import predict as find
     from warmstore.workflows import loaded_detector
 
-    module = loaded_detector(chosen, config)
+    module = loaded_detector(config, chosen)
     named = [(place.relative_to(root).as_posix(), path) for place, path in zip(places, images, strict=True)]
     found: list[Prediction] = []
     refused: dict[str, str] = {}
@@ -112,7 +112,7 @@ def export(asked: Invocation) -> int:
     chosen, config = _chosen(asked, Path(asked.words[0]))
     from warmstore.workflows import loaded_detector
 
-    written = loaded_detector(chosen, config).to_onnx(output)
+    written = loaded_detector(config, chosen).to_onnx(output)
     if asked.json:
         show.print_json({"written": str(output), **vars(written)})
         return 0
@@ -139,11 +139,11 @@ def _images(words: Sequence[str]) -> Iterator[Path]:
 
 
 def _chosen(asked: Invocation, checkpoint: Path | None) -> tuple[Path, RunConfig]:
-    """Give the checkpoint, and the settings: of the run that was typed, else those kept beside it."""
-    from warmstore.workflows import newest_checkpoint, settings_of
+    """Give the checkpoint, and the configuration: of the run that was typed, else that kept beside it."""
+    from warmstore.workflows import kept_config, newest_checkpoint
 
     found = checkpoint or newest_checkpoint(asked.config.runs_dirs)
-    kept = None if "--config" in asked.typed else settings_of(found, asked.overrides)
+    kept = None if "--config" in asked.typed else kept_config(found, asked.overrides)
     return found, kept or asked.config
 
 

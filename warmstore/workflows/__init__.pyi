@@ -26,5 +26,5 @@ from .train import quiet as quiet
 from .train import train_detector as train_detector
 from .train import trained_detector as trained_detector
 from .train import validate_detector as validate_detector
+from .trained import kept_config as kept_config
 from .trained import loaded_detector as loaded_detector
-from .trained import settings_of as settings_of

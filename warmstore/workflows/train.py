@@ -90,7 +90,7 @@ def train_detector(
             callbacks.append(EarlyStopping(**watched, patience=patience, check_on_train_epoch_end=False))
         trainer = lightning_trainer(config.trainer, run.folder, callbacks)
         module = DetectorModule(config.detector_identity, config.detector_settings)
-        _keep_settings(run.folder, config, stores)
+        _keep_config(run.folder, config, stores)
         advise_threads(trainer)
         began = time.perf_counter()
         with _interruptible(trainer, run.folder / LAST):
@@ -216,7 +216,7 @@ def _interruptible(trainer: pl.Trainer, last: Path | None = None) -> Iterator[No
             signal.signal(signal.SIGINT, handler)
 
 
-def _keep_settings(folder: Path, config: RunConfig, stores: Mapping[str, Store]) -> None:
+def _keep_config(folder: Path, config: RunConfig, stores: Mapping[str, Store]) -> None:
     """Write down what a training is made of; where it goes on, say what of that has changed."""
     made_of = config.model_dump(mode="json") | {
         "stores": {split: one.digest for split, one in stores.items()}

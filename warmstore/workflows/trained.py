@@ -1,4 +1,4 @@
-"""A trained detector as it was trained: its checkpoint, and the settings that its run wrote down."""
+"""A trained detector as it was trained: its checkpoint, and the configuration that its run wrote down."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _CANVAS = tuple(("stages", stage, "canvas") for stage in ("decode", "maps", "tensors"))
 
 
-def settings_of(checkpoint: Path, overrides: Sequence[str] = ()) -> RunConfig | None:
+def kept_config(checkpoint: Path, overrides: Sequence[str] = ()) -> RunConfig | None:
     """Load the configuration that a checkpoint's training kept beside it, with `overrides`; None without one.
 
     Raises ConfigError where there is no checkpoint, or its settings are not those of this version.
@@ -45,8 +45,8 @@ def settings_of(checkpoint: Path, overrides: Sequence[str] = ()) -> RunConfig | 
         return load_config(str(run), overrides)[0]
 
 
-def loaded_detector(checkpoint: Path, config: RunConfig) -> DetectorModule:
-    """Load a detector, with a run's settings, onto the GPU where there is one."""
+def loaded_detector(config: RunConfig, checkpoint: Path) -> DetectorModule:
+    """Load a detector, as a run configures it, onto the GPU where there is one."""
     import torch
 
     from ocr.training import DetectorModule
