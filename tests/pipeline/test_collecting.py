@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import failpoints
+from pipeline.store import open_store
 from pipeline.workspace import Generations
 from tests.support.toy import CONTEXT, Paint, Read, assert_published_is_whole, edit, make_pipeline, run, write
 
@@ -166,3 +167,15 @@ def test_a_reader_keeps_its_generation_while_another_is_published_and_collected(
     assert pipeline.workspace.generations(stage).collect(keep=0, dry_run=True).removed == [old]
     assert old.is_dir()
     assert pipeline.workspace.generations(stage).collect(keep=0, dry_run=False).removed == [old]
+
+
+def test_a_store_that_nobody_holds_any_more_is_in_nobodys_way(raw: Path, tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    run(raw, work)
+    generations = make_pipeline(raw, work).workspace.generations(Paint())
+    held = open_store(generations.path)
+    old = held.path
+    run(raw, work, ink=2)
+    assert generations.collect(keep=0, dry_run=False).in_use == [old]
+    del held
+    assert generations.collect(keep=0, dry_run=False).removed == [old]
