@@ -174,12 +174,8 @@ class Generations:
         number = int(listed[-1].name.partition("-")[0]) + 1 if listed else 1
         final = building.with_name(f"{number:06d}-{digest[:16]}")
         building.rename(final)
-        for folder in (
-            final.parent,
-            final.parent.parent,
-            self.workspace.work_dir,
-        ):  # a first run has made them
-            sync(folder)
+        for made_by_a_first_run in (final.parent, final.parent.parent, self.workspace.work_dir):
+            sync(made_by_a_first_run)
         for field in self.stage.fields():
             if isinstance(field, File):
                 _point(self.workspace.folder / field.directory, self.path / field.directory)

@@ -181,9 +181,8 @@ class OcrDataModule(pl.LightningDataModule):  # type: ignore[misc]  # Lightning 
         if trainer:
             self._check_normalising(split, trainer.lightning_module)
         device = trainer.strategy.root_device if trainer else None
-        shuffle = split == "train" and not (
-            trainer and trainer.overfit_batches
-        )  # which asks for the same ones
+        the_same_ones = trainer is not None and trainer.overfit_batches
+        shuffle = split == "train" and not the_same_ones
         loader = BatchLoader(
             dataset,
             self.batch_size,

@@ -193,9 +193,8 @@ def _text(data: bytes, png: Png, keyword: bytes) -> bytes | None:
     for chunk in reversed(png.chunks):
         if chunk.kind in _TEXT and chunk.sound and data.startswith(keyword, chunk.start + 8, chunk.end - 4):
             body = data[chunk.start + 8 + len(keyword) : chunk.end - 4]
-            if (
-                chunk.kind == b"iTXt"
-            ):  # compressed or not, the method, a language, the keyword in it, the text
+            if chunk.kind == b"iTXt":
+                # Compressed or not, the method, a language, the keyword in it, the text.
                 text = body[2:].split(b"\0", 2)[-1]
                 return _inflate(text, _MOST_TEXT) if body[:1] == b"\1" else text[:_MOST_TEXT]
             return _inflate(body[1:], _MOST_TEXT) if chunk.kind == b"zTXt" else body[:_MOST_TEXT]

@@ -122,9 +122,8 @@ class ImageRoot:
         """Name a file that differs from one that is missing only in ways that a person does not see."""
         if self._alike is None:
             found = list(walk_files(Path(self._given), self._follow))
-            self._alike = {
-                _folded(file.rpartition(".")[0]): file for file in found
-            }  # text labels name no suffix
+            # Text labels name no suffix.
+            self._alike = {_folded(file.rpartition(".")[0]): file for file in found}
             self._alike |= {_folded(file): file for file in found}
         alike = self._alike.get(_folded(name))
         if alike == name:
