@@ -22,12 +22,11 @@ from typing import Any
 import cv2
 import torch
 
-from benchmarks.by_hand import CANVAS, TOOLKIT, decode_and_resize, script
+from benchmarks.by_hand import CANVAS, TOOLKIT, decode_and_resize, labelled, script
 from benchmarks.engine import run
 from benchmarks.measure import arguments, compare, parse, set_aside, show
-from benchmarks.receipts import RECEIPTS, kind_of, receipts_in
+from benchmarks.receipts import RECEIPTS, first_of, kind_of, receipts_in
 from benchmarks.record import Row
-from tests.support.receipt_labels import labelled_receipts
 from warmstore.configuration import load_config
 
 KINDS = ("threads", "serial", "processes", "dask")
@@ -63,8 +62,9 @@ def on_one_core(receipts: Path, folder: Path, samples: int, rounds: int, data: s
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    images, labels = receipts / "img", labelled_receipts(receipts)[:samples]
-    config, _ = load_config("receipts", settings(receipts, folder / "store", len(labels)))
+    few = first_of(receipts, samples, folder)
+    images, labels = few / "img", labelled(few, samples)
+    config, _ = load_config("receipts", settings(few, folder / "store", len(labels)))
 
     def empty() -> None:
         for made in ("store", "by hand"):

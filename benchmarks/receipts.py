@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,17 @@ RECEIPTS = "a folder with img/NNN.jpg and box/NNN.csv; drawn receipts otherwise"
 def kind_of(folder: Path | None) -> str:
     """Say which receipts `receipts_in` gives, for the record."""
     return "real receipts" if folder else "drawn receipts"
+
+
+def first_of(receipts: Path, count: int, folder: Path) -> Path:
+    """Copy the first receipts into a folder below `folder`: in one with more, the labels of all are read."""
+    few = folder.absolute() / "receipts"
+    for part in ("img", "box"):
+        (few / part).mkdir(parents=True)
+    for image in sorted((receipts / "img").iterdir())[:count]:
+        for name in (f"img/{image.name}", f"box/{image.stem}.csv"):
+            shutil.copyfile(receipts / name, few / name)
+    return few
 
 
 @contextmanager

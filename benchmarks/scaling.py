@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from benchmarks.cpu_time import cpu_seconds
 from benchmarks.measure import arguments, parse, show
-from benchmarks.receipts import RECEIPTS, kind_of, receipts_in
+from benchmarks.receipts import RECEIPTS, first_of, kind_of, receipts_in
 from benchmarks.record import Row
 from benchmarks.trivial_stage import Sleeping
 from pipeline.digest import digest
@@ -57,7 +57,7 @@ def main() -> None:
             show("to start", start(), part="start")
         if "stages" in asked.parts:
             with receipts_in(asked.receipts, asked.samples) as receipts:
-                stages(receipts, work, asked)
+                stages(first_of(receipts, asked.samples, work), work, asked)
         if "simulation" in asked.parts:
             for kind in asked.kinds:
                 counts = (n for n in asked.workers if kind != "dask" or n <= MOST_DASK)

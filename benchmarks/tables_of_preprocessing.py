@@ -21,21 +21,24 @@ def workers(results: Results) -> str:
     for name, floor in floors["s"].items():
         rows.append([name, *[""] * len(_STAGES), figure(floor.median), "1 ×", "1 ×"])
     for name, whole in seconds[-1].items():
-        least = f"floor, {name.rpartition(', ')[2]}"
-        of_floor = ["", ""]  # of workers that have no core of their own
-        if least in floors["s"]:
-            of_floor = [times(floors["s"][least], whole), times(floors["s of CPU"][least], cpu[name])]
-        rows.append([name, *(figure(column[name].median) for column in seconds), *of_floor])
+        alike = floors["s"].get(_floor_of(name))  # there is none of more workers than cores
+        least = floors["s of CPU"].get(_floor_of(name)) or [*floors["s of CPU"].values()][-1]
+        by_clock = times(alike, whole) if alike else ""
+        cells = (figure(column[name].median) for column in seconds)
+        rows.append([name, *cells, by_clock, times(least, cpu[name])])
     return table(("seconds", *_STAGES, ALL, "of the floor", "by CPU"), rows)
 
 
 def costs(results: Results) -> str:
-    """What each stage takes beside its function, by executor and workers."""
+    """What each stage takes beside its function, by executor and workers that have a core each."""
     result, rows = results["throughput"], []
+    floors = result.find("s", stage="floor")
     units = ("s", "s inside", "s of CPU", "s in the kernel", "page faults", "s to flush")
     for stage in _STAGES:
         seconds, alone = result.find("s", stage=stage), result.find("s alone", stage=stage)
         for name in seconds:
+            if _floor_of(name) not in floors:
+                continue
             cells = [figure(result.find(unit, stage=stage)[name].median) for unit in units]
             share = 100 * alone[name].median / seconds[name].median
             rows.append([f"{stage}: {name}", *cells, f"{share:.0f} %"])
@@ -120,6 +123,11 @@ def writers(results: Results) -> str:
         by = (f"{times(column[ours], column[name])} as fast" for column in (cpu, clock))
         rows.append((name, figure(cpu[name].median), *by))
     return table(("", "CPU ms a receipt", "warmstore is, by CPU time", "by the clock"), rows)
+
+
+def _floor_of(name: str) -> str:
+    """Give the name of the floor with as many workers as a side."""
+    return f"floor, {name.rpartition(', ')[2]}"
 
 
 def _counts(result: Result) -> list[int]:

@@ -26,10 +26,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from benchmarks.by_hand import CANVAS, TOOLKIT, script_sample
+from benchmarks.by_hand import CANVAS, TOOLKIT, labelled, script_sample
 from benchmarks.cpu_time import cpu_seconds
 from benchmarks.measure import Side, arguments, note, parse, set_aside, show
-from benchmarks.receipts import RECEIPTS, kind_of, receipts_in
+from benchmarks.receipts import RECEIPTS, first_of, kind_of, receipts_in
 from benchmarks.record import Row
 from ocr.preprocess import MAP_DTYPES
 from pipeline.execution import ExecutorConfig
@@ -37,7 +37,6 @@ from pipeline.maintenance import compute_chain
 from pipeline.planning import SourceSample
 from pipeline.runner import run_stages
 from pipeline.stage import Stage
-from tests.support.receipt_labels import labelled_receipts
 from warmstore.configuration import RunConfig, load_config
 
 FIELDS = {"image": ("uint8", 3), **{name: (dtype, 1) for name, dtype in MAP_DTYPES.items()}}
@@ -66,10 +65,11 @@ def main() -> None:
         TemporaryDirectory(dir=".", prefix=".bench-") as folder,
     ):
         out = Path(folder, "out").absolute()
-        where = [f"data.root={receipts}", f"work_dir={out}", f"data.splits.val.part=[0, {asked.samples}]"]
+        few = first_of(receipts, asked.samples, Path(folder))
+        where = [f"data.root={few}", f"work_dir={out}", f"data.splits.val.part=[0, {asked.samples}]"]
         config, _ = load_config("receipts", [f"canvas={CANVAS}", *where])
         pipeline = config.pipeline("val")
-        work = Work(config, receipts, pipeline.samples(), asked.workers)
+        work = Work(config, few, pipeline.samples(), asked.workers)
         sides = {
             name: partial(write, work, out) for name, write in WRITERS.items() if runs(name, write, work, out)
         }
@@ -129,7 +129,7 @@ def warmstore(work: Work, out: Path) -> int:
 
 def plain(work: Work, out: Path) -> int:
     """A pool of processes over the script that writes one file a receipt."""
-    samples = labelled_receipts(work.receipts)[: len(work.samples)]
+    samples = labelled(work.receipts, len(work.samples))
     with multiprocessing.get_context("fork").Pool(work.workers) as pool:
         written = partial(script_sample, work.receipts / "img", out)
         return len(pool.map(written, samples, chunksize=4))

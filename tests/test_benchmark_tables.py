@@ -124,8 +124,9 @@ def test_cells_are_what_rows_say() -> None:
     assert "82 s, H-mean 0.999 on 24 samples" in found["expect"] and "| 4 × as fast" in found["expect"]
     assert "| floor, 2 |  |  |  |  | 3 | 1 × | 1 × |" in found["workers"]
     assert "| threads, 2 | 2 | 2 | 2 | 2 | 4.50 | 1.50 × | 1.50 × |" in found["workers"]
-    assert "| threads, 16 | 2 | 2 | 2 | 2 | 4 |  |  |" in found["workers"]
+    assert "| threads, 16 | 2 | 2 | 2 | 2 | 4 |  | 1.50 × |" in found["workers"]
     assert "| maps: processes, 2 | 2 | 7 | 7 | 7 | 7 | 7 | 5 % |" in found["costs"]
+    assert "threads, 16" not in found["costs"]
     assert "| encoding | 1.00 + 0.25 / 2.00 + 0.25 |" in found["split"]
     assert found["syscalls"].endswith(
         "| write | 0.0 | 0.0 | 9.2 | 0.0 |\n| read | 0.0 | 4.0 | 0.0 | 5.0 |\n"
