@@ -6,6 +6,7 @@ a name or a path that was typed and leads nowhere; 130 interrupted (143 by SIGTE
 
 from __future__ import annotations
 
+import gc
 import sys
 
 import click
@@ -34,7 +35,9 @@ def cli() -> None:
 def main() -> None:
     """Run the command line and exit with its code."""
     put_no_space_behind_keys()
-    sys.exit(_run(sys.argv[1:]))
+    code = _run(sys.argv[1:])
+    gc.freeze()  # a process that ends need not look for cycles among all that it holds
+    sys.exit(code)
 
 
 def _run(arguments: list[str]) -> int:
