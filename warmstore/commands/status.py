@@ -136,7 +136,7 @@ def status(asked: Invocation, rehash: bool) -> int:
             p.quarantined,
             show.size(p.bytes),
             show.duration(p.age_seconds),
-            f"{p.state}: {'; '.join(p.why)}" if p.why else p.state,
+            f"{p.state}: {'; '.join(p.why)}" if p.why and p.state != "unknown" else p.state,
             "; ".join(show.words(counts) for counts in p.tallies.values() if counts),
         )
         for split, stages in found.items()
