@@ -51,6 +51,8 @@ def test_without_the_data_set_what_is_stored_is_told_and_nothing_is_called_fresh
         remedy = "run `warmstore data --config tiny data.root=gone`, which draws it"
         assert f"train, val: there is no data set at gone; {remedy}" in done.stdout
         assert done.stdout.count("gone") == 2  # in that line alone
+    assert reported("run", "--split", "val", "work_dir=half", "executor=serial").returncode == 0
+    assert "stale: never built" in reported("status", "data.root=gone", "work_dir=half").stdout
     nothing = reported(command, "data.root=gone", "work_dir=data")
     assert (nothing.returncode, "run `warmstore data" in nothing.stderr) == (2, True)
 

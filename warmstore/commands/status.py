@@ -238,14 +238,13 @@ def looked_at(
     Where the data set is not there, at what is stored of them. Raises ConfigError where nothing is.
     """
     config, found, told = asked.config, dict[str, dict[str, Preview]](), dict[str, list[str]]()
-    for split in asked.splits:
+    stages, spaces = config.stages.in_order(), {split: config.workspace(split) for split in asked.splits}
+    stored = any(space.generations(one).path.exists() for space in spaces.values() for one in stages)
+    for split, workspace in spaces.items():
         try:
             pipeline = config.pipeline(split, rehash=rehash)
         except ConfigError as error:
-            stages, workspace = config.stages.in_order(), config.workspace(split)
-            if config.data.root.is_dir() or not any(
-                workspace.generations(one).path.exists() for one in stages
-            ):
+            if config.data.root.is_dir() or not stored:
                 raise
             why, error.spell = f"there is no data set at {config.data.root}", asked.spell
             found[split], told[split] = dict(preview_stored(workspace, stages, why)), [str(error)]
