@@ -74,11 +74,11 @@ def recipe_changes(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> list
 
 
 def full_recipe_changes(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
-    """Say what differs between two recipes of one stage, or in those that it stands on."""
+    """Say what differs between two recipes of one stage, or in those that it stands on: each once."""
     changes = recipe_changes(stored, wanted)
     for name, recipe in wanted["upstream"].items():
         changes += full_recipe_changes(stored.get("upstream", {}).get(name, {}), recipe)
-    return changes
+    return list(dict.fromkeys(changes))
 
 
 _UNSET = object()

@@ -156,6 +156,13 @@ def test_summary_and_validate(built: Shell) -> None:
     assert "on 6 samples, none quarantined" in words
 
 
+def test_a_store_of_another_recipe_is_refused_with_each_difference_once(built: Shell) -> None:
+    refused = built("train", "canvas=128")
+    assert refused.returncode == 1 and "run `warmstore run --config tiny canvas=128`" in refused.stderr
+    for stage in ("decode", "maps", "tensors"):
+        assert refused.stderr.count(f"stages.{stage}.canvas [256, 256] → [128, 128]") == 1
+
+
 def test_results_go_where_runs_dir_says_and_nothing_into_the_work_folder(built: Shell) -> None:
     def written() -> dict[Path, tuple[int, int]]:
         files = (path for path in (built.folder / "work").rglob("[!.]*") if path.is_file())

@@ -17,7 +17,11 @@ from warmstore.commands import PURPOSES
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (("run", "canvas=650"), 2, "canvas: 650 does not do: 650 is no multiple of 32"),
+        (
+            ("run", "canvas=650"),
+            2,
+            "650 is no multiple of 32, which the detector's coarsest stride asks for; take 672",
+        ),
         (("run", 'canvas="640"'), 2, 'canvas: "640" does not do'),
         (("run", "canvas=false"), 2, "canvas: false does not do"),
         (("run", "stages.maps.shrink=0.5"), 2, "stages.maps.shrink: there is no such key (the command line)"),

@@ -110,7 +110,8 @@ class RunConfig(Parameters):
         for side in canvas:
             if side < 32 or side % 32:
                 raise ValueError(
-                    f"{side} is no multiple of 32, which the detector's coarsest stride asks for"
+                    f"{side} is no multiple of 32, which the detector's coarsest stride asks for; take "
+                    f"{32 * max(1, -(-side // 32))}"
                 )
         return canvas
 
