@@ -1,6 +1,6 @@
 """Preprocessing: seconds a stage by executor and workers, beside the least that the same work can cost.
 
-    python -m benchmarks.throughput [--receipts FOLDER] [--kinds threads processes] [--workers 1 2 4 16]
+    python -m benchmarks.throughput [--receipts FOLDER] [--kinds threads processes] [--workers 1 2 16]
     python -m benchmarks.throughput --parts split syscalls     # where a sample's time goes
 
 All sides take turns in one run, each into a work folder of its own, with workers that have been started
@@ -54,7 +54,7 @@ def main() -> None:
     parser.add_argument("--receipts", type=Path, help=RECEIPTS)
     parser.add_argument("--samples", type=int, default=209, help="at most so many; all of them are drawn")
     parser.add_argument("--kinds", nargs="+", default=["threads", "processes"])
-    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4, 16])
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 16])
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--parts", nargs="+", default=QUESTIONS, choices=QUESTIONS)
     asked = parse(parser)
