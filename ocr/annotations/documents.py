@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import json
 import stat
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +99,7 @@ def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) == len(pairs):
         return value
-    keys = [key for key, _ in pairs]
+    counts = Counter(key for key, _ in pairs)
     repeated = RepeatedKeys(value)
-    repeated.repeated = tuple(key for key in value if keys.count(key) > 1)
+    repeated.repeated = tuple(key for key in value if counts[key] > 1)
     return repeated
