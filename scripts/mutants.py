@@ -89,8 +89,9 @@ def main() -> None:
     known = _results()
     found = [known[str(place)] for place in places if str(place) in known]
     killers = sorted({result["by"] for result in found if "::" in result["by"]})
-    if killers and _run(killers, _copy(0), 3600)[0] == "killed":
-        print(f"{(OUT / 'tree0/first-failure').read_text()} fails without a mutant, too")
+    outcome, by = _run(killers, _copy(0), 3600) if killers else ("survived", "")
+    if outcome != "survived":
+        print(f"without a mutant, too: {outcome} {by}")
     _report(found)
 
 

@@ -159,3 +159,18 @@ def test_records_deleted_under_a_run_are_told(raw: Path, tmp_path: Path) -> None
     ):
         list(run_stages(pipeline, ["read"], Executor(ExecutorConfig(kind="serial")), Saboteur()))
     run(raw, tmp_path / "work")
+
+
+def test_finished_chunks_become_those_of_the_generation_and_are_not_written_again(
+    raw: Path, tmp_path: Path
+) -> None:
+    work = tmp_path / "work"
+    run(raw, work, ["read"])
+    failpoints.arm("manifest.write:1:eio")
+    with pytest.raises(PipelineError, match="rerun continues"):
+        run(raw, work, ["paint"])
+    failpoints.arm("")
+    staged = {path.stat().st_ino for path in (work / "val/.staging/paint").glob("*.picture")}
+    run(raw, work, ["paint"])
+    with open_store(work / "val/paint.zarr") as store:
+        assert {store.chunk_file("picture", row).stat().st_ino for row in range(len(store))} == staged
