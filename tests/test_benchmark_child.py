@@ -16,8 +16,9 @@ print(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]).p
 time.sleep(600)
 """
 _WAITS = f"""
-import sys
+import signal, sys
 from benchmarks import child
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell ignores behind an &
 child.TO_STOP = 0.5
 code = child.ended(child.started([sys.executable, "-c", {_HANGS!r}]), SECONDS)
 print(code)

@@ -134,7 +134,7 @@ def test_a_training_without_validation_keeps_its_last_checkpoint(
     (folder,) = runs.iterdir()
     assert "nothing was validated while it trained" in caplog.text
     assert ("; nothing was validated" in done.stdout) != validated
-    assert f"with {folder}/checkpoints/last.ckpt" in done.stdout
+    assert f"checkpoint: {folder.relative_to(shell.folder)}/checkpoints/last.ckpt" in done.stdout
     assert [path.name for path in (folder / "checkpoints").iterdir()] == ["last.ckpt"]
     assert kept(folder, "last")["epoch"] == 1
     shutil.copytree(folder, runs / "20260101-000000-train")
