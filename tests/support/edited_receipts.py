@@ -65,6 +65,8 @@ class Receipts:
         path = self.root / split / self._one(split, rng)
         before = path.stat()
         data = bytearray(path.read_bytes())
+        if not data:
+            return f"{split}/{path.name}: empty"
         data[-rng.randint(3, 40)] ^= 1
         path.write_bytes(data)
         os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
