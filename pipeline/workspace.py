@@ -14,7 +14,7 @@ import fcntl
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,6 +76,19 @@ class Collected:
     removed: list[Path]
     in_use: list[Path]
     freed: int
+
+
+def collect_folders(folders: Iterable[Path], dry_run: bool) -> Collected:
+    """Remove those folders that nobody uses. A dry run gives what would be removed."""
+    removed, in_use, freed = list[Path](), list[Path](), 0
+    for path in sorted(folders):
+        with unused(path) as free:
+            if free:
+                freed += bytes_freed([path])
+            if free and not dry_run:
+                shutil.rmtree(path)
+        (removed if free else in_use).append(path)
+    return Collected(removed, in_use, freed)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 import os
 import resource
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -22,12 +21,12 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from pipeline.execution import Executor, ExecutorConfig
-from pipeline.files import bytes_freed, write_aside
+from pipeline.files import write_aside
 from pipeline.planning import FileHashes, Pipeline, SourceSample, full_recipe, recipe_digest
 from pipeline.runner import StageResult, run_stages
 from pipeline.stage import Stage
-from pipeline.store import hold_current, unused
-from pipeline.workspace import Collected, Workspace
+from pipeline.store import hold_current
+from pipeline.workspace import Collected, Workspace, collect_folders
 
 PROBED = 48
 _FEW = 12  # enough that their files are flushed as those of many are: by one call
@@ -130,15 +129,7 @@ def _own_folder(beside: Path) -> Iterator[Path]:
 
 def collect_probes(beside: Path, dry_run: bool) -> Collected:
     """Remove the folders of probes that were killed. A dry run gives what would be removed."""
-    removed, in_use, freed = list[Path](), list[Path](), 0
-    for path in sorted(beside.glob(f"{_FOLDER}*")):
-        with unused(path) as free:
-            if free:
-                freed += bytes_freed([path])
-            if free and not dry_run:
-                shutil.rmtree(path)
-        (removed if free else in_use).append(path)
-    return Collected(removed, in_use, freed)
+    return collect_folders(beside.glob(f"{_FOLDER}*"), dry_run)
 
 
 def _finding(

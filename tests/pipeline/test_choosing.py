@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from pipeline.errors import PipelineError
 from pipeline.execution import Executor, ExecutorConfig, break_even
@@ -81,3 +82,10 @@ def test_a_run_says_what_ran(tmp_path: Path) -> None:
     ran = run(raw, work, executor=auto)
     assert [ran[name].to_json()["executor"]["kind"] for name in STAGES] == ["threads"] * 3
     assert [result.executor for result in run(raw, work, executor=auto).values()] == [None] * 3
+
+
+def test_an_address_is_for_dask_alone() -> None:
+    with pytest.raises(
+        ValidationError, match=r"address=tcp://there:1 is of a dask scheduler, and kind is threads"
+    ):
+        ExecutorConfig(kind="threads", address="tcp://there:1")

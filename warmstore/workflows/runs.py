@@ -7,7 +7,6 @@ import json
 import logging
 import os
 import re
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -16,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import ConfigError, Remedy
-from pipeline.files import bytes_freed, write_aside
+from pipeline.files import write_aside
 from pipeline.store import unused
-from pipeline.workspace import Collected
+from pipeline.workspace import Collected, collect_folders
 from warmstore.configuration import RunConfig
 
 log = logging.getLogger(__name__)
@@ -175,17 +174,7 @@ def collect_runs(runs_dir: Path, keep: int, dry_run: bool) -> Collected:
         kinds.setdefault(named[1], []).append(path)
     taken = [run.folder for run in _trainings([runs_dir]) if run.state == "finished" and run.checkpoint]
     old = {path for paths in kinds.values() for path in paths[: max(0, len(paths) - keep)]}
-    removed: list[Path] = []
-    in_use: list[Path] = []
-    freed = 0
-    for path in sorted(old - set(taken[-1:])):
-        with unused(path) as free:
-            if free:
-                freed += bytes_freed([path])
-            if free and not dry_run:
-                shutil.rmtree(path)
-        (removed if free else in_use).append(path)
-    return Collected(removed, in_use, freed)
+    return collect_folders(old - set(taken[-1:]), dry_run)
 
 
 def _folders(runs_dir: Path) -> list[Path]:

@@ -19,7 +19,6 @@ from typing import Any
 
 import pytest
 from distributed import CancelledError
-from pydantic import ValidationError
 
 from pipeline.errors import ConfigError, PipelineError, host
 from pipeline.execution import Executor, ExecutorConfig, dask_client, dask_cluster, dask_worker, handshake
@@ -291,10 +290,3 @@ def test_who_is_connected_is_told_where_the_dashboard_is_and_spared_dasks_traceb
         pass
     assert caplog.messages == [f"dask scheduler at {ADDRESS}{told}"]
     assert levels == [logging.CRITICAL] and talkative.level == before
-
-
-def test_an_address_is_for_dask_alone() -> None:
-    with pytest.raises(
-        ValidationError, match=rf"address={ADDRESS} is of a dask scheduler, and kind is threads"
-    ):
-        ExecutorConfig(kind="threads", address=ADDRESS)
