@@ -7,6 +7,7 @@ import torch
 
 from ocr.datasets.batches import Normaliser
 from ocr.detection import BoxDecoder
+from ocr.images import resize
 from ocr.maps import MapParams, as_float16, build_maps
 from ocr.metrics import CLEval, IouHmean
 from ocr.params import BoxParams
@@ -14,6 +15,7 @@ from ocr.params import BoxParams
 
 def main() -> None:
     """Call each of them once, with arguments of the types that runs give them."""
+    resize(np.zeros((4, 4, 3), np.uint8), (2, 2))
     square = np.array([[8, 8], [24, 8], [24, 24], [8, 24]], np.float32)
     as_float16(build_maps([square], [False], 32, 32, MapParams()).thresh_map)
     prob_map = np.zeros((32, 32), np.float32)

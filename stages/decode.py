@@ -19,7 +19,7 @@ class Decode(Stage, DecodeParams):
     version: ClassVar[int] = 1
     store: ClassVar[str] = "decode.zarr"
     reads: ClassVar[Mapping[str, tuple[str, ...]]] = {"canonicalize": ("upright", "size")}
-    lazy_imports: ClassVar[tuple[str, ...]] = ("torch",)
+    lazy_imports: ClassVar[tuple[str, ...]] = ("stages.decode_prepared",)
 
     def fields(self) -> tuple[Field, ...]:
         """Declare the pixels, the matrix, and the decoder that was used."""
@@ -30,12 +30,12 @@ class Decode(Stage, DecodeParams):
         )
 
     def libraries(self) -> Mapping[str, str]:
-        """TurboJPEG decodes JPEG, Pillow the rest, torch resizes."""
-        versions = {"Pillow": libraries.pillow(), "torch": libraries.torch()}
-        return {"libjpeg-turbo": libraries.libjpeg_turbo(), **versions} if self.use_turbojpeg else versions
+        """TurboJPEG decodes JPEG, Pillow the rest."""
+        pillow = {"Pillow": libraries.pillow()}
+        return {"libjpeg-turbo": libraries.libjpeg_turbo(), **pillow} if self.use_turbojpeg else pillow
 
     def prepare(self) -> None:
-        """Load what resizes, which takes seconds."""
+        """Load the loops that resize, or compile them."""
         resize(np.zeros((2, 2, 3), np.uint8), (1, 1))
 
     def compute(self, inputs: Inputs) -> Mapping[str, Any]:

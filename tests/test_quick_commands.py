@@ -28,6 +28,13 @@ def test_looking_needs_no_torch(built: Shell, command: str) -> None:
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
 
 
+def test_stages_need_no_torch(built: Shell, tmp_path: Path) -> None:
+    done = imports(built.folder, "run", "executor=threads", f"work_dir={tmp_path}")
+    assert done.returncode == 0, done.stderr
+    loaded = done.stderr.splitlines()[-1]
+    assert "'numba'" in loaded and "'torch'" not in loaded
+
+
 @pytest.mark.parametrize(
     ("command", "words"),
     [

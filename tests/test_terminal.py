@@ -114,7 +114,7 @@ def test_compiling_is_told_once(caplog: pytest.LogCaptureFixture, monkeypatch: p
 def test_decode_loads_what_resizes_before_it_is_timed() -> None:
     script = (
         "import sys\nfrom stages import Decode\nstage = Decode()\n"
-        "print('torch' in sys.modules)\nstage.prepare()\nprint('torch' in sys.modules)\n"
+        "print('numba' in sys.modules)\nstage.prepare()\nprint('numba' in sys.modules)\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=PROJECT, capture_output=True, text=True, check=True

@@ -13,6 +13,7 @@ from ocr.images import libraries
 from warmstore import show
 
 _PACKAGES = (
+    "torch",
     "pytorch-lightning",
     "zarr",
     "numcodecs",

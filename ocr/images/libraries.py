@@ -29,12 +29,6 @@ def pillow() -> str:
     return f"{version('pillow')} ({', '.join(parts)})"
 
 
-@cache
-def torch() -> str:
-    """Version of torch, without importing it."""
-    return version("torch")
-
-
 def geos() -> str:
     """Version of GEOS, which repairs polygons for shapely."""
     return str(shapely.geos_version_string)
@@ -48,4 +42,4 @@ def describe() -> dict[str, str]:
         jpeg = f"not found: {error}; JPEG is decoded by Pillow, 2 to 3 times slower"
     else:
         jpeg = f"libjpeg-turbo {library.version} at {library.path}: {library.found}"
-    return {"TurboJPEG": jpeg, "Pillow": pillow(), "torch": torch()}
+    return {"TurboJPEG": jpeg, "Pillow": pillow()}

@@ -1,0 +1,42 @@
+"""Resizing against torch, which must give the same bytes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from ocr.images import resize
+
+SIDES = st.integers(1, 9) | st.integers(1, 700)
+
+
+def by_torch(rgb: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    pixels = torch.from_numpy(rgb).permute(2, 0, 1).unsqueeze(0)
+    resized = torch.nn.functional.interpolate(pixels, size, mode="bilinear", antialias=True)
+    return resized.squeeze(0).permute(1, 2, 0).numpy()
+
+
+@settings(deadline=None)  # the first call compiles
+@given(size=st.tuples(SIDES, SIDES), wanted=st.tuples(SIDES, SIDES), seed=st.integers(0, 2**32 - 1))
+@example(size=(3000, 2), wanted=(1, 640), seed=0)
+@example(size=(2, 9000), wanted=(640, 1), seed=0)
+def test_the_bytes_are_those_of_torch(size: tuple[int, int], wanted: tuple[int, int], seed: int) -> None:
+    rgb = np.random.default_rng(seed).integers(0, 256, (*size, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(resize(rgb, wanted), by_torch(rgb, wanted))
+
+
+@settings(deadline=None)  # the first call compiles
+@given(size=st.tuples(SIDES, SIDES), wanted=st.tuples(SIDES, SIDES), value=st.sampled_from([0, 1, 254, 255]))
+def test_an_even_image_stays_as_it_is(size: tuple[int, int], wanted: tuple[int, int], value: int) -> None:
+    assert (resize(np.full((*size, 3), value, np.uint8), wanted) == value).all()
+
+
+@pytest.mark.parametrize("size", [(1, 40), (40, 1), (40, 30)])
+def test_any_strides_are_taken(size: tuple[int, int]) -> None:
+    wide = np.random.default_rng(0).integers(0, 256, (size[0] * 2, size[1] * 2, 4), dtype=np.uint8)
+    for view in (wide[::2, ::2, :3], wide[::-2, ::-2, 2::-1]):
+        np.testing.assert_array_equal(resize(view, (17, 23)), by_torch(view.copy(), (17, 23)))
