@@ -40,7 +40,7 @@ class StageResult:
     digest: str
     executor: Choice | None
 
-    def to_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, Any]:
         """Give the result as JSON values."""
         return asdict(self)
 

@@ -105,7 +105,7 @@ class Inputs:
     values: Mapping[str, Mapping[str, Any]]
 
 
-def field_to_json(field: Field) -> dict[str, Any]:
+def field_as_json(field: Field) -> dict[str, Any]:
     """Spell a field's declaration for the store's attributes."""
     return {"kind": type(field).__name__.lower(), **json.loads(json.dumps(asdict(field)))}
 

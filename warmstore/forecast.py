@@ -78,7 +78,7 @@ class Forecast:
         if self.workers > (cores := len(os.sched_getaffinity(0))):
             yield f"workers: {cores} were measured, and more are taken to be as fast each"
 
-    def to_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, Any]:
         """Give the forecast as JSON values."""
         return {
             "samples": self.samples,

@@ -72,7 +72,7 @@ class Choice:
         what = self.kind if self.kind == "serial" else f"{self.kind}, {workers}"
         return f"{what} ({self.why})" if self.why else what
 
-    def to_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, Any]:
         """Give the choice as JSON values."""
         return asdict(self)
 

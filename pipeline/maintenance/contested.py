@@ -33,7 +33,7 @@ class Contested:
             f"has it as {self.otherwise}, from the same inputs"
         )
 
-    def to_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, Any]:
         """Give the finding as JSON values."""
         return asdict(self)
 

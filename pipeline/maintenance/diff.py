@@ -27,7 +27,7 @@ class StoreDiff:
         """Whether the stores hold the same samples, made the same way."""
         return not (self.added or self.removed or self.changed or self.recipe or self.reordered)
 
-    def to_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, Any]:
         """Give the difference as JSON values."""
         return asdict(self)
 

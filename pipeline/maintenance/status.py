@@ -70,7 +70,7 @@ class Preview:
         """Whether a run would have nothing to do."""
         return self.state == "fresh"
 
-    def to_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, Any]:
         """Give the preview as JSON values."""
         return {**asdict(self), "fresh": self.fresh}
 

@@ -47,7 +47,7 @@ class DamagedFile:
         """Whether the file does not belong there at all."""
         return self.problem == _STRANGER
 
-    def to_json(self, spell: Callable[[Remedy], str] = str) -> dict[str, Any]:
+    def as_json(self, spell: Callable[[Remedy], str] = str) -> dict[str, Any]:
         """Give the damage as JSON values; `spell` writes the command that mends it."""
         return {**asdict(self), "samples": list(self.samples), "remedy": self.remedy and spell(self.remedy)}
 
@@ -71,15 +71,15 @@ class Verification:
         """Whether everything is as it should be."""
         return not self.damaged and not self.differs
 
-    def to_json(self, spell: Callable[[Remedy], str] = str) -> dict[str, Any]:
+    def as_json(self, spell: Callable[[Remedy], str] = str) -> dict[str, Any]:
         """Give the result as JSON values; `spell` writes the commands that mend it."""
         return {
             "checked": self.checked,
             "bytes": self.bytes,
-            "damaged": [damage.to_json(spell) for damage in self.damaged],
+            "damaged": [damage.as_json(spell) for damage in self.damaged],
             "recomputed": self.recomputed,
             "differs_from_source": self.differs,
-            "contested": [contested.to_json() for contested in self.contested],
+            "contested": [contested.as_json() for contested in self.contested],
         }
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pipeline.digest import DIGEST_BYTES
 from pipeline.planning.recipe import fingerprints, full_recipe, input_names, recipe_changes, recipe_of
 from pipeline.planning.source import SourceSample
-from pipeline.stage import File, Stage, field_to_json
+from pipeline.stage import File, Stage, field_as_json
 from pipeline.store import FORMAT_VERSION, Store, samples_per_chunk
 
 COMPUTE = -1
@@ -89,7 +89,7 @@ class StagePlan:
             "format_version": FORMAT_VERSION,
             "stage": self.stage.name,
             "recipe": self.recipe,
-            "fields": [field_to_json(declared) for declared in self.stage.fields()],
+            "fields": [field_as_json(declared) for declared in self.stage.fields()],
             "inputs": list(self.candidates.names),
             "samples_per_chunk": samples_per_chunk(self.listed - len(verdicts)),
             "counts": {

@@ -33,7 +33,7 @@ class Pulled:
     fetched: int
     linked: int
 
-    def to_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, Any]:
         """Give the result as JSON values."""
         return asdict(self)
 

@@ -25,7 +25,7 @@ class Pushed:
     sent: int
     copied: int
 
-    def to_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, Any]:
         """Give the result as JSON values."""
         return asdict(self)
 

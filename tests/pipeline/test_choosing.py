@@ -80,7 +80,7 @@ def test_a_run_says_what_ran(tmp_path: Path) -> None:
     write(raw, a="one", b="two")
     auto = ExecutorConfig(workers=2)
     ran = run(raw, work, executor=auto)
-    assert [ran[name].to_json()["executor"]["kind"] for name in STAGES] == ["threads"] * 3
+    assert [ran[name].as_json()["executor"]["kind"] for name in STAGES] == ["threads"] * 3
     assert [result.executor for result in run(raw, work, executor=auto).values()] == [None] * 3
 
 

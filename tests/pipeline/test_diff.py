@@ -20,7 +20,7 @@ def test_equal_stores_do_not_differ(raw: Path, tmp_path: Path) -> None:
         found = diff_stores(a, b)
     assert found.same
     nothing = {"added": [], "removed": [], "changed": {}, "recipe": [], "reordered": False}
-    assert found.to_json() == nothing
+    assert found.as_json() == nothing
 
 
 def test_each_difference_is_told(raw: Path, tmp_path: Path) -> None:

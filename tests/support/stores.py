@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.files import checksum
-from pipeline.stage import Chunked, Field, Ragged, Row, field_to_json
+from pipeline.stage import Chunked, Field, Ragged, Row, field_as_json
 from pipeline.store import (
     FORMAT_VERSION,
     MANIFEST,
@@ -121,7 +121,7 @@ def write_store(
         "format_version": FORMAT_VERSION,
         "stage": "tensors",
         "recipe": {"stage": "tensors", "version": 1, "parameters": {}, "libraries": {}, "upstream": {}},
-        "fields": [field_to_json(field) for field in declared],
+        "fields": [field_as_json(field) for field in declared],
         "inputs": [],
         "samples_per_chunk": samples_per_chunk,
         "counts": {"listed": len(samples), "accepted": len(samples), "quarantined": 0},

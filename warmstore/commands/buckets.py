@@ -104,7 +104,7 @@ def _stores(
 def _print(asked: Invocation, title: str, results: Mapping[str, Any], **counts: str) -> int:
     """Print what was brought, a row a store; `counts` are further fields and the names of their columns."""
     if asked.json:
-        show.print_json({name: result.to_json() for name, result in results.items()})
+        show.print_json({name: result.as_json() for name, result in results.items()})
         return 0
     rows = [
         (name, one.digest[:8], one.files, show.size(one.bytes), *(getattr(one, count) for count in counts))

@@ -80,7 +80,7 @@ def diff(a: Path, b: Path, as_json: bool, debug: bool) -> int:
     with open_store(typed_store(a)) as old, open_store(typed_store(b)) as new:
         found = diff_stores(old, new)
     if as_json:
-        show.print_json(found.to_json())
+        show.print_json(found.as_json())
         return int(not found.same)
     for change in found.recipe:
         click.echo(f"recipe: {change}")

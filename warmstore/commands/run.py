@@ -63,7 +63,7 @@ def run(asked: Invocation, strict: bool, rehash: bool, retry: bool) -> int:
     told = {split: remarks(asked.config, split, source) for split, source in sources.items()}
     for of, remark in together(told):
         click.echo(f"{of}: {remark}", err=True)
-    spelled = {split: {n: r.to_json() for n, r in stages.items()} for split, stages in results.items()}
+    spelled = {split: {n: r.as_json() for n, r in stages.items()} for split, stages in results.items()}
     for split, stages in predictions.items():
         for name, predicted in stages.items():
             spelled[split][name]["predicted"] = predicted._asdict()

@@ -44,7 +44,7 @@ def plan(asked: Invocation, rehash: bool, samples: int | None, workers: int | No
         show.print_json(
             {
                 split: {
-                    n: {**p.to_json(), "executor": _spelled(choices[split][n])} for n, p in stages.items()
+                    n: {**p.as_json(), "executor": _spelled(choices[split][n])} for n, p in stages.items()
                 }
                 for split, stages in found.items()
             }
@@ -73,7 +73,7 @@ def _predict(asked: Invocation, samples: int | None, workers: int | None) -> int
     """Print what building all stages takes, and what of it does not get better with workers."""
     found = [forecast(asked.config, split, samples, workers) for split in asked.splits]
     if asked.json:
-        show.print_json({one.split: one.to_json() for one in found})
+        show.print_json({one.split: one.as_json() for one in found})
         return 0
     columns = ("split", "stage", "samples", "workers", "files", "size", "time")
     for one in found:
@@ -112,7 +112,7 @@ def status(asked: Invocation, rehash: bool) -> int:
     """
     found, told = looked_at(asked, rehash)
     if asked.json:
-        show.print_json({s: {n: p.to_json() for n, p in stages.items()} for s, stages in found.items()})
+        show.print_json({s: {n: p.as_json() for n, p in stages.items()} for s, stages in found.items()})
         return 0
     columns = (
         "split",
@@ -271,7 +271,7 @@ def _choices(
 
 
 def _spelled(choice: Choice | None) -> dict[str, Any] | None:
-    return None if choice is None else choice.to_json()
+    return None if choice is None else choice.as_json()
 
 
 def _with_remedy(asked: Invocation, found: Preview) -> Preview:

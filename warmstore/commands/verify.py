@@ -70,10 +70,10 @@ def verify(asked: Invocation, against_source: bool, samples: tuple[str, ...]) ->
                     checked = results[split][name] or found
                     checked.recomputed, checked.differs = found.recomputed, found.differs
     if asked.json:
-        nothing = {**Verification().to_json(), "built": False}
+        nothing = {**Verification().as_json(), "built": False}
         show.print_json(
             {
-                w: {n: r.to_json(asked.spell) if r else nothing for n, r in s.items()}
+                w: {n: r.as_json(asked.spell) if r else nothing for n, r in s.items()}
                 for w, s in results.items()
             }
         )

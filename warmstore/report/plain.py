@@ -12,7 +12,7 @@ def as_json(report: Report) -> dict[str, Any]:
     """Give the facts as JSON values; distributions as words."""
     last = report.last
     return {
-        "stores": {s: {n: p.to_json() for n, p in stages.items()} for s, stages in report.stages.items()},
+        "stores": {s: {n: p.as_json() for n, p in stages.items()} for s, stages in report.stages.items()},
         "quarantined": {split: list(verdicts) for split, verdicts in report.quarantined.items()},
         "remarks": {split: list(said) for split, said in report.remarks.items()},
         "changed": [asdict(one) for one in report.turned],
