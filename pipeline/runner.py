@@ -7,12 +7,14 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import islice
 from typing import Any
 
 from pipeline.errors import PipelineError, Remedy
 from pipeline.execution import Choice, Executor, ExecutorConfig, Reporter, assemble, compute_plan
 from pipeline.files import refusal
 from pipeline.planning import FileHashes, Outlook, Pipeline, StagePlan, survey
+from pipeline.store import open_store
 from pipeline.workspace import Generations
 
 RUN_ANEW = Remedy("run", rest=" for a new generation")
@@ -104,45 +106,42 @@ def run_stages(
     """Run the named stages in order; yields each stage's result when it is published.
 
     An executor that is given serves other runs, too; of a configuration one is made for this run.
-    Raises PipelineError where a stage would stand on a stale store that is not among `names`.
+    Raises ConfigError where there is no stage of a name, PipelineError where one would stand on a stale
+    store that is not among `names`.
     """
     if isinstance(executor, ExecutorConfig):
         with Executor(executor) as own:
             yield from run_stages(pipeline, names, own, reporter)
         return
+    last = max((pipeline.stages.index(pipeline.stage(name)) for name in names), default=-1)
     pipeline.workspace.folder.mkdir(parents=True, exist_ok=True)
     pipeline.workspace.check_links()
     executor.expect([stage for stage in pipeline.stages if stage.name in names])
-    builder, waiting = Builder(executor, reporter or Silence(), pipeline.hashes), set(names)
-    for outlook in survey(pipeline):
-        if outlook.stage.name in waiting:
+    builder = Builder(executor, reporter or Silence(), pipeline.hashes)
+    for outlook in islice(survey(pipeline), last + 1):
+        if outlook.stage.name in names:
             yield outlook.stage.name, _bring_up_to_date(outlook, builder)
-            waiting.remove(outlook.stage.name)
-        if not waiting:
-            return
 
 
 def _bring_up_to_date(outlook: Outlook, builder: Builder) -> StageResult:
     """Run one stage, computing only what is stale, and settle its outlook."""
     generations, plan, built = outlook.generations, _possible(outlook), Built()
-    fresh = outlook.state == "fresh" and not plan.damaged
+    fresh = outlook.store if outlook.state == "fresh" and not plan.damaged else None
     if len(plan.stale):
         builder.executor.prepare(outlook.stage, len(plan.stale))
     began = time.perf_counter()
     try:
-        if fresh:
-            generations.drop()
-        else:
+        if fresh is None:
             built = builder.build(generations, plan)
+        else:
+            generations.drop()
     except OSError as error:
         raise PipelineError(
             f"{generations} stopped: {refusal(error, generations.workspace.work_dir)} "
             f"({error.filename or generations.workspace.folder}); what was published stands, and once "
             "that is mended a rerun continues from the finished chunks"
         ) from error
-    store = outlook.store if fresh else generations.open()
-    if store is None:
-        raise PipelineError(f"{generations.path} has vanished under the run; run again")
+    store = open_store(generations.path) if fresh is None else fresh
     outlook.settle(store)
     return StageResult(
         samples=plan.listed,
@@ -167,12 +166,6 @@ def _possible(outlook: Outlook) -> StagePlan:
         raise PipelineError(
             f"{generations} would stand on stale {reasons}", Remedy("run", (*stale, outlook.stage.name))
         )
-    for store in plan.candidates.stores:
-        if store.info.counts.listed != plan.listed:
-            raise PipelineError(
-                f"{generations} reads stores that do not hold the same samples",
-                Remedy("run", (*outlook.above, outlook.stage.name)),
-            )
     if not plan.listed:
         split = generations.workspace.split
         raise PipelineError(f"split {split} lists no sample; check data.splits.{split}")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
+
+from pipeline.errors import ConfigError
 
 Codec = Literal["none", "zstd", "lz4"]
 
@@ -170,3 +172,11 @@ class Stage(Parameters):
         Values are the engine's once they are returned: the stage changes none of them afterwards.
         """
         raise NotImplementedError
+
+
+def stage_named(stages: Sequence[Stage], name: str) -> Stage:
+    """Find a stage by name. Raises ConfigError where there is none."""
+    for stage in stages:
+        if stage.name == name:
+            return stage
+    raise ConfigError(f"there is no stage {name}; there are {', '.join(stage.name for stage in stages)}")

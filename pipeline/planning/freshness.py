@@ -12,7 +12,7 @@ from pipeline.errors import StoreError
 from pipeline.planning.plan import UPSTREAM, StagePlan, from_source, from_stores, plan_stage
 from pipeline.planning.reuse import without_damage
 from pipeline.planning.source import FileHashes, Source, SourceSample
-from pipeline.stage import Stage
+from pipeline.stage import Stage, stage_named
 from pipeline.store import Store, in_words, serving
 from pipeline.workspace import Generations, Workspace
 
@@ -33,8 +33,8 @@ class Pipeline:
     retry: bool = False
 
     def stage(self, name: str) -> Stage:
-        """Find a stage by name."""
-        return next(stage for stage in self.stages if stage.name == name)
+        """Find a stage by name. Raises ConfigError where there is none."""
+        return stage_named(self.stages, name)
 
     def samples(self) -> Sequence[SourceSample]:
         """List the split, and remember the digests of its files."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import PipelineError, StoreError
+from pipeline.errors import ConfigError, PipelineError, StoreError
 from pipeline.store import open_store
 from tests.support.toy import run, write
 
@@ -17,6 +17,12 @@ def test_a_split_without_samples_is_refused(tmp_path: Path) -> None:
     (tmp_path / "raw").mkdir()
     with pytest.raises(PipelineError, match=r"^split val lists no sample; check data\.splits\.val"):
         run(tmp_path / "raw", tmp_path / "work")
+
+
+def test_a_stage_that_there_is_not_is_refused_before_anything_is_made(raw: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="there is no stage pain; there are read, paint, pack"):
+        run(raw, tmp_path / "work", ["read", "pain"])
+    assert not (tmp_path / "work").exists()
 
 
 def test_what_is_no_link_of_ours_is_never_replaced(raw: Path, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from ocr.splits import AnnotatedSplit
 from pipeline.errors import ConfigError, Remedy
 from pipeline.execution import ExecutorConfig
 from pipeline.planning import FileHashes, Pipeline
-from pipeline.stage import Parameters, Stage
+from pipeline.stage import Parameters, Stage, stage_named
 from pipeline.store import is_url
 from pipeline.workspace import Workspace
 from stages import Canonicalize, Decode, Maps, Tensors, in_order
@@ -52,11 +52,8 @@ class StagesConfig(OnlineParams):
 
     def named(self, names: Sequence[str]) -> list[Stage]:
         """Find stages, or all where no name is given. Raises ConfigError where there is none of a name."""
-        stages = {stage.name: stage for stage in self.in_order()}
-        for name in names:
-            if name not in stages:
-                raise ConfigError(f"there is no stage {name}; there are {', '.join(stages)}")
-        return [stages[name] for name in names or stages]
+        stages = self.in_order()
+        return [stage_named(stages, name) for name in names] or list(stages)
 
 
 class RunConfig(Parameters):
