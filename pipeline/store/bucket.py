@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from typing import Any
 
@@ -83,9 +83,15 @@ class Bucket:
             return sorted(path.rpartition("/")[2] for path in found["common_prefixes"])
 
     def delete(self, paths: Iterable[str]) -> None:
-        """Delete objects; one that is not there is no error."""
+        """Delete objects, and the folders that become empty; one that is not there is no error."""
+        left = list(paths)
         with self._told(""):
-            self._obstore.delete(self.objects, list(paths))
+            try:
+                self._obstore.delete(self.objects, left)
+            except FileNotFoundError:  # S3 minds none, folders mind the first
+                for path in left:
+                    with suppress(FileNotFoundError):
+                        self._obstore.delete(self.objects, path)
 
     @cached_property
     def objects(self) -> Any:
@@ -97,7 +103,7 @@ class Bucket:
             settings["config"] = {"checksum_algorithm": "SHA256"}
             settings |= _boto3_credentials()
         if scheme == "file":
-            settings = {}
+            settings = {"automatic_cleanup": True}
         with self._told(""):
             return self._obstore.store.from_url(self.url, **settings)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -137,4 +138,23 @@ def test_the_newest_generations_are_kept_whatever_they_are_called(
     first, second, third, current = digests
     assert collect_in_bucket(there, keep=1, dry_run=True)[0] == [second, third]
     collect_in_bucket(there, keep=2, dry_run=False)
-    assert {path.parent.name for path in sent.glob(f"*/{MANIFEST}")} == {first, third, current}
+    assert {path.name for path in sent.iterdir() if path.is_dir()} == {first, third, current}
+
+
+def test_two_who_collect_at_once_do_not_disturb_each_other(
+    raw: Path, tmp_path: Path, there: BucketStore, sent: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (old,) = there.digests()
+    write(raw, a="edited\nlines")
+    run(raw, tmp_path / "work")
+    send(tmp_path, there)
+    delete, turns = Bucket.delete, [collect_in_bucket]
+
+    def delete_after_another(self: Bucket, paths: Iterable[str]) -> None:
+        if turns:
+            turns.pop()(there, keep=0, dry_run=False)
+        delete(self, paths)
+
+    monkeypatch.setattr(Bucket, "delete", delete_after_another)
+    assert collect_in_bucket(there, keep=0, dry_run=False)[0] == [old]
+    assert [path.name for path in sent.iterdir() if path.is_dir()] == [there.current()]
