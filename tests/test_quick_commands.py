@@ -19,6 +19,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Shell:
     """A folder in which the tiny run has been preprocessed."""
     shell = Shell(tmp_path_factory.mktemp("quick"))
     assert shell("run").returncode == 0
+    (shell.folder / "others.txt").write_text("elsewhere.jpg\t[]\n")
+    (shell.folder / "any.ckpt").touch()
     return shell
 
 
@@ -45,6 +47,13 @@ def test_stages_need_no_torch(built: Shell, tmp_path: Path) -> None:
         ("train work_dir=empty", "there is no store at empty/train/tensors.zarr"),
         ("train model.backbone=vgg", "model.backbone"),
         ("ceiling work_dir=empty", "there is no store at empty/val/canonical.zarr"),
+        ("validate --checkpoint work", "work is a folder; give a checkpoint's file"),
+        ("predict data --checkpoint none.ckpt", "there is no checkpoint none.ckpt"),
+        ("export none.ckpt out.onnx", "there is no checkpoint none.ckpt"),
+        ("score none.txt", "there are no detections at none.txt"),
+        ("score others.txt", "others.txt names no image of split val"),
+        ("score others.txt work_dir=empty", "there is no store at empty/val/tensors.zarr"),
+        ("bench epoch --checkpoint any.ckpt data.root=none", "there is no data set at none"),
     ],
 )
 def test_a_mistake_is_told_before_torch_loads(built: Shell, command: str, words: str) -> None:

@@ -13,8 +13,12 @@ from pipeline.errors import ConfigError
 
 
 def existing_checkpoint(path: str | os.PathLike[str]) -> Path:
-    """Give the path of a checkpoint that is there. Raises ConfigError otherwise."""
+    """Give the path of a checkpoint's file that is there. Raises ConfigError otherwise."""
     path = Path(path)
+    if path.is_dir():
+        raise ConfigError(
+            f"{path} is a folder; give a checkpoint's file, such as checkpoints/best.ckpt of a run"
+        )
     if not path.exists():
         raise ConfigError(f"there is no checkpoint {path}; train first, or name another one")
     return path

@@ -45,7 +45,9 @@ def epoch(asked: Invocation, checkpoint: Path | None, epochs: int, samples: int 
     """
     from warmstore.workflows import validation_inputs
 
-    inputs = validation_inputs(asked.config, asked.one_split(), checkpoint)
+    split = asked.one_split()
+    asked.config.source(split)  # which all rungs but the last read
+    inputs = validation_inputs(asked.config, split, checkpoint)
     from warmstore.workflows import epoch_job, measure_ladder, same_metrics
 
     job = epoch_job(inputs, epochs=epochs, limit=samples, workers=workers)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ocr.annotations import image_files
+from ocr.training import existing_checkpoint
 from pipeline.errors import ConfigError
 from pipeline.files import write_aside
 from warmstore import show
@@ -142,7 +143,7 @@ def _chosen(asked: Invocation, checkpoint: Path | None) -> tuple[Path, RunConfig
     """Give the checkpoint, and the configuration: of the run that was typed, else that kept beside it."""
     from warmstore.workflows import kept_config, newest_checkpoint
 
-    found = checkpoint or newest_checkpoint(asked.config.runs_dirs)
+    found = existing_checkpoint(checkpoint) if checkpoint else newest_checkpoint(asked.config.runs_dirs)
     kept = None if "--config" in asked.typed else kept_config(found, asked.overrides)
     return found, kept or asked.config
 

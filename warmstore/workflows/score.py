@@ -5,19 +5,20 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from ocr.annotations import image_ids, match_names, read_results
-from ocr.datasets import TensorDataset
-from ocr.evaluation import DetectorScore, draw_worst, labelled_images, score_regions
 from ocr.geometry import Points, transform_points, upright_matrix, upright_size
 from pipeline.errors import ConfigError, shortened
 from pipeline.store import Store, open_store
 from warmstore.configuration import RunConfig
 from warmstore.workflows.inputs import checked_store
 from warmstore.workflows.runs import run_folder
+
+if TYPE_CHECKING:
+    from ocr.evaluation import DetectorScore
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +78,9 @@ def score_file(
         log.warning("%d images have no detections and count as empty: %s", len(without), shortened(without))
     if unknown:
         log.warning("%d names mean no image of the store: %s", len(unknown), shortened(unknown))
+    from ocr.datasets import TensorDataset  # here, because mistakes are told without torch
+    from ocr.evaluation import draw_worst, labelled_images, score_regions
+
     score = score_regions(labelled_images(store), found, detections.name)
     with run_folder(config, "score") as run:
         draw_worst(score.worst, TensorDataset(store.name)).save(run.folder / "worst.png")
