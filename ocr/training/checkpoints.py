@@ -32,7 +32,10 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises whatever its unpickler or zip reader meets
-        raise ConfigError(f"{path} cannot be read as a checkpoint: {error}") from error
+        raise ConfigError(
+            f"{path} cannot be read as a checkpoint: it is damaged, or holds more than tensors and plain "
+            f"values ({type(error).__name__})"
+        ) from error
     if not isinstance(checkpoint, dict) or "detector" not in checkpoint or "state_dict" not in checkpoint:
         raise ConfigError(f"{path} is not a checkpoint of a detector: it does not say which model it holds")
     return checkpoint

@@ -110,9 +110,12 @@ def test_no_code_in_a_checkpoint_is_run(tmp_path: Path, monkeypatch: pytest.Monk
 def test_what_is_no_checkpoint_of_a_detector_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"there is no checkpoint .*none\.ckpt"):
         DetectorModule.from_checkpoint(tmp_path / "none.ckpt")
-    (tmp_path / "text.ckpt").write_text("not a checkpoint")
-    with pytest.raises(ConfigError, match=r"text\.ckpt cannot be read"):
-        DetectorModule.from_checkpoint(tmp_path / "text.ckpt")
+    for damaged in ("not a checkpoint", ""):
+        (tmp_path / "text.ckpt").write_text(damaged)
+        with pytest.raises(
+            ConfigError, match=r"text\.ckpt cannot be read as a checkpoint: it is damaged, or .+$"
+        ):
+            DetectorModule.from_checkpoint(tmp_path / "text.ckpt")
     torch.save({"state_dict": {}}, tmp_path / "other.ckpt")
     with pytest.raises(ConfigError, match=r"other\.ckpt is not a checkpoint of a detector"):
         DetectorModule.from_checkpoint(tmp_path / "other.ckpt")
