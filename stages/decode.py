@@ -16,7 +16,7 @@ class Decode(Stage, DecodeParams):
     """Decode, resize by the longest side, and place on the canvas."""
 
     name: ClassVar[str] = "decode"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     store: ClassVar[str] = "decode.zarr"
     reads: ClassVar[Mapping[str, tuple[str, ...]]] = {"canonicalize": ("upright", "size")}
     lazy_imports: ClassVar[tuple[str, ...]] = ("stages.decode_prepared",)

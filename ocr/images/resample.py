@@ -1,4 +1,4 @@
-"""Antialiased bilinear resize onto the canvas: the bytes that torch gives, without loading torch."""
+"""Antialiased bilinear resize onto the canvas, without torch, whose loading takes a second or more."""
 
 from __future__ import annotations
 
@@ -8,25 +8,18 @@ from numpy.typing import NDArray
 
 from ocr.geometry import Letterbox, Size
 
-BAND = 256
-"""Rows that are turned at once: a band and what is made of it stay in the processor's caches."""
-
 
 def resize(rgb: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
     """Resize RGB, uint8 (h, w, 3), to a height and width: bilinear with antialiasing, in integers.
 
-    Gives the bytes of `torch.nn.functional.interpolate(..., mode="bilinear", antialias=True)`, which lie
-    within one level of Pillow's `resize(BILINEAR)`. First columns are mixed, then rows. Columns are mixed as
-    rows of the turned image, so that one loop over neighbours in memory does both.
+    Rows are mixed first, then columns, which are rows of the turned image: so one loop over neighbours in
+    memory does both. These are the bytes that `torch.nn.functional.interpolate(..., antialias=True)` gives
+    of the turned image, since it begins with the columns. Pillow's `resize(BILINEAR)` is within one level.
     """
     height, width = size
-    if width != rgb.shape[1]:
-        narrow = np.empty((len(rgb), width, 3), np.uint8)
-        for top in range(0, len(rgb), BAND):
-            band = cv2.transpose(rgb[top : top + BAND])
-            cv2.transpose(_mixed(band, width), narrow[top : top + BAND])
-        rgb = narrow
-    return rgb if height == len(rgb) else _mixed(rgb, height)
+    if height != len(rgb):
+        rgb = _mixed(rgb, height)
+    return rgb if width == rgb.shape[1] else cv2.transpose(_mixed(cv2.transpose(rgb), width))
 
 
 def place(resized: NDArray[np.uint8], box: Letterbox, canvas: Size, fill: int) -> NDArray[np.uint8]:

@@ -11,7 +11,7 @@ from ocr.jit import compiled
 @compiled
 def triangles(
     length: int, wanted: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int32], int]:
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int16], int]:
     """Give what each of `wanted` rows is made of: the first of `length` rows, how many, their weights.
 
     A triangle around the middle of the new row, as wide as two rows of the coarser side. Weights are in units
@@ -36,7 +36,7 @@ def triangles(
     bits = 0
     while bits < 22 and int(0.5 + exact.max() * (1 << (bits + 1))) < 1 << 15:
         bits += 1
-    return first, count, (0.5 + exact * (1 << bits)).astype(np.int32), bits
+    return first, count, (0.5 + exact * (1 << bits)).astype(np.int16), bits
 
 
 @compiled
@@ -48,7 +48,7 @@ def mix_rows(rows: NDArray[np.uint8], mixed: NDArray[np.uint8]) -> None:
     for i in range(len(mixed)):
         total[:] = 1 << (bits - 1)  # a half, so that the shift rounds
         for k in range(count[i]):
-            weight = weights[i, k]
+            weight = np.int32(weights[i, k])
             row = rows[first[i] + k]
             for x in range(width):
                 total[x] += np.int32(row[x]) * weight

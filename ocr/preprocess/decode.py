@@ -72,7 +72,7 @@ class Decoded:
 
 @dataclass(frozen=True)
 class _Pixels:
-    """RGB, uint8 (H, W, 3), its size on the way to the target's; words; an ICC profile still to apply."""
+    """RGB, uint8 (H, W, 3), to be resized; words; an ICC profile still to apply."""
 
     rgb: NDArray[np.uint8]
     words: tuple[str, ...]
@@ -108,9 +108,9 @@ def _decode(data: bytes, header: Header, target: Size, params: DecodeParams) -> 
         words += (f"first_frame@{header.frames}",)
     found = header.structure
     if not isinstance(found, Jpeg):
-        return _by_pillow(data, header, target, header.format, words, params)
+        return _by_pillow(data, header, header.format, words, params)
     if not params.use_turbojpeg:
-        return _by_pillow(data, header, target, "turbojpeg_off", words, params)
+        return _by_pillow(data, header, "turbojpeg_off", words, params)
     try:
         array, warning, harmless = _by_turbojpeg(data, found, target, params.dct_scaling)
     except turbo.TurboUnavailableError as error:
@@ -119,18 +119,18 @@ def _decode(data: bytes, header: Header, target: Size, params: DecodeParams) -> 
                 f"stages.decode wants TurboJPEG, and there is none: {error}; install it, or set "
                 "stages.decode.turbojpeg_fallback=true to decode by Pillow"
             ) from error
-        return _by_pillow(data, header, target, "no_library", words, params)
+        return _by_pillow(data, header, "no_library", words, params)
     except turbo.TurboError as error:
         if not params.turbojpeg_fallback:
             raise Quarantine("turbojpeg_refused", f"TurboJPEG: {error}; turbojpeg_fallback is off") from error
-        return _by_pillow(data, header, target, "refused", words, params)
+        return _by_pillow(data, header, "refused", words, params)
     words += harmless
     if warning:
         words += (_accept(Damage("corrupt", warning), params),)
     if found.components == 4:
         if not params.turbojpeg_fallback:
             raise Quarantine("turbojpeg_refused", "CMYK is decoded by Pillow; turbojpeg_fallback is off")
-        return _by_pillow(data, header, target, "cmyk", words, params)
+        return _by_pillow(data, header, "cmyk", words, params)
     profile = jpeg.icc_profile(data, found) if params.icc_to_srgb else None
     return _Pixels(array, ("turbojpeg", *words), profile)
 
@@ -154,16 +154,18 @@ def _safe_eighths(size: Size, target: Size, offered: tuple[int, ...]) -> int:
 
 
 def _by_pillow(
-    data: bytes, header: Header, target: Size, why: str, words: tuple[str, ...], params: DecodeParams
+    data: bytes, header: Header, why: str, words: tuple[str, ...], params: DecodeParams
 ) -> _Pixels:
-    """Decode, and narrow to the width of the target band by band: the same bytes as at once, less memory."""
+    """Decode, and convert band by band."""
     image = pillow.open_image(data, header)
-    bands = pillow.rgb_bands(image, params.background, params.icc_to_srgb)
-    narrow = np.concatenate([resize(band, (len(band), target[1])) for band in bands])
+    rgb, top = np.empty((image.height, image.width, 3), np.uint8), 0
+    for band in pillow.rgb_bands(image, params.background, params.icc_to_srgb):
+        rgb[top : top + len(band)] = band
+        top += len(band)
     # The bands of a CMYK image went through its profile already.
     left = params.icc_to_srgb and image.mode != "CMYK"
     profile = image.info.get("icc_profile") if left else None
-    return _Pixels(narrow, (f"pillow@{why}", *words), profile)
+    return _Pixels(rgb, (f"pillow@{why}", *words), profile)
 
 
 def _accept(damage: Damage, params: DecodeParams) -> str:
