@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
+import subprocess
+import sys
 import time
 from concurrent.futures import Executor
 from types import SimpleNamespace
@@ -13,7 +16,7 @@ import pytest
 import pytorch_lightning as pl
 
 from ocr.evaluation import Measured
-from tests.support.shell import Shell
+from tests.support.shell import PROJECT, Shell
 from warmstore.workflows import epoch_ladder, inputs
 
 # Small text on a small canvas: gently shrunk maps, so that kernels are not thinner than a pixel.
@@ -178,6 +181,19 @@ def test_the_ceiling_of_canvases(shell: Small) -> None:
     assert found[0]["images"] == 3 and sum(found[0]["lost"].values()) > 0
     words = shell("ceiling", "--canvas", "96").stdout
     assert "96 × 96" in words and "below the box decoder's minimum" in words
+
+
+def test_what_is_timed_of_a_ceiling_compiles_nothing(shell: Small) -> None:
+    command = ["ceiling", "--config", "tiny", "--split", "train", "--canvas", "320,320", "--json", *SETTINGS]
+    done = subprocess.run(  # in which no loop has been loaded
+        [sys.executable, "-m", "warmstore", *command],
+        cwd=shell.folder,
+        env={**os.environ, "WARMSTORE_CONFIGS": str(PROJECT / "configs"), "PYTHONPATH": str(PROJECT)},
+        capture_output=True,
+        check=True,
+    )
+    first, second = (one["maps_ms"] for one in json.loads(done.stdout)["train"])
+    assert first < 10 * second
 
 
 @pytest.mark.parametrize(

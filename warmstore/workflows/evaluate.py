@@ -44,6 +44,7 @@ def find_ceilings(config: RunConfig, store: Store, canvases: Sequence[Size]) -> 
     """Tell what each canvas allows on a canonical store, with the run's parameters of maps and of boxes."""
     images = list(labelled_images(store))
     stages, boxes = config.stages, config.model.boxes
+    stages.maps.prepare()  # so that the first image is not timed with what it compiles
     return [
         find_ceiling(images, canvas, maps=stages.maps, boxes=boxes, padding=stages.decode.padding)
         for canvas in canvases
