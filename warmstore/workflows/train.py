@@ -30,6 +30,7 @@ from ocr.training import (
     RandomStates,
     check_identity,
     draw_profile,
+    read_checkpoint,
 )
 from pipeline.errors import ConfigError
 from pipeline.store import Store
@@ -124,7 +125,9 @@ def validate_detector(inputs: ValidationInputs) -> dict[str, Any]:
         trainer = lightning_trainer(config.trainer, run.folder, [profile, WorstImages(run.folder)])
         with _interruptible(trainer):
             metrics = trainer.validate(module, datamodule=data, verbose=False)
-        run.summary |= _summary(store, metrics, profile.epochs, trainer)
+        epoch = read_checkpoint(inputs.checkpoint).get("epoch", 0) if inputs.checkpoint else 0
+        epochs = [{**row, "epoch": epoch} for row in profile.epochs]  # the trainer has trained none
+        run.summary |= _summary(store, metrics, epochs, trainer)
         run.summary |= {"checkpoint": inputs.judged, "folder": str(run.folder)}
     return run.summary
 
