@@ -10,23 +10,32 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ocr.detectors import DetectorIdentity
+from ocr.params import DetectorSettings
+from ocr.training.pixels import Pixels
 from pipeline.errors import PipelineError
 from pipeline.extras import extra
 from pipeline.files import write_aside
-
-if TYPE_CHECKING:
-    from ocr.training.module import DetectorModule
 
 INPUT, OUTPUT = "images", "maps"
 TOLERANCE = 1e-4
 """The most that a probability may differ from torch's; kernels of other libraries round in other places."""
 _STEP = 32
+
+
+class Exportable(Protocol):
+    """What an ONNX model is made of; a `DetectorModule` has it."""
+
+    identity: DetectorIdentity
+    settings: DetectorSettings
+    model: nn.Module
+    pixels: Pixels
 
 
 @dataclass(frozen=True)
@@ -39,7 +48,7 @@ class Exported:
 
 
 def to_onnx(
-    self: DetectorModule,
+    self: Exportable,
     file_path: str | os.PathLike[str] | BytesIO,
     input_sample: Tensor | None = None,
     **options: Any,
@@ -84,7 +93,7 @@ def to_onnx(
     return Exported(shapes, max(difference for _, difference in compared), len(data))
 
 
-def metadata(module: DetectorModule) -> dict[str, str]:
+def metadata(module: Exportable) -> dict[str, str]:
     """Say how images become the model's input, and its maps boxes; each value is JSON.
 
     Input: RGB on the `canvas` [height, width], as channels / 255, minus `mean`, divided by `std`. Boxes: the
@@ -127,19 +136,20 @@ def _options() -> dict[str, Any]:
     }
 
 
-def _others(module: DetectorModule) -> Iterator[Tensor]:
+def _others(module: Exportable) -> Iterator[Tensor]:
     """Images of another number and size than those that were traced: what a trace kept fixed shows there."""
     height, width = module.identity.canvas
     yield _drawn(module, 2, height + _STEP, max(_STEP, width // 2 // _STEP * _STEP))
 
 
-def _drawn(module: DetectorModule, count: int, height: int, width: int) -> Tensor:
+def _drawn(module: Exportable, count: int, height: int, width: int) -> Tensor:
     """Draw input of (count, 3, height, width): patches of all greys, always the same."""
     coarse = np.random.default_rng(0).integers(0, 256, (count, 3, -(-height // 8), -(-width // 8)), np.uint8)
     pixels = coarse.repeat(8, axis=2).repeat(8, axis=3)[:, :, :height, :width]
     device = module.pixels.mean.device
     with torch.no_grad():
-        return module.prepared(torch.from_numpy(pixels).to(device)).float().cpu()
+        images: Tensor = module.pixels(torch.from_numpy(pixels).to(device))
+    return images.float().cpu()
 
 
 def _difference(network: nn.Module, session: Any, images: Tensor) -> tuple[tuple[int, int, int], float]:
