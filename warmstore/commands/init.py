@@ -25,6 +25,7 @@ from warmstore.options import spelled
 from warmstore.starter import CANVASES, READABLE, Suggestion, histogram, starter_yaml, suggest
 
 _SHOWN = 5
+_Part = tuple[int, int | None] | None
 
 
 @click.command()
@@ -86,30 +87,13 @@ def init(
     data = _described({"train": train, "val": val or train}, keys)
     run = RunConfig(data=data)
     found = {split: _looked_over(run, split) for split in (("train", "val") if val else ("train",))}
-    usable = {split: seen.usable for split, seen in found.items()}
-    parts: dict[str, tuple[int, int | None] | None] = {"train": None, "val": None}
-    if split_off is not None:
-        seen = found["train"]
-        taken = _taken(split_off, seen.listed)
-        parts = {"train": (taken, None), "val": (0, taken)}
-        names = {"train": seen.ranked[taken:], "val": seen.ranked[:taken]}
-        usable = {split: seen.usable_of(names[split]) for split in names}
-        for split in (split for split, count in usable.items() if not count):
-            whose = f"that --split-off {split_off:g} leaves to {split}"
-            raise _none_usable(whose, seen, names[split], "; give another share, or mend these")
+    parts, usable = _parted(found, split_off)
     heights = np.concatenate([seen.heights for seen in found.values()])
     if not len(heights):
         raise ConfigError(f"no word in {train[1]} has a place and counts, so there is nothing to learn from")
     chosen = suggest(heights)
-    splits = {
-        split: folder.model_copy(
-            update={"format": found.get(split, found["train"]).format, "part": parts[split]}
-        )
-        for split, folder in data.splits.items()
-    }
-    data = data.model_copy(update={"splits": splits})
     file.parent.mkdir(exist_ok=True)
-    write_aside(file, starter_yaml(name, data, usable, chosen).encode())
+    write_aside(file, starter_yaml(name, _settled(data, found, parts), usable, chosen).encode())
     load_config(name)
     following = [spelled(Remedy(command), "--config", name) for command in ("run", "train")]
     if as_json:
@@ -197,6 +181,37 @@ def _looked_over(run: RunConfig, split: str) -> Overview:
     if not seen.usable:
         raise _none_usable(f"in {run.data.root / run.data.splits[split].annotations}", seen, seen.ranked)
     return seen
+
+
+def _parted(
+    found: Mapping[str, Overview], share: float | None
+) -> tuple[Mapping[str, _Part], Mapping[str, int]]:
+    """Give the part that each split has of what its labels list, and how many of its images can be used.
+
+    Raises ConfigError where a `share` that is split off leaves one of them none.
+    """
+    if share is None:
+        return dict.fromkeys(found), {split: seen.usable for split, seen in found.items()}
+    seen = found["train"]
+    taken = _taken(share, seen.listed)
+    names = {"train": seen.ranked[taken:], "val": seen.ranked[:taken]}
+    for split, ranked in names.items():
+        if not seen.usable_of(ranked):
+            whose = f"that --split-off {share:g} leaves to {split}"
+            raise _none_usable(whose, seen, ranked, "; give another share, or mend these")
+    usable = {split: seen.usable_of(ranked) for split, ranked in names.items()}
+    return {"train": (taken, None), "val": (0, taken)}, usable
+
+
+def _settled(data: DataConfig, found: Mapping[str, Overview], parts: Mapping[str, _Part]) -> DataConfig:
+    """Give the data set with what was found out: the format of each split's labels, and its part of them."""
+    splits = {
+        split: folder.model_copy(
+            update={"format": found.get(split, found["train"]).format, "part": parts[split]}
+        )
+        for split, folder in data.splits.items()
+    }
+    return data.model_copy(update={"splits": splits})
 
 
 def _none_usable(whose: str, seen: Overview, names: Sequence[str], otherwise: str = "") -> ConfigError:
