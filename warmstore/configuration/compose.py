@@ -74,9 +74,9 @@ def compose(
     Raises ConfigError in one sentence for a run that is not there, YAML that cannot be read, or an
     override that is none.
     """
-    from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
+    from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
     from hydra.types import RunMode
     from omegaconf import OmegaConf
@@ -89,9 +89,13 @@ def compose(
     asked = [*choices, _search_path(folders[1:])]
     try:
         with initialize_config_dir(version_base=None, config_dir=str(home)):
-            config = hydra_compose(config_name=run, overrides=asked)
             loader = GlobalHydra.instance().config_loader()
-            files = loader.compute_defaults_list(run, asked, RunMode.RUN).defaults
+            listed = loader.compute_defaults_list(run, asked, RunMode.RUN)
+        config, origins = _merged(folders, listed.defaults)
+        parsed = OverridesParser.create().parse_overrides(choices)
+        loader.validate_sweep_overrides_legal(parsed, RunMode.RUN, from_shell=False)
+        loader._apply_overrides_to_config(listed.config_overrides, config)  # those with + or ~ in front
+        config.pop("hydra", None)
         in_files: Any = OmegaConf.to_container(config)
         for key, value in (text.split("=", 1) for text in overrides if text not in choices):
             OmegaConf.update(config, key, _value(value, is_text(key)), merge=True, force_add=True)
@@ -103,7 +107,7 @@ def compose(
     return Composed(
         run,
         {str(key): value for key, value in values.items()},
-        _origins(folders, files, overrides),
+        _with_typed(origins, [text for text in overrides if text not in choices]),
         in_files,
     )
 
@@ -172,33 +176,44 @@ def _value(typed: str, is_text: bool) -> Any:
         return typed
 
 
-def _origins(folders: Sequence[Path], files: Sequence[Any], overrides: Sequence[str]) -> dict[str, str]:
-    """Find for each key the last file that sets it, in the order in which Hydra merges them."""
-    from omegaconf import OmegaConf
+def _merged(folders: Sequence[Path], listed: Sequence[Any]) -> tuple[Any, dict[str, str]]:
+    """Merge the files that Hydra lists, in its order; gives also for each key the last of them that sets it.
 
-    origins: dict[str, str] = {}
-    for entry in files:
+    Hydra's own are left out, which say how it runs programs.
+    """
+    from omegaconf import DictConfig, OmegaConf
+
+    config, origins = OmegaConf.create(), dict[str, str]()
+    for entry in listed:
         paths = (folder / f"{entry.config_path}.yaml" for folder in folders)
         path = next((path for path in paths if path.is_file()), None)
         if path is None:
             continue
-        loaded = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+        loaded = OmegaConf.load(path)
+        if not isinstance(loaded, DictConfig):
+            raise ConfigError(f"{path} holds a list where keys belong")
+        loaded.pop("defaults", None)
         prefix = entry.package if entry.package not in (None, "", "_global_") else ""
-        for key in _leaves(loaded, prefix):
-            if key.partition(".")[0] != "defaults":
-                origins[key] = str(path)
-    for text in overrides:
-        key = text.partition("=")[0].lstrip("+~")
-        if not _is_choice(folders, text):
-            origins[key] = COMMAND_LINE
-            for below in [known for known in origins if known.startswith(f"{key}.")]:
-                origins[below] = COMMAND_LINE
-    return origins
+        if prefix:
+            OmegaConf.update(config, prefix, loaded)
+        else:
+            config.merge_with(loaded)
+        origins |= dict.fromkeys(_leaves(OmegaConf.to_container(loaded), prefix), str(path))
+    return config, origins
 
 
-def _leaves(values: Any, prefix: str) -> Iterator[str]:
+def _with_typed(origins: Mapping[str, str], typed: Sequence[str]) -> dict[str, str]:
+    """Give the origins of keys after overrides were typed: of what they set, and of all that is below."""
+    found = dict(origins)
+    for text in typed:
+        key = text.partition("=")[0]
+        found |= {known: COMMAND_LINE for known in (key, *found) if f"{known}.".startswith(f"{key}.")}
+    return found
+
+
+def _leaves(values: Any, prefix: str = "") -> Iterator[str]:
     if not isinstance(values, dict) or not values:
-        yield prefix
+        yield from [prefix] if prefix else []
         return
     for key, value in values.items():
         yield from _leaves(value, f"{prefix}.{key}" if prefix else str(key))
