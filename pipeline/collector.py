@@ -9,11 +9,16 @@ from contextlib import contextmanager
 
 @contextmanager
 def collector_paused() -> Iterator[None]:
-    """Look for no cycles meanwhile, in the whole process. Serves as a decorator, too."""
+    """Look for no cycles meanwhile, in the whole process. Serves as a decorator, too.
+
+    What was made meanwhile counts as old afterwards, so that it is not looked through at once.
+    """
     enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
         if enabled:
+            gc.freeze()  # these two put everything into the oldest generation
+            gc.unfreeze()
             gc.enable()
