@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from pipeline.digest import digest
 from pipeline.errors import REPAIR, RUN, Remedy, StoreError
-from pipeline.files import linked_outside
+from pipeline.files import linked_outside, read_file
 from pipeline.stage import Chunked, Field, File, FileContent, Ragged, Row, Text
 from pipeline.store.bucket import is_url
 from pipeline.store.codecs import decode
@@ -272,7 +272,7 @@ class Store:
         last = self._last_chunk.get(field.name)
         if last and last[0] == index:
             return last[1]
-        data = self.chunk_file(field.name, index).read_bytes()
+        data = read_file(self.chunk_file(field.name, index))
         chunk = decode(field.codec, data, field.dtype, (self.samples_per_chunk, *field.shape))
         if self.samples_per_chunk > 1:
             self._last_chunk[field.name] = (index, chunk)
