@@ -37,7 +37,7 @@ def checksum(path: Path | str) -> tuple[int, str]:
 
 
 def read_file(path: Path | str) -> bytes:
-    """Read a file whole, by the system's calls alone: there are thousands, and pathlib takes twice as long."""
+    """Read a file whole: pathlib takes twice as long as these calls, and there are thousands."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         return b"".join(iter(partial(os.read, descriptor, max(_PIECE, os.fstat(descriptor).st_size)), b""))

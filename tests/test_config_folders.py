@@ -72,6 +72,34 @@ def test_a_run_that_comes_with_warmstore_takes_choices_of_ones_own(
     assert composed.origin("model.batch_size") == str(here / name / "model/own.yaml")
 
 
+def test_a_run_builds_on_another_and_a_file_says_where_its_keys_go(here: Path) -> None:
+    write(here / "configs")
+    (here / "configs/model/own.yaml").write_text("# @package _global_\nmodel: {batch_size: 3}\n")
+    (here / "configs/mine.yaml").write_text(
+        "defaults:\n  - tiny\n  - override model: own\n  - _self_\ncanvas: 320\nseed: 7\n"
+    )
+    config, composed = load_config("mine", ["++trainer.max_epochs=5", "~seed=7"])
+    assert (config.canvas, config.model.batch_size, config.seed) == ((320, 320), 3, 0)
+    assert config.trainer.max_epochs == 5
+    assert composed.origin("model.batch_size") == str(here / "configs/model/own.yaml")
+    assert composed.origin("trainer.log_every_n_steps") == str(PROJECT / "configs/trainer/tiny.yaml")
+    assert not [key for key in composed.origins if "defaults" in key]
+
+
+def test_a_file_that_holds_no_keys_is_named(here: Path) -> None:
+    write(here / "configs")
+    (here / "configs/model/own.yaml").write_text("- a list\n")
+    with pytest.raises(ConfigError, match=r"configs/model/own.yaml holds a list where keys belong"):
+        load_config("mine")
+
+
+@pytest.mark.parametrize("typed", ["+model=own,tiny", "+extra=1,2", "~nothing=1"])
+def test_overrides_that_hydra_refuses_are_refused_in_a_sentence(here: Path, typed: str) -> None:
+    with pytest.raises(ConfigError, match=r"run tiny in .* cannot be composed: ") as refused:
+        load_config("tiny", [typed])
+    assert "\n" not in str(refused.value)
+
+
 def test_what_is_not_there_is_told_with_all_that_is(here: Path) -> None:
     write(here / "configs")
     both = f"{here / 'configs'} or {PROJECT / 'configs'}; there are: mine, receipts, synthetic, tiny"
