@@ -168,5 +168,5 @@ def _images(listed: list[Any], arrays: Mapping[str, NDArray[Any]]) -> Iterator[A
             file,
             words,
             None if size is None else tuple(size),
-            tuple(Problem(*problem) for problem in problems),
+            tuple(Problem(*problem) for problem in problems) if problems else (),
         )

@@ -248,7 +248,8 @@ def _reasons(plan: StagePlan) -> dict[str, int]:
     for index in plan.stale:
         counts.update(why_stale(plan, int(index), changes))
     rejected = {verdict["sample_id"] for verdict in plan.candidates.verdicts}
-    gone = set(plan.old.sample_ids) - set(plan.candidates.sample_ids)
+    before, now = list(plan.old.sample_ids), plan.candidates.sample_ids
+    gone = set(before).difference(now) if before != now else set[str]()
     found = {"quarantined upstream": len(gone & rejected), "removed": len(gone - rejected)}
     counts.update({reason: count for reason, count in found.items() if count})
     if not counts and not plan.up_to_date:
