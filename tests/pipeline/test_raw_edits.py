@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from pipeline.errors import PipelineError
+from pipeline.maintenance import verify_store
 from pipeline.store import open_store
-from tests.support.toy import STAGES, make_pipeline, outlook, run, write
+from tests.support.toy import STAGES, make_pipeline, outlook, repair, run, write
 
 
 def test_nothing_accepted_publishes_nothing(raw: Path, tmp_path: Path) -> None:
@@ -55,6 +58,19 @@ def test_an_edit_long_after_the_last_run_is_seen_whichever_way_it_goes(
     pipeline = make_pipeline(raw, work)
     assert outlook(pipeline, "read").plan.stale.tolist() == [1]
     assert pipeline.hashes.hashed == 1
+
+
+@pytest.mark.parametrize(("text", "mends"), [("123456", run), ("54321", partial(repair, name="read"))])
+def test_the_link_to_a_file_that_was_edited_in_place_and_replaced_is_made_anew(
+    raw: Path, tmp_path: Path, text: str, mends: Callable[[Path, Path], object]
+) -> None:
+    digest = run(raw, tmp_path / "work")["read"].digest
+    (raw / "b.txt").write_text(text)
+    write(raw, b="12345")  # a new file
+    assert [found.file for found in verify_store(tmp_path / "work/val/read.zarr").damaged] == ["copies/b.txt"]
+    mends(raw, tmp_path / "work")
+    assert verify_store(tmp_path / "work/val/read.zarr").passed
+    assert open_store(tmp_path / "work/val/read.zarr").digest == digest
 
 
 def test_unchanged_files_are_not_hashed_again(
