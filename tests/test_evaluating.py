@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 import time
 from concurrent.futures import Executor
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,7 +18,9 @@ import pytest
 import pytorch_lightning as pl
 
 from ocr.evaluation import Measured
+from pipeline.store import open_store
 from tests.support.shell import PROJECT, Shell
+from warmstore.configuration import load_config
 from warmstore.workflows import epoch_ladder, inputs
 
 # Small text on a small canvas: gently shrunk maps, so that kernels are not thinner than a pixel.
@@ -172,6 +176,15 @@ def test_epochs_are_the_same_on_every_rung(
     done = shell.bench(*arguments, "--samples", "1", "--epochs", "1")
     assert done.returncode == 1
     assert "32-true: the metrics are NOT the same on every rung" in done.stdout
+
+
+def test_the_last_rung_reads_the_store_that_was_checked(shell: Small, tmp_path: Path) -> None:
+    """It may come from a bucket, and lie in the cache folder."""
+    shutil.copytree(shell.folder / "work/tiny/val/tensors.zarr", tmp_path / "tensors.zarr")
+    config, _ = load_config("tiny", [*SETTINGS, f"work_dir={tmp_path}/none"])
+    checked = inputs.ValidationInputs(config, "val", None, open_store(tmp_path / "tensors.zarr"))
+    last = epoch_ladder.epoch_rungs(config, "val")[-1]
+    assert len(epoch_ladder.open_rung(last, epoch_ladder.epoch_job(checked, limit=2))) == 2
 
 
 def test_the_ceiling_of_canvases(shell: Small) -> None:

@@ -50,6 +50,7 @@ class Job:
 
     config: RunConfig
     split: str
+    store: Path
     checkpoint: Path | None
     samples: tuple[str, ...]
     epochs: int
@@ -98,7 +99,7 @@ def epoch_job(
     samples = tuple(inputs.store.sample_ids[:limit])
     if not samples:
         raise ConfigError(f"{inputs.store.name} has no samples to validate on")
-    return Job(config, inputs.split, inputs.checkpoint, samples, epochs, workers)
+    return Job(config, inputs.split, Path(inputs.store.name), inputs.checkpoint, samples, epochs, workers)
 
 
 def epoch_rungs(config: RunConfig, split: str) -> tuple[Rung, ...]:
@@ -162,15 +163,13 @@ def measure_rung(rung: Rung, job: Job) -> list[EpochMeasurement]:
 
 def open_rung(rung: Rung, job: Job) -> TensorDataset | OnlineDataset:
     """Open the data in the way of a rung."""
-    stages = job.config.stages
     if rung.online is None:
-        path = job.config.workspace(job.split).generations(stages.tensors).path
-        dataset = TensorDataset(path, VAL_FIELDS, samples=job.samples, cache=job.config.cache)
+        dataset = TensorDataset(job.store, VAL_FIELDS, samples=job.samples, cache=job.config.cache)
         dataset.warm()
         return dataset
     return OnlineDataset(
         rung.online,
-        stages,
+        job.config.stages,
         fields=VAL_FIELDS,
         samples=job.samples,
         split=job.config.source(job.split),
