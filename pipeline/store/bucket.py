@@ -6,7 +6,10 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cached_property
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from pipeline.errors import ConfigError, StoreError
 from pipeline.extras import extra
@@ -104,6 +107,9 @@ class Bucket:
             settings |= _boto3_credentials()
         if scheme == "file":
             settings = {"automatic_cleanup": True}
+            folder = Path(url2pathname(urlsplit(self.url).path))
+            if not folder.is_dir():
+                raise StoreError(f"there is no folder {folder}; make it, or mount what is to be there")
         with self._told(""):
             return self._obstore.store.from_url(self.url, **settings)
 

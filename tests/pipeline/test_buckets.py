@@ -267,7 +267,7 @@ def test_a_store_is_looked_at_in_place(raw: Path, tmp_path: Path, there: BucketS
     [
         ("ftp://host/x", "not of a kind"),
         ("s3://no-such-bucket-here/v1", "there is no bucket"),
-        ("file:///no/such/folder", "cannot be reached"),
+        ("file:///no/such%20folder", r"there is no folder /no/such folder; make it, or mount"),
     ],
 )
 def test_a_place_that_is_not_there_is_told(there: BucketStore, url: str, said: str) -> None:
