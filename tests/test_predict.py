@@ -87,6 +87,13 @@ def test_labels_are_read_back_as_they_were_found(trained: tuple[Shell, str], for
         assert [word.points.tolist() for word in image.words] == points
 
 
+def test_json_says_what_was_written_where_it_was(trained: tuple[Shell, str]) -> None:
+    count = sum(len(image["words"]) for image in predicted(trained, "data/tiny/val")["images"].values())
+    words = ("--format", "paddleocr", "--output", "Label.txt", "--overlays", "drawn")
+    told = predicted(trained, "data/tiny/val", *words, "--json")
+    assert told == {"written": "Label.txt", "regions": count, "images": 6, "refused": {}}
+
+
 def test_what_was_found_is_drawn_over_what_was_seen(trained: tuple[Shell, str]) -> None:
     predicted(trained, "data/tiny/val/receipt-00001.jpg", "--overlays", "found")
     with Image.open(trained[0].folder / "found/receipt-00001.jpg.jpg") as picture:
@@ -136,6 +143,7 @@ def test_settings_come_from_the_training_unless_they_are_typed(trained: tuple[Sh
         (("predict", "work/tiny/val/maps.zarr"), "there is no image in work/tiny/val/maps.zarr"),
         (("predict", "data/tiny/val", "--checkpoint", "none.ckpt"), "there is no checkpoint none.ckpt"),
         (("predict", "data/tiny/val", "--format", "labelme"), "give --output FOLDER"),
+        (("predict", "data/tiny/val", "--format", "paddleocr", "--json"), "give --output FILE for paddleocr"),
         (("predict", "data/tiny/val", "--output", "none/a.json"), "has no folder none"),
         (("export", "a.ckpt"), "export wants a checkpoint and the file to write"),
         (("export", "none.ckpt", "out.onnx"), "there is no checkpoint none.ckpt"),

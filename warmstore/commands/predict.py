@@ -59,6 +59,8 @@ def predict(
     images = list(_images(asked.words))
     if format_name == "labelme" and output is None:
         raise ConfigError("labelme wants a folder for its files: give --output FOLDER")
+    if asked.json and format_name != "native" and output is None:
+        raise ConfigError(f"--json prints regions in the native format: give --output FILE for {format_name}")
     if output and format_name != "labelme":
         writable(output)
     places = [Path(os.path.abspath(path)) for path in images]  # noqa: PTH100 - resolve() follows links
@@ -86,7 +88,7 @@ def predict(
                 draw_prediction(one).save(file, quality=90)
             found.append(one)
     _write(asked, format_name, output, root, found, refused, chosen)
-    if overlays and output and found:
+    if overlays and output and found and not asked.json:
         click.echo(f"{show.counted(len(found), 'picture')} of them in {overlays}")
     for name, why in refused.items():
         click.echo(f"refused {name}: {why}", err=True)
@@ -173,4 +175,8 @@ def _write(
             return
         write_aside(output, text.encode())
     regions = sum(len(one.detections.polygons) for one in found)
+    if asked.json:
+        told = {"written": str(output), "regions": regions, "images": len(found), "refused": refused}
+        show.print_json(told)
+        return
     click.echo(f"{show.counted(regions, 'region')} on {show.counted(len(found), 'image')} in {output}")

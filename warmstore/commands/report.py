@@ -48,7 +48,8 @@ def report(asked: Invocation, form: Literal["html", "md"] | None, output: Path |
     found = collect(asked, *looked_at(asked))
     if asked.json:
         show.print_json(as_json(found))
-        return 0
+        if path is None:
+            return 0
     if form == "md":
         text = render_markdown(found)
     else:
@@ -59,5 +60,6 @@ def report(asked: Invocation, form: Literal["html", "md"] | None, output: Path |
         return 0
     data = f"{text}\n".encode(errors="replace")
     write_aside(path, data)
-    click.echo(f"report on {asked.config.work_dir} written to {path} ({show.size(len(data))})")
+    if not asked.json:
+        click.echo(f"report on {asked.config.work_dir} written to {path} ({show.size(len(data))})")
     return 0
