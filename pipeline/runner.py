@@ -120,12 +120,13 @@ def run_stages(
     builder = Builder(executor, reporter or Silence(), pipeline.hashes)
     for outlook in islice(survey(pipeline), last + 1):
         if outlook.stage.name in names:
-            yield outlook.stage.name, _bring_up_to_date(outlook, builder)
+            plan = _possible(outlook, names)
+            yield outlook.stage.name, _bring_up_to_date(outlook, plan, builder)
 
 
-def _bring_up_to_date(outlook: Outlook, builder: Builder) -> StageResult:
+def _bring_up_to_date(outlook: Outlook, plan: StagePlan, builder: Builder) -> StageResult:
     """Run one stage, computing only what is stale, and settle its outlook."""
-    generations, plan, built = outlook.generations, _possible(outlook), Built()
+    generations, built = outlook.generations, Built()
     fresh = outlook.store if outlook.state == "fresh" and not plan.damaged else None
     if len(plan.stale):
         builder.executor.prepare(outlook.stage, len(plan.stale))
@@ -158,14 +159,12 @@ def _bring_up_to_date(outlook: Outlook, builder: Builder) -> StageResult:
     )
 
 
-def _possible(outlook: Outlook) -> StagePlan:
-    """Give the plan of a stage that can run now: all that it stands on is fresh."""
+def _possible(outlook: Outlook, names: Sequence[str]) -> StagePlan:
+    """Give the plan of a stage, one of `names`, that can run now: all that it stands on is fresh."""
     generations, plan, stale = outlook.generations, outlook.plan, outlook.waits_for()
     if stale or plan is None:
         reasons = ", ".join(f"{name} ({', '.join(other.reasons)})" for name, other in stale.items())
-        raise PipelineError(
-            f"{generations} would stand on stale {reasons}", Remedy("run", (*stale, outlook.stage.name))
-        )
+        raise PipelineError(f"{generations} would stand on stale {reasons}", Remedy("run", (*stale, *names)))
     if not plan.listed:
         split = generations.workspace.split
         raise PipelineError(f"split {split} lists no sample; check data.splits.{split}")

@@ -25,6 +25,13 @@ def test_a_stage_that_there_is_not_is_refused_before_anything_is_made(raw: Path,
     assert not (tmp_path / "work").exists()
 
 
+def test_what_a_stage_stands_on_is_named_with_all_that_was_asked_for(raw: Path, tmp_path: Path) -> None:
+    run(raw, tmp_path / "work")
+    words = r"would stand on stale read \(.*upper.*\); run `warmstore run read paint pack`"
+    with pytest.raises(PipelineError, match=words):
+        run(raw, tmp_path / "work", ["paint", "pack"], upper=True)
+
+
 def test_what_is_no_link_of_ours_is_never_replaced(raw: Path, tmp_path: Path) -> None:
     mine = tmp_path / "work/val/copies"
     write(mine, a="mine")
