@@ -41,9 +41,9 @@ class Benchmark(NamedTuple):
 
 BENCHMARKS = (
     Benchmark("whole", quick="--train 4 --val 4 --epochs 1 --rounds 1", threads=1),
-    Benchmark("preprocess", "--rounds 2", quick="--samples 8 --compared 8 --rounds 1", receipts="--receipts"),
+    Benchmark("preprocess", "--rounds 2", quick="--samples 4 --compared 4 --rounds 1", receipts="--receipts"),
     Benchmark("engine", quick="--samples 12 --many 2000", receipts="--receipts"),
-    Benchmark("decode", quick="--rounds 1 --step 12", receipts="", threads=1),
+    Benchmark("decode", quick="--rounds 1 --step 24", receipts="", threads=1),
     Benchmark("maps", quick="--rounds 2", receipts="--receipts", threads=1),
     Benchmark("read", quick="--samples 32 --rounds 2 --batch 16 --many 10016", threads=1),
     Benchmark(
@@ -59,7 +59,7 @@ BENCHMARKS = (
     Benchmark(
         "throughput", quick="--samples 8 --rounds 1 --workers 1 --kinds threads", receipts="--receipts"
     ),
-    Benchmark("scaling", quick="--samples 8 --rounds 1 --workers 1 2 --seconds 0.3", receipts="--receipts"),
+    Benchmark("scaling", quick="--samples 8 --rounds 1 --workers 2 --seconds 0.3", receipts="--receipts"),
     Benchmark(
         "writers",
         "--samples 104 --rounds 2",
@@ -68,7 +68,7 @@ BENCHMARKS = (
         threads=1,
         python=LIBRARIES,
     ),
-    Benchmark("metrics", quick="--rounds 1 --step 12", receipts="", threads=1),
+    Benchmark("metrics", quick="--rounds 1 --step 24", receipts="", threads=1),
 )
 
 
