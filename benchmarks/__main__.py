@@ -40,7 +40,7 @@ class Benchmark(NamedTuple):
 
 
 BENCHMARKS = (
-    Benchmark("whole", quick="--train 2 --val 2 --epochs 1 --rounds 1", threads=1),
+    Benchmark("whole", quick="--train 2 --val 2 --epochs 1 --rounds 1 --validations 1", threads=1),
     Benchmark("preprocess", "--rounds 2", quick="--samples 4 --compared 4 --rounds 1", receipts="--receipts"),
     Benchmark("engine", quick="--samples 12 --many 2000", receipts="--receipts"),
     Benchmark("decode", quick="--rounds 1 --step 24", receipts="", threads=1),

@@ -43,13 +43,14 @@ def main() -> None:
     parser.add_argument("--val", type=int, default=24)
     parser.add_argument("--epochs", type=int, default=40, help="of the training")
     parser.add_argument("--rounds", type=int, default=2, help="of the validation epochs")
+    parser.add_argument("--validations", type=int, default=3, help="epochs of each rung in a round")
     asked = parse(parser)
     with tempfile.TemporaryDirectory(dir=".", prefix=".bench-") as folder:
         where = (f"data.root={folder}/data", f"work_dir={folder}/work")
         sizes = (f"data.generate.train={asked.train}", f"data.generate.val={asked.val}")
         shell = Shell(*where, *sizes, f"trainer.max_epochs={asked.epochs}")
         job(shell)
-        ladder = [row for _ in range(asked.rounds) for row in epochs(shell)]
+        ladder = [row for _ in range(asked.rounds) for row in epochs(shell, asked.validations)]
         for epoch, rows in groupby(sorted(together(ladder), key=epoch_of), epoch_of):
             show(f"validation, epoch {epoch}", list(rows), part="ladder")
         show("precision", list(precision(shell)), part="precision")
@@ -80,9 +81,9 @@ def job(shell: Shell) -> None:
     show("the whole job", rows, part="job")
 
 
-def epochs(shell: Shell) -> Iterator[Row]:
+def epochs(shell: Shell, count: int) -> Iterator[Row]:
     """One round of the ladder."""
-    for one in shell("bench", "epoch", checked=False)["epochs"]:
+    for one in shell("bench", "epoch", "--epochs", str(count), checked=False)["epochs"]:
         metrics = one["metrics"]
         conditions = {
             "epoch": one["epoch"],

@@ -16,7 +16,7 @@ Kind = Literal["serial", "threads", "processes", "dask"]
 
 DIED = "the last run died while it computed"
 
-_START = 1500.0  # milliseconds that processes take to start, beyond what threads load as well
+_START = 1000.0  # milliseconds that processes take to start, beyond what threads load as well
 _LOCKED = 4.0  # milliseconds of a sample, all stages together, in which one thread keeps the others waiting
 
 
@@ -130,6 +130,6 @@ def break_even(cores: int) -> float:
 
     The rest cancels out. Both are of 209 receipts of 5.8 megapixels on average at 640 × 640 on two cores with
     nothing else to do: once workers have started, processes are up to 0.4 s ahead (`python -m
-    benchmarks.throughput`), and start in 1.7 s.
+    benchmarks.throughput`), and start in 1.2 s.
     """
     return math.ceil(_START / (_LOCKED * (1 - 1 / cores))) if cores > 1 else math.inf
