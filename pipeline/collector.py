@@ -19,6 +19,7 @@ def collector_paused() -> Iterator[None]:
         yield
     finally:
         if enabled:
-            gc.freeze()  # these two put everything into the oldest generation
-            gc.unfreeze()
+            if not gc.get_freeze_count():  # what the caller froze stays frozen
+                gc.freeze()  # these two put everything into the oldest generation
+                gc.unfreeze()
             gc.enable()
