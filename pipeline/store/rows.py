@@ -6,9 +6,9 @@ from contextlib import suppress
 from typing import Any
 
 import numpy as np
-import xxhash
 from numpy.typing import NDArray
 
+from pipeline.digest import digest
 from pipeline.stage import Chunked
 from pipeline.store.reader import Store
 
@@ -24,6 +24,6 @@ def read_rows(store: Store, name: str, first: int, last: int) -> NDArray[Any]:
         starts = range(first // count * count, last, count)
         parts = [store.chunk(field, start // count)[max(0, first - start) : last - start] for start in starts]
         rows = parts[0] if len(parts) == 1 else np.concatenate(parts)
-        if b"".join(map(xxhash.xxh3_128_digest, rows)) == store.checksums(name)[first:last].tobytes():
+        if b"".join(map(digest, rows)) == store.checksums(name)[first:last].tobytes():
             return rows
     return np.stack([store.value(name, row) for row in range(first, last)])  # which tells what is wrong
