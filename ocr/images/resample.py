@@ -37,5 +37,6 @@ def _mixed(image: NDArray[np.uint8], wanted: int) -> NDArray[np.uint8]:
 
     height, width, channels = image.shape
     mixed = np.empty((wanted, width, channels), np.uint8)
-    mix_rows(np.require(image, requirements=("C", "W")).reshape(height, -1), mixed.reshape(wanted, -1))
+    rows = np.require(image, requirements=("C", "W"))  # the loop is compiled for no other array
+    mix_rows(rows.reshape(height, -1), mixed.reshape(wanted, -1))
     return mixed
