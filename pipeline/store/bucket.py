@@ -9,7 +9,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 from pipeline.errors import ConfigError, StoreError
 from pipeline.extras import extra
@@ -106,6 +105,8 @@ class Bucket:
             settings["config"] = {"checksum_algorithm": "SHA256"}
             settings |= _boto3_credentials()
         if scheme == "file":
+            from urllib.request import url2pathname  # with HTTP and TLS: most commands need neither
+
             settings = {"automatic_cleanup": True}
             folder = Path(url2pathname(urlsplit(self.url).path))
             if not folder.is_dir():

@@ -21,8 +21,6 @@ from typing import Any, Literal, TypeVar, get_args
 
 import numpy as np
 from pydantic import Field, field_validator
-from rich.console import Console
-from rich.progress import Progress
 
 from ocr.datasets.stored.chosen_rows import Rows
 from pipeline.digest import digest
@@ -243,6 +241,9 @@ def check_samples(array: MappedArray, chunk: int, samples: Samples) -> None:
 
 def in_parallel(work: Callable[[Item], None], items: Sequence[Item], threads: int = 0) -> None:
     """Do `work` for every item on threads, with a progress bar on a terminal; the first error ends it."""
+    from rich.console import Console
+    from rich.progress import Progress
+
     quiet = not sys.stderr.isatty()
     with (
         Progress(console=Console(stderr=True), transient=True, disable=quiet) as progress,
