@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, TypeVar, cast
 
 from numba import njit
 from numba.core import event
+from numba.core.caching import FunctionCache
 
 F = TypeVar("F", bound=Callable[..., Any])
 log = logging.getLogger(__name__)
@@ -19,12 +21,29 @@ def compiled(function: F) -> F:
     The machine code is kept beside the module or in the user's cache folder, and loads in milliseconds
     afterwards.
     """
-    try:
-        loop = njit(cache=True, nogil=True)(function)
-    except RuntimeError:  # neither folder can be written to: only the time to compile is lost
-        loop = njit(nogil=True)(function)
+    loop = njit(nogil=True)(function)
+    with suppress(RuntimeError):  # neither folder can be written to: only the time to compile is lost
+        loop._cache = _Kept(function)  # as `cache=True` does with numba's own
     _told.loops.add(loop)
     return cast(F, loop)
+
+
+class _Kept(FunctionCache):  # type: ignore[misc]  # numba is untyped
+    """Machine code in files. Where one is damaged, or none can be written, it is compiled once more."""
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        try:
+            return super().load_overload(sig, target_context)
+        except Exception as error:  # unpickling, after a loss of power, raises any
+            log.warning("machine code in %s is damaged (%s)", self.cache_path, error)
+            self.flush()
+            return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        try:
+            super().save_overload(sig, data)
+        except OSError as error:
+            log.warning("machine code cannot be kept in %s (%s)", self.cache_path, error)
 
 
 class _Told(event.Listener):  # type: ignore[misc]  # numba is untyped
