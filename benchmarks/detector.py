@@ -3,8 +3,8 @@
     python -m benchmarks.detector                                 # 404 synthetic samples at 640 × 640
     python -m benchmarks.detector --store work/val/tensors.zarr --checkpoint best.ckpt
 
-DBNet in 16-mixed on a CUDA device, in bf16-mixed on a CPU, with the store in memory: each epoch's seconds by
-part, and the share of the forward pass. Without a checkpoint its weights are random, and it finds little that
+DBNet in the device's default precision, with the store in memory: each epoch's seconds by part, and the share
+of the forward pass. Without a checkpoint its weights are random, and it finds little that
 has to be decoded and counted.
 """
 
@@ -23,7 +23,7 @@ from ocr.datasets.batches import Batch
 from ocr.detectors import DetectorIdentity, DetectorOutput
 from ocr.evaluation import READ_FIELDS, evaluate_detector
 from ocr.params import DBNetParams, OverlapParams
-from ocr.training import PARTS, DetectorModule, computing_in
+from ocr.training import PARTS, DetectorModule, computing_in, default_precision
 
 
 def main() -> None:
@@ -63,11 +63,10 @@ def epoch(
     module: DetectorModule, dataset: TensorDataset, batch_size: int, overlap: OverlapParams
 ) -> Mapping[str, float]:
     """One evaluation: seconds of each part, and the share of the forward pass."""
-    precision = "16-mixed" if module.device.type == "cuda" else "bf16-mixed"
 
     def dbnet(batch: Batch) -> DetectorOutput:
         images = module.prepared(batch["images"].to(module.device, non_blocking=True))
-        with computing_in(precision, module.device.type):
+        with computing_in(default_precision(module.device.type), module.device.type):
             output: DetectorOutput = module(images)
         return output
 

@@ -93,6 +93,7 @@ def expect(results: Results) -> str:
     rungs, waiting = _by_rung(whole.rows, "s"), _by_rung(whole.rows, "% waiting")["the store"]
     pairs = zip(rungs["the store"], rungs["plain online"], strict=True)
     faster = [median(row.times_as_fast_as(other)) for row, other in pairs]
+    mixed = rungs["the store"][0].conditions["precision"] != "32-true"
     quality = f"H-mean {detector['H-mean']:.3f} on {detector['samples']:.0f} samples"
     rows = (
         (
@@ -117,7 +118,7 @@ def expect(results: Results) -> str:
         ),
         (
             "a validation epoch against plain online loading in float32",
-            f"{span(faster)} × as fast, of which mixed precision is a part",
+            f"{span(faster)} × as fast{', of which mixed precision is a part' if mixed else ''}",
             "`warmstore bench epoch`",
         ),
         (

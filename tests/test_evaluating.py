@@ -18,6 +18,7 @@ import pytest
 import pytorch_lightning as pl
 
 from ocr.evaluation import Measured
+from ocr.training import autocast
 from pipeline.store import open_store
 from tests.support.shell import PROJECT, Shell
 from warmstore.configuration import load_config
@@ -144,6 +145,7 @@ def test_epochs_are_the_same_on_every_rung(
     shell: Small, learnt: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(epoch_ladder, "ProcessPoolExecutor", Inline)
+    monkeypatch.setattr(autocast, "computes_bf16", lambda: True)
     arguments = ("epoch", "--split", "train", "--checkpoint", learnt["checkpoint"])
     found = json.loads(shell.bench(*arguments, "--epochs", "2", "--json").stdout)
     assert found["same_metrics"] == {"32-true": True, "bf16-mixed": True}

@@ -76,8 +76,10 @@ def _memory() -> str:
 def _device() -> str:
     import torch
 
-    if torch.cuda.is_available():
-        return (
-            f"{torch.cuda.get_device_name()} (CUDA {torch.version.cuda}): 16-mixed is the default precision"
-        )
-    return "CPU only: bf16-mixed is the default precision"
+    from ocr.training import default_precision
+
+    gpu = torch.cuda.is_available()
+    name = f"{torch.cuda.get_device_name()} (CUDA {torch.version.cuda})" if gpu else "CPU only"
+    default = default_precision("cuda" if gpu else "cpu")
+    why = ", because this processor has no AVX512_BF16" if default == "32-true" else ""
+    return f"{name}: {default} is the default precision{why}"

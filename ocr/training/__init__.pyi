@@ -2,7 +2,9 @@ from .augmentation import augment as augment
 from .augmentation import draw as draw
 from .augmentation import recolour as recolour
 from .augmentation import warp as warp
+from .autocast import computes_bf16 as computes_bf16
 from .autocast import computing_in as computing_in
+from .autocast import default_precision as default_precision
 from .batch_contract import check_batch as check_batch
 from .checkpoints import check_identity as check_identity
 from .checkpoints import existing_checkpoint as existing_checkpoint

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,6 +11,22 @@ import torch
 from ocr.params import Precision
 
 _COMPUTED_IN: dict[Precision, torch.dtype] = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
+
+
+def default_precision(device_type: str) -> Precision:
+    """The precision that training and validation compute in where none is asked for; `cpu` or `cuda`."""
+    if device_type != "cpu":
+        return "16-mixed"
+    return "bf16-mixed" if computes_bf16() else "32-true"
+
+
+def computes_bf16() -> bool:
+    """Whether torch trains faster in bf16 than in float32 on this processor.
+
+    It does with AVX512_BF16, which every processor with AMX has as well. On other x86 processors bf16 is
+    emulated, and takes 1.5 to 5 times as long as float32; for ARM's bf16 oneDNN has no backward passes.
+    """
+    return "avx512_bf16" in Path("/proc/cpuinfo").read_text()
 
 
 def computing_in(precision: Precision | None, device_type: str) -> AbstractContextManager[Any]:

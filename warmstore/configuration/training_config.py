@@ -45,7 +45,7 @@ class TrainerConfig(Parameters):
     strategy: str = "auto"
     num_nodes: int = Field(default=1, ge=1)
     precision: Precision | None = None
-    """Mixed precision by default: `bf16-mixed` on a CPU, `16-mixed` on a GPU.
+    """By default `16-mixed` on a GPU, and on a CPU `bf16-mixed` where it computes bf16, else `32-true`.
 
     Weights are float32 in all of them: Lightning's `…-true` would bring a batch's matrices to half
     precision as well.
@@ -85,8 +85,10 @@ class TrainerConfig(Parameters):
             return self.precision
         import torch
 
+        from ocr.training import default_precision
+
         gpu = self.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
-        return "16-mixed" if gpu else "bf16-mixed"
+        return default_precision("cuda" if gpu else "cpu")
 
     def own_val_precision(self) -> Precision | None:
         """Give validation's precision where it is not the trainer's."""

@@ -22,7 +22,7 @@ from ocr.datasets import (
     TensorDataset,
 )
 from ocr.params import Precision
-from ocr.training import EpochProfile
+from ocr.training import EpochProfile, default_precision
 from pipeline.errors import ConfigError
 from warmstore.configuration import RunConfig
 from warmstore.workflows.inputs import ValidationInputs
@@ -103,7 +103,10 @@ def epoch_job(
 
 
 def epoch_rungs(config: RunConfig, split: str) -> tuple[Rung, ...]:
-    """The rungs, each the one before and one switch more; the last reads the store instead."""
+    """The rungs, each the one before and one switch more; the last reads the store instead.
+
+    Where the default precision is float32, none of them is `+ mixed precision`.
+    """
     root, chosen = config.data.root, config.data.splits[split]
     plain = DatasetConfig(
         image_path=root / chosen.images,
@@ -113,14 +116,15 @@ def epoch_rungs(config: RunConfig, split: str) -> tuple[Rung, ...]:
     turbo = plain.model_copy(update={"image_loading_config": ImageLoadingConfig(use_turbojpeg=True)})
     images = turbo.model_copy(update={"preload_images": True})
     cached = images.model_copy(update={"cache_config": CacheConfig(cache_transformed_tensors=True)})
-    mixed: Precision = "16-mixed" if torch.cuda.is_available() else "bf16-mixed"
+    default = default_precision("cuda" if torch.cuda.is_available() else "cpu")
+    mixed = (Rung("+ mixed precision", default, images),) if default != "32-true" else ()
     return (
         Rung("plain online", "32-true", plain),
         Rung("+ TurboJPEG", "32-true", turbo),
         Rung("+ RAM images", "32-true", images),
-        Rung("+ mixed precision", mixed, images),
-        Rung("+ tensor cache", mixed, cached),
-        Rung("the store", mixed),
+        *mixed,
+        Rung("+ tensor cache", default, cached),
+        Rung("the store", default),
     )
 
 
