@@ -201,7 +201,25 @@ def test_whatever_comes_what_is_kept_is_sound(polygons: list[Pairs]) -> None:
         assert {code.partition("@")[0] for code in codes} <= {"self_crossing", "parts_dropped", "zero_area"}
 
 
-@given(st.lists(st.lists(st.tuples(st.floats(-5, 65), st.integers(-5, 45)), max_size=6), max_size=6))
+@st.composite
+def doubtful_quads(draw: st.DrawFn) -> Pairs:
+    """Four points on a line, or on a small lattice, each moved by a few steps of float32 at most."""
+    if draw(st.booleans()):
+        begin, step = (np.array(draw(st.tuples(st.floats(1, 20), st.floats(1, 12)))) for _ in range(2))
+        places = draw(st.permutations(range(4)))
+        points = np.array([begin + place * step for place in places], np.float32)
+    else:
+        corner = st.tuples(st.integers(0, 2), st.integers(0, 2))
+        points = np.array(draw(st.lists(corner, min_size=4, max_size=4)), np.float32) * np.float32(0.1)
+    moves = draw(st.lists(st.integers(-2, 2), min_size=8, max_size=8))
+    moved = points + np.spacing(points) * np.array(moves, np.float32).reshape(4, 2)
+    return [(float(x), float(y)) for x, y in moved]
+
+
+DRAWN = st.lists(st.tuples(st.floats(-5, 65), st.integers(-5, 45)), max_size=6)
+
+
+@given(st.lists(DRAWN | doubtful_quads(), max_size=6))
 def test_polygons_are_judged_together_as_each_by_itself(polygons: list[Pairs]) -> None:
     """An absurd polygon among them has each judged by itself."""
     words = [word(points) for points in polygons]

@@ -8,4 +8,4 @@ from ocr.annotations.primitives import box_points
 from ocr.annotations.problems import AnnotationError, Problem, describe
 from ocr.annotations.remembered import read_remembered
 from ocr.annotations.results import image_ids, match_names, read_results
-from ocr.annotations.words import AnnotatedImage, Word, words_digest
+from ocr.annotations.words import AnnotatedImage, Word, Words, words_digest

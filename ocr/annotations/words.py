@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import starmap
 from typing import overload
 
 import numpy as np
@@ -69,10 +70,14 @@ class Words(Sequence[Word]):
         return len(self.extents)
 
     def __iter__(self) -> Iterator[Word]:
+        return starmap(Word, self.parts())
+
+    def parts(self) -> Iterator[tuple[Points, str, bool]]:
+        """Give points, text and flag of each word: a `Word` of them takes as long again."""
         point = byte = 0
         for points, ignore, size in self.extents.tolist():
             text = self.text[byte : byte + size].decode()
-            yield Word(self.points[point : point + points], text, bool(ignore))
+            yield self.points[point : point + points], text, bool(ignore)
             point, byte = point + points, byte + size
 
     @overload
