@@ -215,7 +215,7 @@ def _write_chunks(
             arrays = [values[field.name] for values, _ in computed]
             alone = len(arrays) == 1
             data = encode(field.codec, arrays[0] if alone else np.stack(arrays))  # one needs no copy
-            write_aside(task.staging / f"{group.key}.{field.name}", data)
+            write_aside(f"{task.staging}/{group.key}.{field.name}", data)
             # One that is stored raw is its value, whose digest is known.
             check = computed[0][1][field.name] if alone and field.codec == "none" else digest(data)
             chunks[field.name] = (len(data), check.hex())
@@ -232,11 +232,11 @@ def _write_files(
             value: FileContent = values[field.name]
             check = checks[field.name].hex()
             files[field.name] = {"path": value.path, "size": len(value.data), "checksum": check}
-            _write_content(task.staging / f"{stem}.{field.name}", value, check)
+            _write_content(f"{task.staging}/{stem}.{field.name}", value, check)
     return files
 
 
-def _write_content(path: Path, content: FileContent, wanted: str) -> None:
+def _write_content(path: str, content: FileContent, wanted: str) -> None:
     """Link the file that holds the content already, or write it where that is not possible."""
     if content.link is not None:
         with suppress(FileExistsError):  # by a task before this one, or beside it
