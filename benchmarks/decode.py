@@ -34,9 +34,10 @@ def main() -> None:
     parser.add_argument("folder", type=Path, nargs="?", help="of JPEGs; drawn receipts otherwise")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--step", type=int, default=1, help="every so many images")
+    parser.add_argument("--samples", type=int, default=24, help="receipts to draw where no folder is given")
     options = parse(parser)
     torch.set_num_threads(1)
-    with receipts_in(options.folder) as folder:
+    with receipts_in(options.folder, options.samples) as folder:
         images = [path.read_bytes() for path in sorted(folder.rglob("*.jpg"))]
     images = images[:: options.step]
     speed(images, options.rounds, kind_of(options.folder))

@@ -31,6 +31,7 @@ def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--receipts", type=Path, help=RECEIPTS)
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--samples", type=int, default=24, help="receipts to draw where no folder is given")
     options = parse(parser)
     cv2.setNumThreads(1)
     warnings.simplefilter("ignore")  # the toolkits divide by zero
@@ -47,7 +48,7 @@ def main() -> None:
         "plain loop": lambda polygons, *size: reference_maps(polygons, [False] * len(polygons), *size),
         **INSTALLED,
     }
-    with receipts_in(options.receipts) as folder:
+    with receipts_in(options.receipts, options.samples) as folder:
         for side in (640, 1024):
             receipts = receipt_polygons(folder, (side, side)).values()
             boxes = min(receipts, key=lambda polygons: abs(len(polygons) - LINES))

@@ -33,9 +33,10 @@ def main() -> None:
     rng = np.random.default_rng(0)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--step", type=int, default=3, help="every so many receipts")
+    parser.add_argument("--samples", type=int, default=24, help="receipts to draw where no folder is given")
     options = parse(parser)
     data = kind_of(options.receipts)
-    with receipts_in(options.receipts) as folder:
+    with receipts_in(options.receipts, options.samples) as folder:
         cases = [(image, found(image, rng)) for image in labelled_receipts(folder, options.step)]
     regions = np.mean([len(image.polygons) for image, _ in cases])
     for name, theirs, sides in (("CLEval", cleval_metric(), cleval), ("IoU H-mean", iou_evaluator(), iou)):

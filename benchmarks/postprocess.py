@@ -25,8 +25,9 @@ def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("receipts", type=Path, nargs="?", help=RECEIPTS)
     parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--samples", type=int, default=24, help="receipts to draw where no folder is given")
     options = parse(parser)
-    with receipts_in(options.receipts) as folder:
+    with receipts_in(options.receipts, options.samples) as folder:
         images = labelled_receipts(folder)
     cv2.setNumThreads(1)
     post_process = db_post_process()

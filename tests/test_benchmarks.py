@@ -10,7 +10,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from benchmarks.__main__ import Benchmark, run
+from benchmarks.__main__ import Benchmark, run_all
 from benchmarks.page import FIGURE, PAGES, TABLE, load, written
 from benchmarks.record import RESULTS, SCHEMA, Result, Row
 from benchmarks.tables import FIGURES, TABLES
@@ -76,7 +76,8 @@ def test_a_benchmark_that_fails_or_finds_nothing_leaves_its_result(
     stub = tmp_path / "python"
     stub.write_text(f"#!/bin/sh\n{does}\n")
     stub.chmod(0o755)
-    assert not run(Benchmark("maps", python=stub), Path("results"), receipts=None, quick=False)
+    maps = Benchmark("maps", python=stub)
+    assert run_all([maps], Path("results"), receipts=None, quick=False) == ["maps"]
     assert Path("results/maps.json").read_text() == before
 
 
@@ -88,7 +89,7 @@ def test_a_benchmark_is_typed_as_its_line_says(tmp_path: Path, monkeypatch: pyte
     stub.write_text('#!/bin/sh\necho "$*, $OMP_NUM_THREADS" > typed; cp old.json "$4"\n')
     stub.chmod(0o755)
     one = Benchmark("maps", "--rounds 7", "--rounds 2", receipts="--receipts", threads=1, python=stub)
-    assert run(one, Path("quick"), receipts=Path("a b"), quick=True)
+    assert run_all([one], Path("quick"), receipts=Path("a b"), quick=True) == []
     assert Path("quick/maps.json").exists()
     told = "-m benchmarks.maps --json build/bench/maps.json --receipts a b --rounds 7 --quick --rounds 2, 1\n"
     assert Path("typed").read_text() == told
