@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import torch
 
 from benchmarks.by_hand import CANVAS, TOOLKIT, decode_and_resize, labelled, script
 from benchmarks.engine import run
@@ -59,8 +58,6 @@ def settings(receipts: Path, work: Path, samples: int) -> list[str]:
 
 def on_one_core(receipts: Path, folder: Path, samples: int, rounds: int, data: str) -> None:
     """The floor, the script and a run, one after another in this process."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     cv2.setNumThreads(1)
     few = first_of(receipts, samples, folder)
     images, labels = few / "img", labelled(few, samples)
@@ -80,7 +77,6 @@ def on_one_core(receipts: Path, folder: Path, samples: int, rounds: int, data: s
         "decode and resize alone": partial(decode_and_resize, images, labels),
     }
     show("one core, everything", compare(sides, rounds, empty), data=data, canvas=CANVAS, part="one core")
-    torch.set_num_threads(threads)
 
 
 def by_executor(receipts: Path, folder: Path, samples: int, rounds: int, data: str) -> None:

@@ -24,7 +24,6 @@ from typing import Any, NamedTuple
 from unittest.mock import patch
 
 import psutil
-import torch
 import turbojpeg
 
 from benchmarks.measure import arguments, parse, show
@@ -98,7 +97,7 @@ def stages_in_turns(data: Data, kinds: list[str], workers: list[int], rounds: in
         sides: dict[str, Callable[[], dict[str, dict[str, float]]]] = {}
         for count in workers:
             if count <= len(os.sched_getaffinity(0)):
-                pool = ProcessPoolExecutor(count, get_context("spawn"), torch.set_num_threads, (1,))
+                pool = ProcessPoolExecutor(count, get_context("spawn"))
                 stack.enter_context(pool)
                 sides[f"floor, {count}"] = partial(floor, data, pool)
         for kind in kinds:

@@ -24,7 +24,6 @@ from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 
 from benchmarks.by_hand import CANVAS, TOOLKIT, labelled, script_sample
 from benchmarks.cpu_time import cpu_seconds
@@ -59,7 +58,6 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     asked = parse(parser)
     warnings.simplefilter("ignore")  # PaddleOCR divides by zero
-    torch.set_num_threads(1)  # threads of torch would not outlive a fork
     with (
         receipts_in(asked.receipts, asked.samples) as receipts,
         TemporaryDirectory(dir=".", prefix=".bench-") as folder,

@@ -15,6 +15,7 @@ def resize(rgb: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
     Rows are mixed first, then columns, which are rows of the turned image: so one loop over neighbours in
     memory does both. These are the bytes that `torch.nn.functional.interpolate(..., antialias=True)` gives
     of the turned image, since it begins with the columns. Pillow's `resize(BILINEAR)` is within one level.
+    An image that has this size is given back as it is.
     """
     height, width = size
     if height != len(rgb):
