@@ -46,7 +46,10 @@ class Shell:
             patch.setenv("WARMSTORE_CONFIGS", str(self.configs))
             patch.setenv("COLUMNS", "160")
             code = _run(list(arguments))
-        return Done(code, out.getvalue(), err.getvalue())
+        done = Done(code, out.getvalue(), err.getvalue())
+        for stream in (out, err):
+            stream.truncate(0)  # click keeps all that it has printed to: its cache holds its own keys
+        return done
 
     def json(self, *arguments: str) -> Any:
         done = self(*arguments, "--json")
