@@ -60,7 +60,7 @@ def test_a_fragile_decoder_costs_the_samples_that_break_it_and_no_others(tmp_pat
         AnnotatedSplit(folder, labels),
         FileHashes(workspace.folder / ".hashes", tmp_path),
     )
-    # The time that a new worker takes to import torch counts too.
+    # The time that a new worker takes to start counts too.
     config = ExecutorConfig(kind="processes", workers=2, batch=1, timeout=10.0, memory=1 << 30)
     with Executor(config) as executor:
         results = dict(run_stages(pipeline, ("canonicalize", "decode"), executor, Silent()))
