@@ -83,7 +83,8 @@ def _compare(shown: str, told: str) -> None:
 
 
 def _words(line: str) -> set[str]:
-    return set(re.findall(r"[A-Za-z][a-z]{2,}", line)) - UNITS
+    # Letters beside a digit are of a digest, and no word.
+    return set(re.findall(r"(?<![0-9a-z])[A-Za-z][a-z]{2,}(?![0-9a-z])", line)) - UNITS
 
 
 def _command(command: str, folder: Path) -> str:
