@@ -111,18 +111,19 @@ def run_all(chosen: Iterable[Benchmark], results: Path, receipts: Path | None, q
 
     What one of two has printed is shown when it has ended. SIGTERM and Ctrl-C end all that run.
     """
-    waiting, running, failed = list(chosen), dict[int, Running](), list[str]()
+    waiting, running, failed = list(chosen), list[Running](), list[str]()
     try:
         while waiting or running:
             while waiting and len(running) < (2 if quick else 1):
-                one = begin(waiting.pop(0), receipts, quick)
-                running[one.process.pid] = one
-            one = running.pop(os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT).si_pid)
-            if not end(one, results):
-                failed.append(one.benchmark.name)
+                running.append(begin(waiting.pop(0), receipts, quick))
+            time.sleep(0.1)
+            for one in [one for one in running if one.process.poll() is not None]:
+                if not end(one, results):
+                    failed.append(one.benchmark.name)
+                running.remove(one)
     finally:
         with ExitStack() as stack:  # ends each of them even where this process is told to stop once more
-            for one in running.values():
+            for one in running:
                 stack.callback(ended, one.process, 0)
     return failed
 
